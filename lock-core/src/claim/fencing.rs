@@ -1,0 +1,169 @@
+use std::fmt;
+use std::num::NonZeroU64;
+use std::sync::{Mutex, PoisonError};
+
+use super::OwnerToken;
+
+/// Numbers the grants of one key: of two holders, the later has the larger token (law F1).
+///
+/// A lease can end while its holder is paused and does not know it. Sent along with every write and
+/// checked by the resource (see [`FencingGate`]), the token is what keeps such a holder from
+/// overwriting its successor's work. It is public and grants nothing.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::FencingToken;
+///
+/// let (earlier, later) = (FencingToken::new(33).unwrap(), FencingToken::new(34).unwrap());
+/// assert!(later > earlier);
+/// assert_eq!(later.get(), 34);
+/// assert!(FencingToken::new(0).is_none());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FencingToken(NonZeroU64);
+
+impl FencingToken {
+    /// Makes a token, or `None` for zero, which is never one.
+    pub const fn new(number: u64) -> Option<Self> {
+        match NonZeroU64::new(number) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+
+    /// Returns the number, to send along with a write.
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for FencingToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for FencingToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FencingToken({})", self.0)
+    }
+}
+
+/// Guards a resource against writers whose lease has passed on to somebody else.
+///
+/// The gate keeps the largest token that it has admitted, and its owner. It refuses a smaller token,
+/// and an equal one from another owner (law F1), which covers the one tie that a split store could
+/// produce. Keep one gate a resource, on the side of the *resource*: a check inside the lock holder
+/// proves nothing, as the holder may be paused right after it.
+///
+/// A database does the same with one condition: `UPDATE … SET token = $new WHERE token <= $new`.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::{FencingGate, FencingToken, OwnerToken};
+///
+/// let gate = FencingGate::new();
+/// let (paused, successor) = (OwnerToken::mint()?, OwnerToken::mint()?);
+/// let token = |n| FencingToken::new(n).unwrap();
+///
+/// assert!(gate.admit(token(33), &paused).is_ok());
+/// assert!(gate.admit(token(34), &successor).is_ok());
+/// assert!(gate.admit(token(33), &paused).is_err()); // woke up too late
+/// # Ok::<(), lock_core::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct FencingGate {
+    largest: Mutex<Option<(FencingToken, OwnerToken)>>,
+}
+
+impl FencingGate {
+    /// Opens a gate that has seen no writer yet.
+    pub const fn new() -> Self {
+        Self { largest: Mutex::new(None) }
+    }
+
+    /// Reopens a gate at the writer that it had admitted last, after a restart of the resource.
+    pub const fn reopen(largest: FencingToken, owner: OwnerToken) -> Self {
+        Self { largest: Mutex::new(Some((largest, owner))) }
+    }
+
+    /// Lets a writer pass and remembers it, or refuses a stale one.
+    ///
+    /// # Errors
+    ///
+    /// [`StaleWriter`] when a larger token, or an equal one from another owner, was admitted before.
+    pub fn admit(&self, token: FencingToken, owner: &OwnerToken) -> Result<(), StaleWriter> {
+        let mut largest = self.largest.lock().unwrap_or_else(PoisonError::into_inner);
+        match *largest {
+            Some((seen, by)) if token < seen || (token == seen && *owner != by) => {
+                Err(StaleWriter { token, seen })
+            }
+            _ => {
+                *largest = Some((token, *owner));
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns the largest token admitted so far and its owner, to be stored with the resource.
+    pub fn largest(&self) -> Option<(FencingToken, OwnerToken)> {
+        *self.largest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says that a writer came with a fencing token that is no longer the newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StaleWriter {
+    token: FencingToken,
+    seen: FencingToken,
+}
+
+impl StaleWriter {
+    /// Returns the token that was refused.
+    pub fn token(&self) -> FencingToken {
+        self.token
+    }
+
+    /// Returns the largest token that the gate had admitted before.
+    pub fn largest_seen(&self) -> FencingToken {
+        self.seen
+    }
+}
+
+impl fmt::Display for StaleWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the writer's fencing token {} is stale: a later holder has written with {}",
+            self.token, self.seen
+        )
+    }
+}
+
+impl std::error::Error for StaleWriter {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f1_the_gate_refuses_smaller_tokens_and_equal_ones_of_another_owner() {
+        let token = |n| FencingToken::new(n).unwrap();
+        let owner = |n| OwnerToken::from_bits([n; 16]);
+        let gate = FencingGate::new();
+        assert_eq!(gate.admit(token(5), &owner(1)), Ok(()));
+        assert_eq!(gate.admit(token(5), &owner(1)), Ok(()), "the same writer writes again");
+        assert!(gate.admit(token(5), &owner(2)).is_err(), "a tie goes to the first");
+        assert!(gate.admit(token(4), &owner(1)).is_err());
+        assert_eq!(gate.admit(token(6), &owner(2)), Ok(()));
+        assert!(gate.admit(token(5), &owner(1)).is_err());
+        let (largest, by) = gate.largest().unwrap();
+        let reopened = FencingGate::reopen(largest, by);
+        assert_eq!(
+            reopened.admit(token(5), &owner(1)).unwrap_err().to_string(),
+            "the writer's fencing token 5 is stale: a later holder has written with 6"
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! What an acquisition asks for: a key, an owner, a time, and a note for whoever inspects it.
+
+mod fencing;
+mod key;
+mod metadata;
+mod owner;
+mod ttl;
+
+pub use fencing::{FencingGate, FencingToken, StaleWriter};
+pub use key::LockKey;
+pub use metadata::Metadata;
+pub use owner::{OsTokens, OwnerFingerprint, OwnerToken, TokenSource};
+pub use ttl::Ttl;
+
+/// Describes one acquisition of one key, before any request has left.
+///
+/// A claim is minted by core *before* the first byte goes out, so an acquisition whose answer was
+/// lost can be repeated (law E2) or undone (law U1) under the same [`OwnerToken`].
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::{Claim, LockKey, Metadata, OwnerToken, Ttl};
+/// use std::time::Duration;
+///
+/// let claim = Claim::new(
+///     LockKey::new("invoice/42")?,
+///     OwnerToken::mint()?,
+///     Ttl::new(Duration::from_secs(30))?,
+/// )
+/// .with_metadata(Metadata::new("worker-7")?);
+/// assert_eq!(claim.key().as_str(), "invoice/42");
+/// # Ok::<(), lock_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    key: LockKey,
+    owner: OwnerToken,
+    ttl: Ttl,
+    metadata: Metadata,
+}
+
+impl Claim {
+    /// Makes a claim without metadata.
+    pub fn new(key: LockKey, owner: OwnerToken, ttl: Ttl) -> Self {
+        Self { key, owner, ttl, metadata: Metadata::default() }
+    }
+
+    /// Attaches a note that `inspect` shows to others.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// Replaces the key; decorators that map keys (a namespace) use this.
+    #[must_use]
+    pub fn with_key(mut self, key: LockKey) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// Returns the key that is claimed.
+    pub fn key(&self) -> &LockKey {
+        &self.key
+    }
+
+    /// Returns the identity of this acquisition.
+    pub fn owner(&self) -> &OwnerToken {
+        &self.owner
+    }
+
+    /// Returns how long a grant lasts unless it is renewed.
+    pub fn ttl(&self) -> Ttl {
+        self.ttl
+    }
+
+    /// Returns the note for others.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+}

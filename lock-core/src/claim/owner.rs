@@ -1,0 +1,192 @@
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Identifies one acquisition: 128 random bits, written as 22 characters of base64url.
+///
+/// Whoever knows the token can renew and release the lock, so it is a bearer secret: `Debug` and
+/// `Display` show only its [`OwnerFingerprint`], and [`OwnerToken::expose`] is the one way to the
+/// text. Every acquisition mints its own (law E4), therefore a stale guard can never touch a later
+/// holder.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::OwnerToken;
+///
+/// let token = OwnerToken::mint()?;
+/// let carried = token.expose().to_owned();           // to another process, say
+/// assert_eq!(OwnerToken::parse(&carried)?, token);
+/// assert!(!format!("{token:?} {token}").contains(&carried));
+/// # Ok::<(), lock_core::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OwnerToken {
+    text: [u8; OwnerToken::LEN],
+}
+
+impl OwnerToken {
+    /// The length of the text form, in bytes.
+    pub const LEN: usize = 22;
+
+    /// Mints a token from the operating system's random source.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] when the system has no randomness to give; there is no weaker
+    /// fallback.
+    pub fn mint() -> Result<Self> {
+        let mut bits = [0; 16];
+        getrandom::fill(&mut bits).map_err(|source| {
+            Error::new(ErrorKind::Unavailable, "the operating system gave no random bits")
+                .with_source(source)
+        })?;
+        Ok(Self::from_bits(bits))
+    }
+
+    /// Makes a token of the 128 bits given; [`TokenSource`]s use this.
+    pub fn from_bits(bits: [u8; 16]) -> Self {
+        let mut text = [0; Self::LEN];
+        // 16 bytes are always 22 characters without padding, so the slice always fits.
+        let written = URL_SAFE_NO_PAD.encode_slice(bits, &mut text);
+        debug_assert_eq!(written.ok(), Some(Self::LEN));
+        Self { text }
+    }
+
+    /// Parses the text form, as [`OwnerToken::expose`] gave it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] when `text` is not 22 characters of canonical base64url. The message
+    /// does not repeat the text.
+    pub fn parse(text: &str) -> Result<Self> {
+        URL_SAFE_NO_PAD
+            .decode(text)
+            .ok()
+            .and_then(|bits| <[u8; 16]>::try_from(bits).ok())
+            .map(Self::from_bits)
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Invalid,
+                    "not an owner token; it is 22 characters of base64url for 16 bytes",
+                )
+            })
+    }
+
+    /// Returns the whole secret text.
+    pub fn expose(&self) -> &str {
+        // The text came from base64, so it is ASCII.
+        std::str::from_utf8(&self.text).unwrap_or_default()
+    }
+
+    /// Returns a short hash that may be logged.
+    pub fn fingerprint(&self) -> OwnerFingerprint {
+        OwnerFingerprint::of(&self.text)
+    }
+}
+
+impl fmt::Debug for OwnerToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OwnerToken({})", self.fingerprint())
+    }
+}
+
+impl fmt::Display for OwnerToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fingerprint().fmt(f)
+    }
+}
+
+/// A short hash of an owner's identity: enough to tell owners apart in a log, useless for anything
+/// else.
+///
+/// It is the 64-bit FNV-1a hash of what the store holds, so it is the same in every process.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OwnerFingerprint(u64);
+
+impl OwnerFingerprint {
+    /// Hashes an owner's identity: the text of an [`OwnerToken`], or whatever a foreign owner wrote.
+    pub fn of(identity: &[u8]) -> Self {
+        let fnv1a = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        Self(identity.iter().fold(0xcbf2_9ce4_8422_2325, fnv1a))
+    }
+}
+
+impl fmt::Display for OwnerFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for OwnerFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Mints owner tokens; tests inject one to know them beforehand.
+///
+/// # Contract
+///
+/// Every call returns a token that was never returned before. A source that repeats itself breaks
+/// law E4 and with it mutual exclusion; only tests should bring their own.
+pub trait TokenSource: fmt::Debug + Send + Sync + 'static {
+    /// Mints a fresh token.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the source from minting; the acquisition then fails before any request.
+    fn mint(&self) -> Result<OwnerToken>;
+}
+
+/// Mints from the operating system's random source: the default [`TokenSource`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OsTokens;
+
+impl TokenSource for OsTokens {
+    fn mint(&self) -> Result<OwnerToken> {
+        OwnerToken::mint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn e4_minted_tokens_are_22_characters_and_unique() {
+        let minted: HashSet<_> = (0..10_000).map(|_| OwnerToken::mint().unwrap()).collect();
+        assert_eq!(minted.len(), 10_000);
+        assert!(minted.iter().all(|t| t.expose().len() == 22));
+        assert!(minted.iter().all(|t| OwnerToken::parse(t.expose()).unwrap() == *t));
+    }
+
+    #[test]
+    fn no_output_of_a_token_shows_any_piece_of_it() {
+        let token = OwnerToken::from_bits([7; 16]);
+        let shown = format!("{token} {token:?} {:?}", token.fingerprint());
+        assert!(
+            token
+                .expose()
+                .as_bytes()
+                .windows(6)
+                .all(|piece| { !shown.contains(std::str::from_utf8(piece).unwrap()) })
+        );
+    }
+
+    #[test]
+    fn l4_texts_that_are_not_exactly_one_token_are_refused_without_repeating_them() {
+        let good = OwnerToken::from_bits([1; 16]);
+        let longer = format!("{}A", good.expose());
+        let not_canonical = format!("{}B", &good.expose()[..21]);
+        for bad in ["", "foo", "foobar", &longer, &not_canonical, "AQEBAQEBAQEBAQEBAQEB+Q"] {
+            let error = OwnerToken::parse(bad).unwrap_err();
+            assert!(error.is_invalid());
+            assert!(bad.is_empty() || !error.to_string().contains(bad));
+        }
+    }
+}

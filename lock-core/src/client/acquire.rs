@@ -1,0 +1,362 @@
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::{Defaults, LockClient};
+use crate::claim::{Claim, LockKey, Metadata, OwnerToken, Ttl};
+use crate::engine::{Engine, Hold, Patience, Pursuit, Terms, Validity, Wait, keep_alive};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::guard::{LockGuard, usable_ttl};
+use crate::provider::{Capability, Lock};
+use crate::retry::RetryStrategy;
+
+/// An acquisition that is being described: how long, how patient, and what to do with the lock.
+///
+/// Made by [`LockClient::lock`]; ends in one of four verbs:
+/// [`acquire`](Acquire::acquire) waits, [`try_acquire`](Acquire::try_acquire) does not,
+/// [`run`](Acquire::run) holds the lock around a piece of work, and [`resume`](Acquire::resume) takes
+/// over a lock that is already held. Anything wrong with the description is reported there, before
+/// any request.
+#[derive(Debug)]
+#[must_use = "nothing is acquired until a verb such as `acquire` is awaited"]
+pub struct Acquire {
+    engine: Arc<Engine>,
+    defaults: Defaults,
+    key: Result<LockKey>,
+    owner: Option<OwnerToken>,
+    metadata: Result<Metadata>,
+    max_hold: Option<Duration>,
+    renewing: Renewing,
+    cancelled: Option<CancellationToken>,
+}
+
+/// Whether a lease is renewed while it is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renewing {
+    /// `run` does, `acquire` does not.
+    Unset,
+    Never,
+    /// Every third of the ttl, or at the interval given.
+    Every(Option<Duration>),
+}
+
+impl Acquire {
+    pub(super) fn new(client: &LockClient, key: Result<LockKey>) -> Self {
+        Self {
+            engine: Arc::clone(&client.engine),
+            defaults: client.defaults.clone(),
+            key,
+            owner: None,
+            metadata: Ok(Metadata::default()),
+            max_hold: None,
+            renewing: Renewing::Unset,
+            cancelled: None,
+        }
+    }
+
+    /// Sets how long the lease lasts unless it is renewed; rounded up to whole milliseconds.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.defaults.ttl = ttl;
+        self
+    }
+
+    /// Waits at most this long when the key is held, with a last attempt at the end (law W1).
+    pub fn wait_at_most(mut self, wait: Duration) -> Self {
+        self.defaults.wait = Wait::AtMost(wait);
+        self
+    }
+
+    /// Waits without limit when the key is held. A failing backend is still reported.
+    pub fn wait_forever(mut self) -> Self {
+        self.defaults.wait = Wait::Forever;
+        self
+    }
+
+    /// Does not wait: one attempt.
+    pub fn no_wait(mut self) -> Self {
+        self.defaults.wait = Wait::No;
+        self
+    }
+
+    /// Sets the delays between attempts, and with their end the end of the patience.
+    pub fn retry(mut self, strategy: impl RetryStrategy) -> Self {
+        self.defaults.retry = Arc::new(strategy);
+        self
+    }
+
+    /// Leaves a note for whoever inspects the key; bytes or text.
+    pub fn metadata<M>(mut self, metadata: M) -> Self
+    where
+        M: TryInto<Metadata>,
+        Error: From<M::Error>,
+    {
+        self.metadata = metadata.try_into().map_err(Error::from);
+        self
+    }
+
+    /// Acquires under this token rather than a fresh one, so that it can be known beforehand.
+    ///
+    /// A token identifies *one* acquisition. Using it twice at a time makes both the same owner.
+    pub fn owner_token(mut self, token: OwnerToken) -> Self {
+        self.owner = Some(token);
+        self
+    }
+
+    /// Declares the lock lost when it has been held this long, however often it was renewed.
+    pub fn max_hold(mut self, limit: Duration) -> Self {
+        self.max_hold = Some(limit);
+        self
+    }
+
+    /// Renews the lease while it is held, every third of its ttl. [`run`](Acquire::run) does so by
+    /// itself.
+    pub fn auto_renew(mut self) -> Self {
+        self.renewing = Renewing::Every(None);
+        self
+    }
+
+    /// Renews the lease while it is held, at this interval (give or take a tenth).
+    pub fn renew_every(mut self, interval: Duration) -> Self {
+        self.renewing = Renewing::Every(Some(interval));
+        self
+    }
+
+    /// Does not renew the lease: it ends with its ttl.
+    pub fn no_renewal(mut self) -> Self {
+        self.renewing = Renewing::Never;
+        self
+    }
+
+    /// Gives up with [`ErrorKind::Cancelled`] when this token is cancelled while acquiring.
+    pub fn cancelled_by(mut self, token: CancellationToken) -> Self {
+        self.cancelled = Some(token);
+        self
+    }
+
+    /// Acquires the lock, waiting for it if need be.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TimedOut`] when the wait was over, [`ErrorKind::Contended`] when the strategy had
+    /// ended or no wait was wanted, [`ErrorKind::Unavailable`] when the backend kept failing,
+    /// [`ErrorKind::Cancelled`], [`ErrorKind::Foreign`], and [`ErrorKind::Invalid`] or
+    /// [`ErrorKind::Unsupported`] for a bad description. The message tells attempts and time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up the place among the waiters. If a request is under way then, it
+    /// is undone in the background, so the key is not left locked (law G5).
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with timers, as tokio's timers do.
+    pub async fn acquire(self) -> Result<LockGuard> {
+        let plan = self.plan(false)?;
+        let span = tracing::debug_span!("acquire", key = %plan.key, provider = %plan.provider());
+        plan.acquire().instrument(span).await
+    }
+
+    /// Acquires the lock if it is free: one attempt, `None` when another owner holds it.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Acquire::acquire), without contention.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`acquire`](Acquire::acquire).
+    pub async fn try_acquire(self) -> Result<Option<LockGuard>> {
+        match self.no_wait().acquire().await {
+            Ok(guard) => Ok(Some(guard)),
+            Err(error) if error.is_contended() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Acquires the lock, does the work, and releases.
+    ///
+    /// The lease is renewed while the work runs (unless [`no_renewal`](Acquire::no_renewal)). When
+    /// the lock is lost, the work is dropped at its next await point. A panic of the work releases
+    /// the lock and goes on to the caller. A release that fails is only reported as an event: the
+    /// work is done, and the ttl frees the key.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`acquire`](Acquire::acquire), and [`ErrorKind::Lost`] when the lock was lost before
+    /// the work was done; its result is then dropped, as it may rest on a lock that another has.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the work and releases in the background.
+    pub async fn run<W, F>(self, work: W) -> Result<F::Output>
+    where
+        W: FnOnce(crate::Lease) -> F,
+        F: Future,
+    {
+        let plan = self.plan(true)?;
+        let span = tracing::debug_span!("run", key = %plan.key, provider = %plan.provider());
+        async {
+            let guard = plan.acquire().await?;
+            let lease = guard.lease();
+            let done = tokio::select! {
+                biased;
+                done = work(guard.lease()) => Some(done),
+                _ = lease.lost() => None,
+            };
+            // Work that never yields can outlive its lease: the clock has the last word.
+            let Some(output) = done.filter(|_| lease.is_held()) else {
+                return Err(lease.lost_error());
+            };
+            if let Err(failed) = guard.release().await {
+                let error = failed.error();
+                tracing::debug!(%error, "the release after the work failed, retrying behind");
+            }
+            Ok(output)
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// Takes over a lock that is held under the [`owner_token`](Acquire::owner_token) given, and
+    /// renews its lease to the ttl.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Lost`] when that owner does not hold the key any more; the key is then left as it
+    /// is. [`ErrorKind::Invalid`] without an owner token.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the lock as it was, perhaps with a fresh ttl; it can be resumed
+    /// again.
+    pub async fn resume(self) -> Result<LockGuard> {
+        let engine = Arc::clone(&self.engine);
+        if self.owner.is_none() {
+            let message = "resuming needs the owner token that `detach` returned";
+            let error = Error::new(ErrorKind::Invalid, message);
+            return Err(error.in_operation(Operation::Resume, None, engine.provider.info().name()));
+        }
+        let plan = self.plan(false)?;
+        let key = plan.key.clone();
+        let span = tracing::debug_span!("resume", %key, provider = %plan.provider());
+        let resumed = plan.resume().instrument(span).await;
+        resumed.map_err(|error| engine.explain(error, Operation::Resume, &key))
+    }
+
+    /// Checks the whole description, before any request.
+    fn plan(self, renew_unless_told: bool) -> Result<Plan> {
+        let name = Arc::clone(self.engine.provider.info().name());
+        let key = self.key.as_ref().ok().cloned();
+        let checked = self.checked(renew_unless_told);
+        checked.map_err(|error| error.in_operation(Operation::Acquire, key.as_ref(), &name))
+    }
+
+    fn checked(self, renew_unless_told: bool) -> Result<Plan> {
+        let engine = self.engine;
+        let (key, metadata) = (self.key?, self.metadata?);
+        let info = engine.provider.info();
+        if !metadata.is_empty() {
+            info.require([Capability::Metadata])?;
+        }
+        let ttl = usable_ttl(self.defaults.ttl)?;
+        info.check_ttl(ttl)?;
+        let renew = match self.renewing {
+            Renewing::Unset => renew_unless_told.then_some(None),
+            Renewing::Never => None,
+            Renewing::Every(interval) => Some(interval),
+        };
+        let margin = self.defaults.stop_margin;
+        check_times(ttl, margin, renew.flatten(), self.max_hold)?;
+        let runtime = Handle::try_current().map_err(|source| {
+            Error::new(ErrorKind::Misconfigured, "locks are acquired inside a tokio runtime")
+                .with_source(source)
+        })?;
+        let owner = match self.owner {
+            Some(token) => token,
+            None => engine.tokens.mint()?,
+        };
+        let claim = Claim::new(key.clone(), owner, ttl).with_metadata(metadata);
+        Ok(Plan {
+            lock: engine.provider.lock(claim),
+            engine,
+            runtime,
+            key,
+            renew,
+            terms: Terms { max_hold: self.max_hold, margin },
+            patience: Patience {
+                wait: self.defaults.wait,
+                retry: self.defaults.retry,
+                cancelled: self.cancelled,
+            },
+        })
+    }
+}
+
+/// Checks that the times of one acquisition leave room for each other.
+fn check_times(
+    ttl: Ttl,
+    margin: Option<Duration>,
+    every: Option<Duration>,
+    max_hold: Option<Duration>,
+) -> Result<()> {
+    let refuse = |message: String| Err(Error::new(ErrorKind::Invalid, message));
+    let margin = margin.unwrap_or_else(|| Validity::default_margin(ttl));
+    let usable = Validity::length(ttl).saturating_sub(margin);
+    if usable.is_zero() {
+        return refuse(format!("the stop margin {margin:?} leaves nothing of the ttl {ttl}"));
+    }
+    match every {
+        Some(Duration::ZERO) => return refuse("the renewal interval is zero".into()),
+        // The interval varies by a tenth.
+        Some(every) if every.saturating_mul(11) / 10 >= usable => {
+            return refuse(format!(
+                "renewing every {every:?} is too late for the ttl {ttl}, of which {usable:?} can \
+                 be used; leave a tenth of the interval to spare"
+            ));
+        }
+        _ => {}
+    }
+    if max_hold.is_some_and(|limit| limit.is_zero()) {
+        return refuse("the longest time to hold is zero".into());
+    }
+    Ok(())
+}
+
+/// A checked description, bound to the backend.
+struct Plan {
+    engine: Arc<Engine>,
+    runtime: Handle,
+    key: LockKey,
+    lock: Arc<dyn Lock>,
+    renew: Option<Option<Duration>>,
+    terms: Terms,
+    patience: Patience,
+}
+
+impl Plan {
+    fn provider(&self) -> &Arc<str> {
+        self.engine.provider.info().name()
+    }
+
+    async fn acquire(self) -> Result<LockGuard> {
+        let pursuit = Pursuit::new(self.engine, self.runtime, self.lock, self.terms);
+        let hold = Arc::new(pursuit.run(self.patience).await?);
+        Ok(guard(hold, self.renew))
+    }
+
+    async fn resume(self) -> Result<LockGuard> {
+        let hold = Hold::resume(self.engine, self.runtime, self.lock, self.terms).await?;
+        Ok(guard(Arc::new(hold), self.renew))
+    }
+}
+
+fn guard(hold: Arc<Hold>, renew: Option<Option<Duration>>) -> LockGuard {
+    if let Some(every) = renew {
+        hold.runtime.spawn(keep_alive(Arc::clone(&hold), every));
+    }
+    LockGuard::new(hold)
+}

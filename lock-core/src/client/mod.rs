@@ -1,0 +1,326 @@
+//! What an application talks to.
+
+mod acquire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use acquire::Acquire;
+
+use crate::claim::{Claim, LockKey, OsTokens, OwnerToken, TokenSource, Ttl};
+use crate::clock::{Clock, SystemClock};
+use crate::engine::{Engine, Wait};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::guard::{LockGuard, usable_ttl};
+use crate::observe::{Observer, Reporter};
+use crate::provider::{Capabilities, Capability, Holder, LockProvider, ProviderInfo};
+use crate::retry::{Backoff, RetryStrategy};
+
+/// Acquires locks from one provider: the door to everything else.
+///
+/// # What a lease cannot promise
+///
+/// A lock with a ttl is a *lease*. If its holder is paused (a long garbage collection elsewhere in
+/// the system, a stopped VM, a swapped-out process) for longer than the ttl, the key is granted to
+/// another while the first still believes to hold it, and no check before a write can rule out that
+/// the pause comes right after the check. So:
+///
+/// * Send the [`fencing_token`](crate::Lease::fencing_token) with every write and let the resource
+///   refuse smaller ones ([`FencingGate`](crate::FencingGate)). This is what keeps data whole.
+/// * Check [`is_held`](crate::Lease::is_held) between steps, or let [`Acquire::run`] stop the work
+///   when the lock is lost. This keeps wasted work small.
+/// * Choose a ttl well above the pauses you expect, and let the lease be renewed.
+///
+/// What a backend promises beyond that, under failover in particular, differs: see its table.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use lock_core::LockClient;
+/// use std::time::Duration;
+///
+/// let locks = LockClient::new(lock_memory::MemoryProvider::new());
+///
+/// let guard = locks
+///     .lock("invoice/42")
+///     .ttl(Duration::from_secs(30))
+///     .wait_at_most(Duration::from_secs(5))
+///     .acquire()
+///     .await?;
+/// // … write to the ledger with guard.fencing_token() …
+/// guard.release().await?;
+///
+/// // The same, renewed while the work runs, and the work dropped if the lock is lost:
+/// let total = locks.lock("invoice/42").run(|lease| async move {
+///     println!("holding {} with {:?}", lease.key(), lease.fencing_token());
+///     42
+/// }).await?;
+/// assert_eq!(total, 42);
+/// # Ok::<(), lock_core::Error>(()) }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct LockClient {
+    engine: Arc<Engine>,
+    defaults: Defaults,
+}
+
+/// What an acquisition starts from.
+#[derive(Clone, Debug)]
+struct Defaults {
+    ttl: Duration,
+    wait: Wait,
+    retry: Arc<dyn RetryStrategy>,
+    stop_margin: Option<Duration>,
+}
+
+impl LockClient {
+    /// The ttl of an acquisition that sets none: 30 seconds.
+    pub const DEFAULT_TTL: Duration = Duration::from_secs(30);
+    /// How long an acquisition waits that does not say: 60 seconds, twice the default ttl, so that
+    /// the lease of a crashed holder has ended by then.
+    pub const DEFAULT_WAIT: Duration = Duration::from_secs(60);
+    /// The default limit of one request: 2 seconds.
+    pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+    /// For how long an acquisition goes on trying a backend that fails: 5 seconds.
+    pub const DEFAULT_UNAVAILABLE_AFTER: Duration = Duration::from_secs(5);
+
+    /// Makes a client with the defaults.
+    pub fn new(provider: impl LockProvider) -> Self {
+        Self::with(ClientBuilder::new(Arc::new(provider)), Reporter::default())
+    }
+
+    /// Sets up a client step by step.
+    pub fn builder(provider: impl LockProvider) -> ClientBuilder {
+        ClientBuilder::new(Arc::new(provider))
+    }
+
+    fn with(builder: ClientBuilder, reporter: Reporter) -> Self {
+        let ClientBuilder { provider, clock, tokens, request_timeout, unavailable_after, .. } =
+            builder;
+        let clock = clock
+            .or_else(|| provider.info().clock().cloned())
+            .unwrap_or_else(|| Arc::new(SystemClock));
+        Self {
+            engine: Arc::new(Engine {
+                provider,
+                clock,
+                tokens,
+                reporter,
+                request_timeout,
+                unavailable_after,
+            }),
+            defaults: builder.defaults,
+        }
+    }
+
+    /// Begins to acquire the lock named `key`; nothing happens until a verb of the returned
+    /// [`Acquire`] is awaited, and a bad key is reported there.
+    pub fn lock<K>(&self, key: K) -> Acquire
+    where
+        K: TryInto<LockKey>,
+        Error: From<K::Error>,
+    {
+        Acquire::new(self, key.try_into().map_err(Error::from))
+    }
+
+    /// Takes over a lock that another guard [`detach`](LockGuard::detach)ed, here or elsewhere, and
+    /// renews its lease to the default ttl. See [`Acquire::resume`] to choose it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Acquire::resume`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Acquire::resume`].
+    pub async fn resume<K>(&self, key: K, token: OwnerToken) -> Result<LockGuard>
+    where
+        K: TryInto<LockKey>,
+        Error: From<K::Error>,
+    {
+        self.lock(key).owner_token(token).resume().await
+    }
+
+    /// Tells who holds a key, without side effects (law I1); `None` when it is free.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] when the provider cannot tell, [`ErrorKind::Invalid`] for a bad
+    /// key, and those of the backend.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing but the answer.
+    pub async fn inspect<K>(&self, key: K) -> Result<Option<Holder>>
+    where
+        K: TryInto<LockKey>,
+        Error: From<K::Error>,
+    {
+        let name = self.info().name();
+        let unkeyed = |error: Error| error.in_operation(Operation::Inspect, None, name);
+        let key = key.try_into().map_err(|error| unkeyed(Error::from(error)))?;
+        let explain = |error: Error| error.in_operation(Operation::Inspect, Some(&key), name);
+        self.require([Capability::Inspect]).map_err(explain)?;
+        let owner = self.engine.tokens.mint().map_err(explain)?;
+        let lock = self.engine.provider.lock(Claim::new(key.clone(), owner, Ttl::MIN));
+        self.engine.call(self.engine.request_timeout, lock.inspect()).await.map_err(explain)
+    }
+
+    /// Checks that the provider can do what the application needs; call it at start-up.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`], naming the provider and the first capability it lacks.
+    pub fn require(&self, needed: impl IntoIterator<Item = Capability>) -> Result<()> {
+        self.info().require(needed)
+    }
+
+    /// Returns what the provider can do.
+    pub fn capabilities(&self) -> Capabilities {
+        self.info().capabilities()
+    }
+
+    /// Returns the description of the provider.
+    pub fn info(&self) -> &ProviderInfo {
+        self.engine.provider.info()
+    }
+
+    /// Returns the clock that leases are measured with.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.engine.clock
+    }
+}
+
+/// Sets up a [`LockClient`].
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::{Backoff, Capability, LockClient};
+/// use std::time::Duration;
+///
+/// let locks = LockClient::builder(lock_memory::MemoryProvider::new())
+///     .require([Capability::Fencing])
+///     .ttl(Duration::from_secs(10))
+///     .wait_at_most(Duration::from_secs(20))
+///     .retry(Backoff::fixed(Duration::from_millis(50)))
+///     .build()?;
+/// # Ok::<(), lock_core::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is made until `build` is called"]
+pub struct ClientBuilder {
+    provider: Arc<dyn LockProvider>,
+    clock: Option<Arc<dyn Clock>>,
+    tokens: Arc<dyn TokenSource>,
+    observer: Option<Arc<dyn Observer>>,
+    needed: Vec<Capability>,
+    request_timeout: Duration,
+    unavailable_after: Duration,
+    defaults: Defaults,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(provider: Arc<dyn LockProvider>) -> Self {
+        Self {
+            provider,
+            clock: None,
+            tokens: Arc::new(OsTokens),
+            observer: None,
+            needed: Vec::new(),
+            request_timeout: LockClient::DEFAULT_REQUEST_TIMEOUT,
+            unavailable_after: LockClient::DEFAULT_UNAVAILABLE_AFTER,
+            defaults: Defaults {
+                ttl: LockClient::DEFAULT_TTL,
+                wait: Wait::AtMost(LockClient::DEFAULT_WAIT),
+                retry: Arc::new(Backoff::default()),
+                stop_margin: None,
+            },
+        }
+    }
+
+    /// Refuses a provider that lacks one of these capabilities.
+    pub fn require(mut self, needed: impl IntoIterator<Item = Capability>) -> Self {
+        self.needed.extend(needed);
+        self
+    }
+
+    /// Sets the ttl of acquisitions that set none.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.defaults.ttl = ttl;
+        self
+    }
+
+    /// Sets how long acquisitions wait that do not say.
+    pub fn wait_at_most(mut self, wait: Duration) -> Self {
+        self.defaults.wait = Wait::AtMost(wait);
+        self
+    }
+
+    /// Sets the retry strategy of acquisitions that set none.
+    pub fn retry(mut self, strategy: impl RetryStrategy) -> Self {
+        self.defaults.retry = Arc::new(strategy);
+        self
+    }
+
+    /// Sets how long before its deadline a lock is declared lost, so that the holder can stop in
+    /// time. The default is a tenth of the ttl, 5 seconds at most.
+    pub fn stop_margin(mut self, margin: Duration) -> Self {
+        self.defaults.stop_margin = Some(margin);
+        self
+    }
+
+    /// Sets the limit of one request to the backend.
+    pub fn request_timeout(mut self, limit: Duration) -> Self {
+        self.request_timeout = limit;
+        self
+    }
+
+    /// Sets for how long an acquisition tries a failing backend again before it reports
+    /// [`ErrorKind::Unavailable`].
+    pub fn unavailable_after(mut self, limit: Duration) -> Self {
+        self.unavailable_after = limit;
+        self
+    }
+
+    /// Measures leases with this clock rather than the provider's or the system's.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Mints owner tokens with this source; for tests.
+    pub fn token_source(mut self, tokens: impl TokenSource) -> Self {
+        self.tokens = Arc::new(tokens);
+        self
+    }
+
+    /// Sends events to an observer, on a thread of its own.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Makes the client.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] when the provider lacks a required capability,
+    /// [`ErrorKind::Invalid`] when the default ttl is out of range, [`ErrorKind::Misconfigured`]
+    /// when a limit makes no sense.
+    pub fn build(self) -> Result<LockClient> {
+        self.provider.info().require(self.needed.iter().copied())?;
+        let ttl = usable_ttl(self.defaults.ttl)?;
+        self.provider.info().check_ttl(ttl)?;
+        if self.request_timeout.is_zero() {
+            let message = "the request timeout is zero; give every request some time";
+            return Err(Error::new(ErrorKind::Misconfigured, message));
+        }
+        let reporter = match &self.observer {
+            Some(observer) => Reporter::start(Arc::clone(observer))?,
+            None => Reporter::default(),
+        };
+        Ok(LockClient::with(self, reporter))
+    }
+}

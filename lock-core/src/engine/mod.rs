@@ -1,0 +1,46 @@
+//! What every backend gets for free: attempts with undo, waiting, renewal, loss, release.
+
+mod call;
+mod hold;
+mod keep_alive;
+mod pursuit;
+mod undo;
+mod validity;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use hold::{Hold, Over};
+pub(crate) use keep_alive::keep_alive;
+pub(crate) use pursuit::{Patience, Pursuit, Terms, Wait};
+pub(crate) use validity::Validity;
+
+use crate::claim::{LockKey, TokenSource};
+use crate::clock::Clock;
+use crate::error::{Error, Operation};
+use crate::observe::{Event, EventKind, Reporter};
+use crate::provider::LockProvider;
+
+/// What the parts of the engine share: the backend, the clock, the limits.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) provider: Arc<dyn LockProvider>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tokens: Arc<dyn TokenSource>,
+    pub(crate) reporter: Reporter,
+    /// How long one request may take.
+    pub(crate) request_timeout: Duration,
+    /// For how long a failing backend is tried again before an acquisition reports it.
+    pub(crate) unavailable_after: Duration,
+}
+
+impl Engine {
+    pub(crate) fn report(&self, key: &LockKey, kind: EventKind) {
+        self.reporter.report(Event::new(self.provider.info().name(), key, kind));
+    }
+
+    /// Names operation, key and provider in an error that a backend returned.
+    pub(crate) fn explain(&self, error: Error, operation: Operation, key: &LockKey) -> Error {
+        error.in_operation(operation, Some(key), self.provider.info().name())
+    }
+}

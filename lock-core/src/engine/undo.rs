@@ -1,0 +1,59 @@
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::Engine;
+use crate::clock::Moment;
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::observe::EventKind;
+use crate::provider::Lock;
+use crate::retry::{Backoff, RetryStrategy};
+
+/// Work in the background ends by then, even if the lease is longer.
+const LONGEST_EFFORT: Duration = Duration::from_secs(60);
+
+impl Engine {
+    /// Undoes, on `runtime`, an acquisition whose outcome is not known (law U1).
+    ///
+    /// The backend's release compares the owner, so this is harmless if the request never arrived,
+    /// and its tombstone keeps it harmless if the request arrives later.
+    pub(super) fn undo(self: Arc<Self>, lock: Arc<dyn Lock>, runtime: &Handle) {
+        runtime.spawn(async move {
+            let claim = lock.claim();
+            let give_up = self.clock.now().after(claim.ttl().get());
+            let release = || async {
+                let answer = self.call(self.request_timeout, lock.release()).await;
+                answer.map_err(|error| self.explain(error, Operation::Release, claim.key()))
+            };
+            match self.retry_until(give_up, release).await {
+                Ok(_) => self.report(claim.key(), EventKind::Undone),
+                Err(cause) => self.report(claim.key(), EventKind::ReleaseFailed { cause }),
+            }
+        });
+    }
+
+    /// Repeats a request of the background until it is answered or refused, or `give_up` has come.
+    pub(super) async fn retry_until<T, F: Future<Output = Result<T>>>(
+        &self,
+        give_up: Moment,
+        mut request: impl FnMut() -> F,
+    ) -> Result<T> {
+        let give_up = give_up.min(self.clock.now().after(LONGEST_EFFORT));
+        let pause = Backoff::exponential(Duration::from_millis(20), Duration::from_secs(2));
+        let mut last = Error::new(ErrorKind::Unavailable, "no time was left to release");
+        for delay in pause.delays() {
+            match request().await {
+                Err(error) if error.is_unavailable() => last = error,
+                answer => return answer,
+            }
+            let again = self.clock.now().after(delay);
+            if again > give_up {
+                break;
+            }
+            self.clock.sleep_until(again).await;
+        }
+        Err(last)
+    }
+}

@@ -1,0 +1,365 @@
+//! What a holder has in hand: the guard that owns the lock, and leases that look at it.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::claim::{FencingToken, LockKey, Metadata, OwnerToken, Ttl};
+use crate::clock::Moment;
+use crate::engine::{Hold, Over, Validity};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::provider::Release;
+
+/// A view of a held lock: cheap to clone, free to pass around, unable to release it.
+///
+/// A [`LockGuard`] derefs to its lease; [`Acquire::run`](crate::Acquire::run) passes one to the work.
+///
+/// A lease cannot close the gap between a check and the act that follows: the process may be paused
+/// in between for longer than the ttl. Only a resource that checks the [`FencingToken`] can.
+#[derive(Clone)]
+pub struct Lease {
+    hold: Arc<Hold>,
+}
+
+impl Lease {
+    /// Returns the key of the lock.
+    pub fn key(&self) -> &LockKey {
+        self.hold.lock.claim().key()
+    }
+
+    /// Returns the identity of this acquisition, a bearer secret.
+    pub fn owner_token(&self) -> &OwnerToken {
+        self.hold.lock.claim().owner()
+    }
+
+    /// Returns the number of the grant; `None` if the provider has no fencing.
+    pub fn fencing_token(&self) -> Option<FencingToken> {
+        self.hold.fencing
+    }
+
+    /// Returns the note that was left beside the lock.
+    pub fn metadata(&self) -> &Metadata {
+        self.hold.lock.claim().metadata()
+    }
+
+    /// Tells whether the lock is certainly still held, by the clock and without I/O (law G1).
+    ///
+    /// It turns false before the backend may grant the key to another, also after a suspend.
+    pub fn is_held(&self) -> bool {
+        !self.hold.left().is_zero()
+    }
+
+    /// Checks that the lock is certainly held for at least `min_left` more (law G1).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Lost`] with the reason, or when less than `min_left` is left.
+    pub fn check(&self, min_left: Duration) -> Result<()> {
+        let left = self.hold.left();
+        if left.is_zero() || left < min_left {
+            return Err(self.lost_error());
+        }
+        Ok(())
+    }
+
+    /// The error for everybody who needs the lock when it is over.
+    pub(crate) fn lost_error(&self) -> Error {
+        self.hold.stop_if_due();
+        self.hold.lost_error()
+    }
+
+    /// Returns until when the lock is certainly held, on the client's clock, unless it is renewed.
+    pub fn held_until(&self) -> Moment {
+        self.hold.held_until()
+    }
+
+    /// Asks the backend how long the lease has left; `None` when it is not ours any more.
+    ///
+    /// # Errors
+    ///
+    /// Those of `inspect`, e.g. [`ErrorKind::Unsupported`] for a backend that cannot tell.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing but the answer.
+    pub async fn remaining(&self) -> Result<Option<Duration>> {
+        let Hold { engine, lock, .. } = &*self.hold;
+        let answer = engine.call(engine.request_timeout, lock.inspect()).await;
+        let holder =
+            answer.map_err(|error| engine.explain(error, Operation::Inspect, self.key()))?;
+        let ours = holder.filter(|holder| holder.owner() == self.owner_token().fingerprint());
+        Ok(ours.and_then(|holder| holder.remaining()))
+    }
+
+    /// Waits until the lock is lost and says why; `None` when the holder gave it back instead.
+    ///
+    /// It resolves a stop margin *before* the lease may end at the backend (law G2), at once if the
+    /// loss has already happened, and never with a reason because of a normal release.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing: a later call tells the same.
+    pub async fn lost(&self) -> Option<Loss> {
+        match self.hold.ended().await {
+            Over::Lost(loss) => Some(loss),
+            Over::Done => None,
+        }
+    }
+
+    /// Waits until a renewal has failed and no later one has succeeded; `None` when the lock is over.
+    ///
+    /// The lock is still held then, and renewing goes on (law G3): a good moment to stop taking on
+    /// new work.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn at_risk(&self) -> Option<AtRisk> {
+        self.hold.risk().await
+    }
+
+    /// Returns a token that is cancelled when the lock is lost, and not when it is released.
+    ///
+    /// The first call starts a task that ends with the lock. Hand out `child_token`s of it.
+    pub fn cancellation_token(&self) -> CancellationToken {
+        self.hold.cancellation()
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.hold.fmt(f)
+    }
+}
+
+/// A held lock. Whoever has the guard is the holder; dropping it releases the lock.
+///
+/// It is `Send + Sync + 'static`: ownership is in the value, not in a thread or task. It derefs to
+/// its [`Lease`], where the questions are (`is_held`, `check`, `lost`, `fencing_token` …).
+///
+/// # Drop
+///
+/// A dropped guard releases in the background, on the runtime it was acquired on, with several tries
+/// and a time limit. It never blocks and never panics. If that runtime has shut down, the key is
+/// free after its ttl at the latest. Prefer [`release`](LockGuard::release), which tells how it
+/// went.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use lock_core::{LockClient, Release};
+/// use std::time::Duration;
+///
+/// let locks = LockClient::new(lock_memory::MemoryProvider::new());
+/// let guard = locks.lock("invoice/42").ttl(Duration::from_secs(30)).acquire().await?;
+/// guard.check(Duration::from_secs(1))?; // at least a second is certainly left
+/// println!("writing with token {:?}", guard.fencing_token());
+/// assert_eq!(guard.release().await?, Release::Released);
+/// # Ok::<(), lock_core::Error>(()) }).unwrap();
+/// ```
+#[must_use = "the lock is released as soon as the guard is dropped"]
+pub struct LockGuard {
+    lease: Lease,
+    /// Dropping the guard releases the lock.
+    armed: bool,
+}
+
+impl LockGuard {
+    pub(crate) fn new(hold: Arc<Hold>) -> Self {
+        Self { lease: Lease { hold }, armed: true }
+    }
+
+    /// Returns a view of the lock that can be cloned and passed around.
+    pub fn lease(&self) -> Lease {
+        self.lease.clone()
+    }
+
+    /// Renews by hand: the lease ends `ttl` from now, sooner or later than before (law T2).
+    ///
+    /// A renewal task of this guard goes on with the new ttl.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Lost`] when the lock is over. Any other kind means *unknown*: the lock is still
+    /// held until its deadline, and renewing may be tried again (law G3).
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped renewal may have taken effect. The guard then believes the earlier of the two
+    /// deadlines.
+    pub async fn renew(&self, ttl: Duration) -> Result<()> {
+        let hold = &self.lease.hold;
+        let explain = |error| hold.engine.explain(error, Operation::Renew, self.key());
+        let ttl = usable_ttl(ttl).map_err(explain)?;
+        hold.engine.provider.info().check_ttl(ttl).map_err(explain)?;
+        hold.renew(ttl).await
+    }
+
+    /// Releases the lock.
+    ///
+    /// [`Release::NotHeld`] means that the lease had ended before, and that nobody else's was
+    /// touched.
+    ///
+    /// # Errors
+    ///
+    /// When the backend does not answer, the error hands the guard back, so that the release can be
+    /// tried again; dropping it does so in the background. From the first call on the lock counts as
+    /// given back: `is_held` is false and nothing is renewed.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the release goes on in the background (law G4).
+    pub async fn release(mut self) -> Result<Release, ReleaseError> {
+        match self.lease.hold.release().await {
+            Ok(outcome) => {
+                self.armed = false;
+                Ok(outcome)
+            }
+            Err(error) => Err(ReleaseError { guard: self, error }),
+        }
+    }
+
+    /// Gives up the guard but not the lock, and returns the token to resume it with.
+    ///
+    /// Renewing stops; the lock stays until its ttl ends or
+    /// [`LockClient::resume`](crate::LockClient::resume), in this or another process, takes it over.
+    pub fn detach(self) -> OwnerToken {
+        let token = *self.owner_token();
+        self.forget();
+        token
+    }
+
+    /// Gives up the guard but not the lock: the key stays taken until its ttl ends.
+    ///
+    /// Use it to keep others away for a minimum time after the work is done.
+    pub fn forget(mut self) {
+        self.armed = false;
+        self.lease.hold.end(Over::Done);
+    }
+}
+
+impl Deref for LockGuard {
+    type Target = Lease;
+
+    fn deref(&self) -> &Lease {
+        &self.lease
+    }
+}
+
+impl fmt::Debug for LockGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LockGuard").field(&self.lease).finish()
+    }
+}
+
+impl Drop for LockGuard {
+    fn drop(&mut self) {
+        let hold = &self.lease.hold;
+        // What the backend has said is not ours needs no release.
+        if self.armed && !matches!(hold.over(), Some(Over::Lost(Loss::NotYours))) {
+            hold.release_in_background();
+        }
+    }
+}
+
+/// Checks a ttl and that something of it is left after the safety margins of law G1.
+pub(crate) fn usable_ttl(ttl: Duration) -> Result<Ttl> {
+    let ttl = Ttl::new(ttl)?;
+    if Validity::length(ttl).is_zero() {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!("the ttl {ttl} is shorter than the safety margins; give at least 4ms"),
+        ));
+    }
+    Ok(ttl)
+}
+
+/// A release that was not confirmed, with the guard to try again.
+///
+/// It turns into a plain [`Error`] with `?`; the guard is then dropped and goes on releasing in the
+/// background.
+#[derive(Debug)]
+pub struct ReleaseError {
+    guard: LockGuard,
+    error: Error,
+}
+
+impl ReleaseError {
+    /// Returns why the release was not confirmed.
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+
+    /// Returns the guard, to release again.
+    pub fn into_guard(self) -> LockGuard {
+        self.guard
+    }
+}
+
+impl fmt::Display for ReleaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for ReleaseError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.error)
+    }
+}
+
+impl From<ReleaseError> for Error {
+    fn from(failed: ReleaseError) -> Self {
+        failed.error
+    }
+}
+
+/// Why a held lock is gone.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Loss {
+    /// The backend said that this owner does not hold the key: expired, deleted, or taken over.
+    NotYours,
+    /// The lease could not be confirmed in time, so it must be taken for ended.
+    Expired {
+        /// Why the last renewal failed, if one did.
+        cause: Option<Error>,
+    },
+    /// The lock was held for as long as the caller had allowed.
+    MaxHold,
+}
+
+impl Loss {
+    /// Returns the error behind the loss, if there is one.
+    pub fn cause(&self) -> Option<&Error> {
+        match self {
+            Self::Expired { cause } => cause.as_ref(),
+            Self::NotYours | Self::MaxHold => None,
+        }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotYours => "the backend says that this owner does not hold the lock any more",
+            Self::Expired { cause: None } => "the lease was not renewed in time",
+            Self::Expired { cause: Some(_) } => "the lease could not be renewed in time",
+            Self::MaxHold => "the lock was held for the longest time allowed",
+        })
+    }
+}
+
+/// Says that renewing fails at present; the lock is still held.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AtRisk {
+    /// How many renewals have failed in a row.
+    pub failures: u32,
+    /// Why the last one failed.
+    pub cause: Error,
+}

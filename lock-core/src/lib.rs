@@ -1,0 +1,31 @@
+#![doc = include_str!("../README.md")]
+
+mod claim;
+mod client;
+mod clock;
+mod engine;
+mod error;
+mod guard;
+mod observe;
+mod provider;
+mod registry;
+mod retry;
+
+pub use claim::{
+    Claim, FencingGate, FencingToken, LockKey, Metadata, OsTokens, OwnerFingerprint, OwnerToken,
+    StaleWriter, TokenSource, Ttl,
+};
+pub use client::{Acquire, ClientBuilder, LockClient};
+pub use clock::{Clock, Moment, Sleep, SystemClock, TokioClock};
+pub use error::{Effect, Effort, Error, ErrorKind, Operation, Result};
+pub use guard::{AtRisk, Lease, LockGuard, Loss, ReleaseError};
+pub use observe::{Event, EventKind, Observer};
+pub use provider::{
+    Attempt, Capabilities, Capability, Holder, Lock, LockProvider, ProviderInfo, Release, Renewal,
+    Signal, Watch, WatchSender,
+};
+pub use registry::{
+    Clients, LocksConfig, ProviderConfig, ProviderFactory, ProviderRegistry, ProviderUrl,
+    UrlOptions,
+};
+pub use retry::{Backoff, RetryStrategy, from_fn};

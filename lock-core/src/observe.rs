@@ -1,0 +1,206 @@
+//! What happens to locks, told to metrics and logs.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use crate::claim::{FencingToken, LockKey};
+use crate::error::{Effort, Error, ErrorKind, Result};
+use crate::guard::Loss;
+use crate::provider::Release;
+
+/// Something that happened to a lock.
+///
+/// Events carry no owner token. Keys can be many; use [`Event::provider`] and the kind as metric
+/// labels, and the key in logs.
+#[derive(Clone, Debug)]
+pub struct Event {
+    provider: Arc<str>,
+    key: LockKey,
+    kind: EventKind,
+}
+
+impl Event {
+    pub(crate) fn new(provider: &Arc<str>, key: &LockKey, kind: EventKind) -> Self {
+        Self { provider: Arc::clone(provider), key: key.clone(), kind }
+    }
+
+    /// Returns the name of the provider.
+    pub fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    /// Returns the key of the lock.
+    pub fn key(&self) -> &LockKey {
+        &self.key
+    }
+
+    /// Returns what happened.
+    pub fn kind(&self) -> &EventKind {
+        &self.kind
+    }
+
+    /// Writes the event to the log, at the level it deserves.
+    fn trace(&self) {
+        let Self { provider, key, kind } = self;
+        match kind {
+            EventKind::Waiting { remaining } => {
+                tracing::debug!(%provider, %key, ?remaining, "held by another owner, waiting");
+            }
+            EventKind::Acquired { fencing, effort } => {
+                let (fencing, Effort { attempts, waited }) =
+                    (fencing.map(FencingToken::get), effort);
+                tracing::debug!(%provider, %key, fencing, attempts, ?waited, "acquired");
+            }
+            EventKind::NotAcquired { reason, effort: Effort { attempts, waited } } => {
+                tracing::debug!(%provider, %key, ?reason, attempts, ?waited, "not acquired");
+            }
+            EventKind::Renewed { ttl } => tracing::trace!(%provider, %key, ?ttl, "renewed"),
+            EventKind::AtRisk { failures, cause } => {
+                tracing::warn!(%provider, %key, failures, %cause, "renewal failed, lock at risk");
+            }
+            EventKind::Lost { loss } => tracing::warn!(%provider, %key, %loss, "lost"),
+            EventKind::Released { outcome, held } => {
+                tracing::debug!(%provider, %key, ?outcome, ?held, "released");
+            }
+            EventKind::ReleaseFailed { cause } => {
+                tracing::warn!(%provider, %key, %cause, "release failed, the ttl will free the key");
+            }
+            EventKind::Undone => {
+                tracing::debug!(%provider, %key, "undid an acquisition without a known outcome");
+            }
+        }
+    }
+}
+
+/// The kinds of event.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// An acquisition found the key held and begins to wait.
+    Waiting {
+        /// How long the holder's lease has left, if the store tells.
+        remaining: Option<Duration>,
+    },
+    /// An acquisition succeeded.
+    Acquired {
+        /// The number of the grant.
+        fencing: Option<FencingToken>,
+        /// What it took.
+        effort: Effort,
+    },
+    /// An acquisition ended without the lock.
+    NotAcquired {
+        /// Why.
+        reason: ErrorKind,
+        /// What it took.
+        effort: Effort,
+    },
+    /// A lease was renewed.
+    Renewed {
+        /// For how long.
+        ttl: Duration,
+    },
+    /// A renewal failed; the lock is still held and will be tried again (law G3).
+    AtRisk {
+        /// How many renewals have failed in a row.
+        failures: u32,
+        /// Why the last one failed.
+        cause: Error,
+    },
+    /// A held lock is gone (law G2).
+    Lost {
+        /// Why.
+        loss: Loss,
+    },
+    /// A lock was released.
+    Released {
+        /// What the backend answered.
+        outcome: Release,
+        /// How long the lock was held.
+        held: Duration,
+    },
+    /// A release in the background gave up; the key is free at the latest after its ttl.
+    ReleaseFailed {
+        /// Why the last try failed.
+        cause: Error,
+    },
+    /// An acquisition whose outcome was unknown has been undone (law U1).
+    Undone,
+}
+
+/// Receives events, to count and time them.
+///
+/// # Contract
+///
+/// The observer runs on a thread of its own behind a queue of 4096 events: a panic is
+/// logged and the observer goes on with the next event, and when it is slow, events that do not fit
+/// are dropped. Neither can ever delay or break a lock.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::{Event, EventKind, Observer};
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// #[derive(Debug, Default)]
+/// struct CountLosses(AtomicU64);
+///
+/// impl Observer for CountLosses {
+///     fn on_event(&self, event: &Event) {
+///         if let EventKind::Lost { .. } = event.kind() {
+///             self.0.fetch_add(1, Ordering::Relaxed);
+///         }
+///     }
+/// }
+/// ```
+pub trait Observer: std::fmt::Debug + Send + Sync + 'static {
+    /// Takes note of an event.
+    fn on_event(&self, event: &Event);
+}
+
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn on_event(&self, event: &Event) {
+        (**self).on_event(event);
+    }
+}
+
+/// How many events may wait for a slow observer.
+const QUEUE: usize = 4096;
+
+/// Sends events to the log and to the observer's thread.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reporter {
+    queue: Option<SyncSender<Event>>,
+}
+
+impl Reporter {
+    /// Starts the observer's thread; it ends when the last reporter is gone.
+    pub(crate) fn start(observer: Arc<dyn Observer>) -> Result<Self> {
+        let (queue, events) = sync_channel::<Event>(QUEUE);
+        std::thread::Builder::new()
+            .name("lock-observer".into())
+            .spawn(move || {
+                for event in events {
+                    if catch_unwind(AssertUnwindSafe(|| observer.on_event(&event))).is_err() {
+                        tracing::error!(?observer, "the lock observer panicked on an event");
+                    }
+                }
+            })
+            .map_err(|source| {
+                Error::new(ErrorKind::Misconfigured, "the observer's thread did not start")
+                    .with_source(source)
+            })?;
+        Ok(Self { queue: Some(queue) })
+    }
+
+    pub(crate) fn report(&self, event: Event) {
+        event.trace();
+        if let Some(queue) = &self.queue
+            && let Err(TrySendError::Full(event)) = queue.try_send(event)
+        {
+            tracing::debug!(key = %event.key, "the lock observer is too slow, dropped an event");
+        }
+    }
+}

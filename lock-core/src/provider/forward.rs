@@ -1,0 +1,52 @@
+//! A shared or boxed provider is a provider, and so for locks.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Attempt, Holder, Lock, LockProvider, ProviderInfo, Release, Renewal, Watch};
+use crate::claim::{Claim, Ttl};
+use crate::error::Result;
+
+macro_rules! forward {
+    ($($pointer:ident),*) => {$(
+        impl<P: LockProvider + ?Sized> LockProvider for $pointer<P> {
+            fn info(&self) -> &ProviderInfo {
+                (**self).info()
+            }
+
+            fn lock(&self, claim: Claim) -> Arc<dyn Lock> {
+                (**self).lock(claim)
+            }
+        }
+
+        #[async_trait]
+        impl<L: Lock + ?Sized> Lock for $pointer<L> {
+            fn claim(&self) -> &Claim {
+                (**self).claim()
+            }
+
+            async fn try_acquire(&self) -> Result<Attempt> {
+                (**self).try_acquire().await
+            }
+
+            async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
+                (**self).renew(ttl).await
+            }
+
+            async fn release(&self) -> Result<Release> {
+                (**self).release().await
+            }
+
+            async fn inspect(&self) -> Result<Option<Holder>> {
+                (**self).inspect().await
+            }
+
+            async fn watch(&self) -> Result<Option<Watch>> {
+                (**self).watch().await
+            }
+        }
+    )*};
+}
+
+forward!(Arc, Box);

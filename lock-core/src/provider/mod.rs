@@ -1,0 +1,217 @@
+//! What a backend author writes: a provider, and the five verbs of its lock.
+
+mod forward;
+mod info;
+mod watch;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+pub use info::{Capabilities, Capability, ProviderInfo};
+pub use watch::{Signal, Watch, WatchSender};
+
+use crate::claim::{Claim, FencingToken, Metadata, OwnerFingerprint, Ttl};
+use crate::error::Result;
+
+/// A store that locks live in.
+///
+/// # Contract
+///
+/// This trait and [`Lock`] are the contract between backend authors and core; applications talk to
+/// [`LockClient`](crate::LockClient). A provider is cheap to share and safe for any number of tasks.
+///
+/// # For implementors
+///
+/// Write five verbs that are atomic in the store. *Done for you*, once, in core: minting owner
+/// tokens, checking ttls, waiting, retrying, renewing, noticing loss, undoing requests whose answer
+/// was lost, time limits, events. *Not* done for you: atomicity, expiry by the store's clock, and
+/// monotone fencing tokens. `lock-testkit` tells in one line whether you got them right.
+pub trait LockProvider: Debug + Send + Sync + 'static {
+    /// Describes the provider: its name, its capabilities, and its clock if it brings one.
+    fn info(&self) -> &ProviderInfo;
+
+    /// Binds a claim to this store. Does no I/O.
+    fn lock(&self, claim: Claim) -> Arc<dyn Lock>;
+}
+
+/// One owner's claim to one key: the verbs that a backend author writes.
+///
+/// The laws are cited by letter; the project's `DESIGN.md` lists them.
+///
+/// # Contract
+///
+/// * Each verb is atomic in the store. Core sets a time limit on every call and may drop the future
+///   at any await point, so a request may take effect after core has stopped listening.
+/// * Every verb may be repeated for the same claim: a repeated request has one effect.
+/// * Verbs of one claim may run side by side.
+/// * An error says by its [`Effect`](crate::Effect) what the request did to the store. *Unknown* is
+///   always safe; *not applied* saves an undo.
+#[async_trait]
+pub trait Lock: Debug + Send + Sync + 'static {
+    /// Returns the claim this lock was made of.
+    fn claim(&self) -> &Claim;
+
+    /// Asks once for the key, without waiting.
+    ///
+    /// # For implementors
+    ///
+    /// Free: hold the key for the claim's owner and ttl, and mint a fencing token larger than every
+    /// earlier one of the key, in the same atomic step (laws E1, T1, F1). Held by this same owner:
+    /// grant again, with the same fencing token and a fresh ttl (law E2). Held by another:
+    /// [`Attempt::Held`], and nothing changes. Released as not held before:
+    /// [`Attempt::Undone`] (law U1).
+    ///
+    /// # Errors
+    ///
+    /// Contention is no error. [`ErrorKind::Foreign`](crate::ErrorKind::Foreign) when the key holds
+    /// data that never expires and that no lock wrote (law X1).
+    async fn try_acquire(&self) -> Result<Attempt>;
+
+    /// Sets the remaining time of the lease to `ttl`, if this owner still holds it.
+    ///
+    /// # For implementors
+    ///
+    /// Replace the remaining time, never add to it, and never bring back a lease that has ended
+    /// (law T2). The fencing token stays as it is.
+    async fn renew(&self, ttl: Ttl) -> Result<Renewal>;
+
+    /// Frees the key, if this owner still holds it. Also undoes an acquisition whose answer was lost.
+    ///
+    /// # For implementors
+    ///
+    /// Compare the owner and free in one atomic step (law E3). When the owner does *not* hold the
+    /// key, remember its token for a while (a tombstone, one minute is plenty) and answer a later
+    /// `try_acquire` of the same owner with [`Attempt::Undone`]: a request that was slow on its way
+    /// must not take the lock after its own undo (law U1).
+    async fn release(&self) -> Result<Release>;
+
+    /// Tells who holds the key, without side effects (law I1).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) without
+    /// [`Capability::Inspect`].
+    async fn inspect(&self) -> Result<Option<Holder>>;
+
+    /// Starts to listen for the key to become free; `None` without [`Capability::Hints`].
+    ///
+    /// # For implementors
+    ///
+    /// Return once the subscription is in force: core tries again right after, so that no release
+    /// in between is missed. Signals are hints (law N1): they may be missing, late, doubled or
+    /// spurious. Dropping the [`Watch`] must end the subscription.
+    async fn watch(&self) -> Result<Option<Watch>>;
+}
+
+/// Answers [`Lock::try_acquire`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// The key is this owner's.
+    Granted {
+        /// The number of the grant; `None` if and only if the provider has no
+        /// [`Capability::Fencing`].
+        fencing: Option<FencingToken>,
+    },
+    /// The key is another owner's.
+    Held {
+        /// How long that lease has left unless it is renewed, if the store tells.
+        remaining: Option<Duration>,
+    },
+    /// This owner released without holding, so it can never acquire again (law U1).
+    Undone,
+}
+
+/// Answers [`Lock::renew`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// The lease ends the given ttl from now.
+    Renewed {
+        /// The same fencing token as at the grant.
+        fencing: Option<FencingToken>,
+    },
+    /// The lease is not this owner's any more; nothing was changed.
+    Lost,
+}
+
+/// Answers [`Lock::release`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// This owner held the key; now it is free.
+    Released,
+    /// This owner did not hold the key; whoever does was not touched.
+    NotHeld,
+}
+
+/// What [`Lock::inspect`] tells about the present holder.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::{FencingToken, Holder, Metadata, OwnerToken};
+/// use std::time::Duration;
+///
+/// let holder = Holder::new(OwnerToken::mint()?.fingerprint())
+///     .with_metadata(Metadata::new("worker-7")?)
+///     .with_remaining(Duration::from_secs(12))
+///     .with_fencing(FencingToken::new(34));
+/// assert_eq!(holder.remaining(), Some(Duration::from_secs(12)));
+/// # Ok::<(), lock_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    owner: OwnerFingerprint,
+    metadata: Metadata,
+    remaining: Option<Duration>,
+    fencing: Option<FencingToken>,
+}
+
+impl Holder {
+    /// Describes a holder by its fingerprint alone.
+    pub fn new(owner: OwnerFingerprint) -> Self {
+        Self { owner, metadata: Metadata::default(), remaining: None, fencing: None }
+    }
+
+    /// Adds its note.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// Adds how long its lease has left.
+    #[must_use]
+    pub fn with_remaining(mut self, remaining: impl Into<Option<Duration>>) -> Self {
+        self.remaining = remaining.into();
+        self
+    }
+
+    /// Adds the fencing token of its grant.
+    #[must_use]
+    pub fn with_fencing(mut self, fencing: impl Into<Option<FencingToken>>) -> Self {
+        self.fencing = fencing.into();
+        self
+    }
+
+    /// Returns a hash of its owner token, or of the foreign value at the key.
+    pub fn owner(&self) -> OwnerFingerprint {
+        self.owner
+    }
+
+    /// Returns its note, which anybody may have written.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Returns how long the lease has left; `None` if it does not expire or the store cannot tell.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.remaining
+    }
+
+    /// Returns the fencing token of the grant.
+    pub fn fencing(&self) -> Option<FencingToken> {
+        self.fencing
+    }
+}

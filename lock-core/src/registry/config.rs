@@ -1,0 +1,183 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::{misconfigured, unknown_name};
+use crate::client::ClientBuilder;
+use crate::error::Result;
+
+/// Names the providers of an application and says which is the default.
+///
+/// With the feature `serde` it deserialises from TOML, JSON and the like; unknown fields are refused.
+///
+/// ```toml
+/// default = "jobs"
+///
+/// [providers.jobs]
+/// url = "redis://localhost/?prefix=jobs:"
+/// ttl = "30s"
+///
+/// [providers.scratch]
+/// url = "memory://"
+/// wait = "2s"
+/// ```
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::LocksConfig;
+///
+/// let vars = [("LOCK_JOBS_URL", "memory://"), ("LOCK_DEFAULT", "jobs"), ("HOME", "/root")];
+/// let config = LocksConfig::from_vars(vars)?;
+/// assert_eq!(config.names().collect::<Vec<_>>(), ["jobs"]);
+/// # Ok::<(), lock_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
+pub struct LocksConfig {
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(super) default: Option<String>,
+    pub(super) providers: BTreeMap<String, ProviderConfig>,
+}
+
+impl LocksConfig {
+    /// Makes a configuration without providers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a provider, or replaces the one of that name.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, provider: ProviderConfig) -> Self {
+        self.providers.insert(name.into(), provider);
+        self
+    }
+
+    /// Says which provider is the default; with a single one that is not necessary.
+    #[must_use]
+    pub fn with_default(mut self, name: impl Into<String>) -> Self {
+        self.default = Some(name.into());
+        self
+    }
+
+    /// Reads the environment: `LOCK_<NAME>_URL` adds a provider named `<name>` in lower case, and
+    /// `LOCK_DEFAULT` names the default.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_vars`](LocksConfig::from_vars).
+    pub fn from_env() -> Result<Self> {
+        // A variable that is not Unicode can be none of ours: names and URLs are text.
+        let text = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Self::from_vars(text)
+    }
+
+    /// Reads variables as [`from_env`](LocksConfig::from_env) does.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when two variables name the
+    /// same provider, or the default names none.
+    pub fn from_vars<N, V>(vars: impl IntoIterator<Item = (N, V)>) -> Result<Self>
+    where
+        N: AsRef<str>,
+        V: Into<String>,
+    {
+        let mut config = Self::new();
+        for (variable, value) in vars {
+            let Some(rest) = variable.as_ref().strip_prefix("LOCK_") else { continue };
+            if rest == "DEFAULT" {
+                config.default = Some(value.into().to_lowercase());
+            } else if let Some(name) = rest.strip_suffix("_URL").filter(|name| !name.is_empty()) {
+                let name = name.to_lowercase();
+                let entry = ProviderConfig::new(value);
+                if config.providers.insert(name.clone(), entry).is_some() {
+                    return Err(misconfigured(format!(
+                        "two environment variables name the provider `{name}`"
+                    )));
+                }
+            }
+        }
+        config.checked_default()?;
+        Ok(config)
+    }
+
+    /// Lists the names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.providers.keys().map(String::as_str)
+    }
+
+    /// The default that is named, or the only provider there is.
+    pub(super) fn checked_default(&self) -> Result<Option<String>> {
+        match &self.default {
+            Some(name) if !self.providers.contains_key(name) => {
+                Err(unknown_name(name, self.providers.keys()))
+            }
+            Some(name) => Ok(Some(name.clone())),
+            None if self.providers.len() == 1 => Ok(self.providers.keys().next().cloned()),
+            None => Ok(None),
+        }
+    }
+}
+
+/// One provider of a configuration: where it is, and the defaults of its client.
+#[derive(Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
+pub struct ProviderConfig {
+    url: String,
+    #[cfg_attr(feature = "serde", serde(default, deserialize_with = "time"))]
+    ttl: Option<Duration>,
+    #[cfg_attr(feature = "serde", serde(default, deserialize_with = "time"))]
+    wait: Option<Duration>,
+}
+
+impl ProviderConfig {
+    /// Names the store; the URL is parsed when it is connected to.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), ttl: None, wait: None }
+    }
+
+    /// Sets the default ttl of the client.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Sets how long acquisitions of the client wait by default.
+    #[must_use]
+    pub fn wait_at_most(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
+        self
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(super) fn apply(&self, mut builder: ClientBuilder) -> ClientBuilder {
+        if let Some(ttl) = self.ttl {
+            builder = builder.ttl(ttl);
+        }
+        if let Some(wait) = self.wait {
+            builder = builder.wait_at_most(wait);
+        }
+        builder
+    }
+}
+
+impl fmt::Debug for ProviderConfig {
+    /// Leaves out the URL, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("ProviderConfig");
+        shown.field("ttl", &self.ttl).field("wait", &self.wait).finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "serde")]
+fn time<'de, D: serde::Deserializer<'de>>(source: D) -> Result<Option<Duration>, D::Error> {
+    let text = <String as serde::Deserialize>::deserialize(source)?;
+    humantime::parse_duration(&text).map(Some).map_err(serde::de::Error::custom)
+}

@@ -1,0 +1,226 @@
+//! Choosing a provider by name or URL at start-up.
+
+mod config;
+mod url;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use self::config::{LocksConfig, ProviderConfig};
+pub use self::url::{ProviderUrl, UrlOptions};
+
+use crate::client::{ClientBuilder, LockClient};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::provider::LockProvider;
+
+/// Makes providers of the URLs of some schemes; every backend crate has one.
+///
+/// # For implementors
+///
+/// Take every option through [`ProviderUrl::options`], which refuses unknown ones. Connect and check
+/// the server before you return: an application wants to fail at start-up. Bound the time that
+/// takes. No message may hold a password; `ProviderUrl` shows none.
+#[async_trait]
+pub trait ProviderFactory: Debug + Send + Sync + 'static {
+    /// Lists the URL schemes it serves, in lower case.
+    fn schemes(&self) -> &[&str];
+
+    /// Connects to the store that the URL names.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misconfigured`] for a URL that can never work, [`ErrorKind::Denied`] for a wrong
+    /// password, [`ErrorKind::Unavailable`] for a store out of reach.
+    async fn connect(&self, url: &ProviderUrl) -> Result<Arc<dyn LockProvider>>;
+}
+
+/// The providers an application can choose from: a value that it builds, no global.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use lock_core::ProviderRegistry;
+///
+/// let registry = ProviderRegistry::new().with(lock_memory::factory())?;
+/// let locks = registry.connect("memory://").await?;
+/// let guard = locks.lock("invoice/42").acquire().await?;
+/// guard.release().await?;
+///
+/// let unknown = registry.connect("memroy://").await.unwrap_err();
+/// assert!(unknown.to_string().contains("no provider for the scheme `memroy`; known are: memory"));
+/// # Ok::<(), lock_core::Error>(()) }).unwrap();
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ProviderRegistry {
+    factories: BTreeMap<String, Arc<dyn ProviderFactory>>,
+}
+
+impl ProviderRegistry {
+    /// Makes an empty registry.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the factory of a backend.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misconfigured`] when one of its schemes is taken already; nothing is ever
+    /// replaced silently.
+    pub fn with(mut self, factory: impl ProviderFactory) -> Result<Self> {
+        let factory: Arc<dyn ProviderFactory> = Arc::new(factory);
+        for scheme in factory.schemes() {
+            if let Some(other) = self.factories.insert((*scheme).into(), Arc::clone(&factory)) {
+                return Err(misconfigured(format!(
+                    "the scheme `{scheme}` is registered twice, by {other:?} and {factory:?}"
+                )));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Lists the schemes that can be connected to, sorted.
+    pub fn schemes(&self) -> impl Iterator<Item = &str> {
+        self.factories.keys().map(String::as_str)
+    }
+
+    /// Connects to the store a URL names and returns a client with the defaults.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misconfigured`] for a malformed URL, an unknown scheme or option (the message
+    /// lists the known ones), and what the factory reports.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes whatever was opened.
+    pub async fn connect(&self, url: &str) -> Result<LockClient> {
+        Ok(LockClient::new(self.provider(url).await?))
+    }
+
+    /// Connects to the store a URL names and returns the bare provider, for a
+    /// [`LockClient::builder`].
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](ProviderRegistry::connect).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`connect`](ProviderRegistry::connect).
+    pub async fn provider(&self, url: &str) -> Result<Arc<dyn LockProvider>> {
+        let url = ProviderUrl::parse(url)?;
+        let Some(factory) = self.factories.get(url.scheme()) else {
+            return Err(misconfigured(format!(
+                "no provider for the scheme `{}`; known are: {}",
+                url.scheme(),
+                listed(self.schemes())
+            )));
+        };
+        let connected = factory.connect(&url).await;
+        connected.map_err(|error| {
+            error.in_operation(Operation::Connect, None, &Arc::from(url.to_string()))
+        })
+    }
+
+    /// Connects to every provider of a configuration, so that a wrong one is found at start-up.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](ProviderRegistry::connect), naming the entry, and
+    /// [`ErrorKind::Misconfigured`] when the default names no entry.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes whatever was opened.
+    pub async fn connect_all(&self, config: &LocksConfig) -> Result<Clients> {
+        let default = config.checked_default()?;
+        let mut clients = BTreeMap::new();
+        for (name, entry) in &config.providers {
+            let client = self.connect_entry(entry).await.map_err(|error| {
+                let message = format!("the provider named `{name}` cannot be used: {error}");
+                Error::new(error.kind(), message).with_source(error)
+            })?;
+            clients.insert(name.clone(), client);
+        }
+        Ok(Clients { clients, default })
+    }
+
+    async fn connect_entry(&self, entry: &ProviderConfig) -> Result<LockClient> {
+        entry.apply(ClientBuilder::new(self.provider(entry.url()).await?)).build()
+    }
+}
+
+/// The clients of a configuration, by name.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use lock_core::{LocksConfig, ProviderConfig, ProviderRegistry};
+///
+/// let config = LocksConfig::new()
+///     .with("jobs", ProviderConfig::new("memory://"))
+///     .with("cache", ProviderConfig::new("memory://"))
+///     .with_default("jobs");
+/// let registry = ProviderRegistry::new().with(lock_memory::factory())?;
+/// let clients = registry.connect_all(&config).await?;
+/// clients.get("cache")?.lock("k").acquire().await?.release().await?;
+/// let unknown = clients.get("jbos").unwrap_err();
+/// assert!(unknown.to_string().contains("no provider is named `jbos`; known are: cache, jobs"));
+/// # Ok::<(), lock_core::Error>(()) }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Clients {
+    clients: BTreeMap<String, LockClient>,
+    default: Option<String>,
+}
+
+impl Clients {
+    /// Returns the client of a name.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misconfigured`], listing the known names.
+    pub fn get(&self, name: &str) -> Result<&LockClient> {
+        self.clients.get(name).ok_or_else(|| unknown_name(name, self.clients.keys()))
+    }
+
+    /// Returns the client of the default name, or the only one there is.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misconfigured`] when several are configured and none is the default.
+    pub fn default_client(&self) -> Result<&LockClient> {
+        match &self.default {
+            Some(name) => self.get(name),
+            None => Err(misconfigured(format!(
+                "no default provider is configured; choose one of: {}",
+                listed(self.clients.keys())
+            ))),
+        }
+    }
+
+    /// Lists the names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.clients.keys().map(String::as_str)
+    }
+}
+
+fn misconfigured(message: String) -> Error {
+    Error::new(ErrorKind::Misconfigured, message)
+}
+
+fn unknown_name<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Error {
+    misconfigured(format!("no provider is named `{name}`; known are: {}", listed(known)))
+}
+
+/// Joins names for a message.
+fn listed(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let names: Vec<_> = names.into_iter().map(|name| name.as_ref().to_owned()).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}

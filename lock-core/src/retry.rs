@@ -1,0 +1,365 @@
+//! How long to wait between two attempts.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A recipe for the delays between the attempts of one acquisition.
+///
+/// A strategy *is* a source of iterators of durations: an array is a strategy, the end of the
+/// iterator is the end of the patience, and a test is a `collect()`. Every acquisition asks for a
+/// fresh iterator, so one value serves any number of tasks and gives each its full budget.
+///
+/// The delay is an upper bound: a release hint or the end of the holder's lease wakes a waiter
+/// earlier (law W2), and its deadline ends the wait whatever the strategy says (law W1).
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::{Backoff, RetryStrategy};
+/// use std::time::Duration;
+///
+/// let ms = Duration::from_millis;
+/// let doubling = Backoff::exponential(ms(10), ms(50)).at_most(4);
+/// assert_eq!(doubling.delays().collect::<Vec<_>>(), [ms(10), ms(20), ms(40), ms(50)]);
+/// assert_eq!([ms(5), ms(50)].delays().count(), 2); // an array is a strategy
+/// ```
+pub trait RetryStrategy: fmt::Debug + Send + Sync + 'static {
+    /// Returns a fresh sequence of delays; when it ends, the acquisition gives up.
+    fn delays(&self) -> Box<dyn Iterator<Item = Duration> + Send>;
+}
+
+impl<S: RetryStrategy + ?Sized> RetryStrategy for Arc<S> {
+    fn delays(&self) -> Box<dyn Iterator<Item = Duration> + Send> {
+        (**self).delays()
+    }
+}
+
+impl<S: RetryStrategy + ?Sized> RetryStrategy for Box<S> {
+    fn delays(&self) -> Box<dyn Iterator<Item = Duration> + Send> {
+        (**self).delays()
+    }
+}
+
+impl RetryStrategy for Vec<Duration> {
+    fn delays(&self) -> Box<dyn Iterator<Item = Duration> + Send> {
+        Box::new(self.clone().into_iter())
+    }
+}
+
+impl<const N: usize> RetryStrategy for [Duration; N] {
+    fn delays(&self) -> Box<dyn Iterator<Item = Duration> + Send> {
+        Box::new((*self).into_iter())
+    }
+}
+
+/// Makes a strategy of any function that returns an iterator.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::{RetryStrategy, from_fn};
+/// use std::time::Duration;
+///
+/// let counting = from_fn(|| (1..=3).map(Duration::from_secs));
+/// assert_eq!(counting.delays().last(), Some(Duration::from_secs(3)));
+/// ```
+pub fn from_fn<F, I>(recipe: F) -> impl RetryStrategy
+where
+    F: Fn() -> I + Send + Sync + 'static,
+    I: IntoIterator<Item = Duration>,
+    I::IntoIter: Send + 'static,
+{
+    FromFn(recipe)
+}
+
+struct FromFn<F>(F);
+
+impl<F> fmt::Debug for FromFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("from_fn(..)")
+    }
+}
+
+impl<F, I> RetryStrategy for FromFn<F>
+where
+    F: Fn() -> I + Send + Sync + 'static,
+    I: IntoIterator<Item = Duration>,
+    I::IntoIter: Send + 'static,
+{
+    fn delays(&self) -> Box<dyn Iterator<Item = Duration> + Send> {
+        Box::new((self.0)().into_iter())
+    }
+}
+
+/// The usual strategies: a shape, and what limits it.
+///
+/// | shape | delays |
+/// |---|---|
+/// | [`none`](Backoff::none) | no second attempt |
+/// | [`fixed`](Backoff::fixed) | `d, d, d, …` |
+/// | [`linear`](Backoff::linear) | `d, 2d, 3d, …` up to `max` |
+/// | [`exponential`](Backoff::exponential) | `min, min·f, min·f², …` up to `max` |
+/// | [`decorrelated`](Backoff::decorrelated) | random between `min` and 3 × the one before, up to `max` |
+///
+/// All are total: zero and `Duration::MAX` are fine, nothing overflows however long it goes on.
+/// The default is `exponential(10ms, 250ms).full_jitter()`.
+///
+/// Full and decorrelated jitter are as described in *Exponential Backoff And Jitter* (M. Brooker,
+/// AWS Architecture Blog, 2015).
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::{Backoff, RetryStrategy};
+/// use std::time::Duration;
+///
+/// let ms = Duration::from_millis;
+/// let gentle = Backoff::exponential(ms(20), ms(2_000)).factor(3.0).full_jitter().seed(7);
+/// assert!(gentle.delays().take(100).all(|delay| delay <= ms(2_000)));
+/// assert_eq!(Backoff::fixed(ms(100)).within(ms(250)).delays().count(), 2);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backoff {
+    shape: Shape,
+    full_jitter: bool,
+    attempts: Option<u32>,
+    total: Option<Duration>,
+    seed: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Shape {
+    None,
+    Linear { first: Duration, step: Duration, max: Duration },
+    Exponential { min: Duration, max: Duration, factor: f64 },
+    Decorrelated { min: Duration, max: Duration },
+}
+
+impl Backoff {
+    fn of(shape: Shape) -> Self {
+        Self { shape, full_jitter: false, attempts: None, total: None, seed: None }
+    }
+
+    /// Never tries again.
+    pub fn none() -> Self {
+        Self::of(Shape::None)
+    }
+
+    /// Waits the same time before every attempt.
+    pub fn fixed(interval: Duration) -> Self {
+        Self::of(Shape::Linear { first: interval, step: Duration::ZERO, max: interval })
+    }
+
+    /// Waits `step` longer each time, `max` at the most.
+    pub fn linear(step: Duration, max: Duration) -> Self {
+        Self::of(Shape::Linear { first: step.min(max), step, max })
+    }
+
+    /// Waits twice as long each time, from `min` up to `max`; see [`factor`](Backoff::factor).
+    pub fn exponential(min: Duration, max: Duration) -> Self {
+        Self::of(Shape::Exponential { min: min.min(max), max, factor: 2.0 })
+    }
+
+    /// Waits a random time between `min` and three times the one before, `max` at the most.
+    pub fn decorrelated(min: Duration, max: Duration) -> Self {
+        Self::of(Shape::Decorrelated { min: min.min(max), max })
+    }
+
+    /// Sets by how much an exponential delay grows; values below 1 and not-a-number count as 1.
+    /// The other shapes ignore it.
+    #[must_use]
+    pub fn factor(mut self, by: f64) -> Self {
+        if let Shape::Exponential { factor, .. } = &mut self.shape {
+            *factor = if by >= 1.0 { by } else { 1.0 };
+        }
+        self
+    }
+
+    /// Replaces every delay by a random one between zero and it.
+    #[must_use]
+    pub fn full_jitter(mut self) -> Self {
+        self.full_jitter = true;
+        self
+    }
+
+    /// Tries again at most `retries` times.
+    #[must_use]
+    pub fn at_most(mut self, retries: u32) -> Self {
+        self.attempts = Some(retries);
+        self
+    }
+
+    /// Stops before the delays would add up to more than `total`.
+    ///
+    /// To bound the time a caller waits, set the wait of the acquisition instead: that one is kept
+    /// by the clock and makes a last attempt at its end.
+    #[must_use]
+    pub fn within(mut self, total: Duration) -> Self {
+        self.total = Some(total);
+        self
+    }
+
+    /// Makes the jitter repeatable: the same seed gives every acquisition the same delays.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::exponential(Duration::from_millis(10), Duration::from_millis(250)).full_jitter()
+    }
+}
+
+impl RetryStrategy for Backoff {
+    fn delays(&self) -> Box<dyn Iterator<Item = Duration> + Send> {
+        let rng = self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        Box::new(Delays { recipe: self.clone(), rng, last: None, made: 0, spent: Duration::ZERO })
+    }
+}
+
+struct Delays {
+    recipe: Backoff,
+    rng: fastrand::Rng,
+    /// The last delay of the shape, before jitter.
+    last: Option<Duration>,
+    made: u32,
+    spent: Duration,
+}
+
+impl Iterator for Delays {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        if self.recipe.attempts.is_some_and(|limit| self.made >= limit) {
+            return None;
+        }
+        let shaped = match self.recipe.shape {
+            Shape::None => return None,
+            Shape::Linear { first, step, max } => {
+                self.last.map_or(first, |last| last.saturating_add(step).min(max))
+            }
+            Shape::Exponential { min, max, factor } => {
+                // Floats round: a delay never falls below the one before.
+                self.last.map_or(min, |last| times(last, factor).max(last).min(max))
+            }
+            Shape::Decorrelated { min, max } => {
+                let top = self.last.unwrap_or(min).saturating_mul(3).min(max).max(min);
+                min.saturating_add(times(top - min, self.rng.f64())).min(top)
+            }
+        };
+        self.last = Some(shaped);
+        let delay = if self.recipe.full_jitter {
+            times(shaped, self.rng.f64()).min(shaped)
+        } else {
+            shaped
+        };
+        self.spent = self.spent.saturating_add(delay);
+        if self.recipe.total.is_some_and(|total| self.spent > total) {
+            return None;
+        }
+        self.made = self.made.saturating_add(1);
+        Some(delay)
+    }
+}
+
+/// Multiplies without ever panicking: `Duration::mul_f64` does on overflow.
+fn times(duration: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(duration.as_secs_f64() * factor).unwrap_or(Duration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn first(strategy: &impl RetryStrategy, n: usize) -> Vec<Duration> {
+        strategy.delays().take(n).collect()
+    }
+
+    #[test]
+    fn every_shape_yields_its_delays() {
+        assert_eq!(first(&Backoff::none(), 3), []);
+        assert_eq!(first(&Backoff::fixed(ms(7)), 3), [ms(7); 3]);
+        assert_eq!(first(&Backoff::linear(ms(2), ms(5)), 4), [ms(2), ms(4), ms(5), ms(5)]);
+        let tripling = Backoff::exponential(ms(1), ms(20)).factor(3.0);
+        assert_eq!(first(&tripling, 5), [ms(1), ms(3), ms(9), ms(20), ms(20)]);
+        assert_eq!(first(&vec![ms(1), ms(2)], 9), [ms(1), ms(2)]);
+    }
+
+    #[test]
+    fn limits_end_the_sequence() {
+        assert_eq!(Backoff::fixed(ms(1)).at_most(3).delays().count(), 3);
+        assert_eq!(Backoff::fixed(ms(100)).within(ms(350)).delays().count(), 3);
+        assert_eq!(Backoff::fixed(ms(100)).within(ms(300)).delays().count(), 3);
+        assert_eq!(Backoff::fixed(ms(100)).at_most(0).delays().count(), 0);
+    }
+
+    #[test]
+    fn l26_one_value_gives_each_of_64_tasks_its_full_budget() {
+        let shared: Arc<dyn RetryStrategy> =
+            Arc::new(Backoff::exponential(ms(1), ms(8)).at_most(5));
+        let threads: Vec<_> = (0..64)
+            .map(|_| {
+                let own = Arc::clone(&shared);
+                std::thread::spawn(move || own.delays().collect::<Vec<_>>())
+            })
+            .collect();
+        for thread in threads {
+            assert_eq!(thread.join().unwrap(), [ms(1), ms(2), ms(4), ms(8), ms(8)]);
+        }
+    }
+
+    #[test]
+    fn a_seed_makes_jitter_repeatable() {
+        let seeded = |seed| Backoff::decorrelated(ms(10), ms(1000)).seed(seed);
+        assert_eq!(first(&seeded(1), 50), first(&seeded(1), 50));
+        assert_ne!(first(&seeded(1), 50), first(&seeded(2), 50));
+    }
+
+    proptest! {
+        #[test]
+        fn l27_exponential_delays_never_fall_and_keep_their_cap(
+            min in any::<u64>(), max in any::<u64>(), factor in any::<f64>(),
+        ) {
+            let (min, max) = (Duration::from_nanos(min), Duration::from_nanos(max));
+            let delays = first(&Backoff::exponential(min, max).factor(factor), 200);
+            prop_assert!(delays.is_sorted());
+            prop_assert!(delays.iter().all(|delay| *delay <= max));
+        }
+
+        #[test]
+        fn l28_every_strategy_is_total(
+            a in prop_oneof![Just(Duration::ZERO), Just(Duration::MAX), any::<Duration>()],
+            b in prop_oneof![Just(Duration::ZERO), Just(Duration::MAX), any::<Duration>()],
+            seed in any::<u64>(),
+        ) {
+            for shape in [
+                Backoff::fixed(a),
+                Backoff::linear(a, b),
+                Backoff::exponential(a, b).factor(f64::INFINITY),
+                Backoff::exponential(a, b),
+                Backoff::decorrelated(a, b),
+            ] {
+                for strategy in [shape.clone(), shape.clone().full_jitter()] {
+                    let top = a.max(b);
+                    prop_assert!(strategy.clone().seed(seed).delays().take(300).all(|d| d <= top));
+                    prop_assert!(strategy.within(a).delays().take(300).count() <= 300);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn l27_a_million_attempts_do_not_overflow() {
+        let endless = Backoff::exponential(ms(1), ms(1000));
+        assert_eq!(endless.delays().nth(1_000_000), Some(ms(1000)));
+    }
+}

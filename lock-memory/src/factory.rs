@@ -1,0 +1,49 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use lock_core::{Error, ErrorKind, LockProvider, ProviderFactory, ProviderUrl, Result};
+
+use crate::MemoryProvider;
+
+/// Makes the factory for `memory://` URLs, to be added to a `ProviderRegistry`.
+///
+/// `memory://` is a store of its own at every connect; `memory://name` is one store a name within
+/// this factory. There are no options.
+pub fn factory() -> MemoryFactory {
+    MemoryFactory::default()
+}
+
+/// Connects to `memory://` URLs; see [`factory`].
+#[derive(Debug, Default)]
+pub struct MemoryFactory {
+    named: Mutex<HashMap<String, MemoryProvider>>,
+}
+
+#[async_trait]
+impl ProviderFactory for MemoryFactory {
+    fn schemes(&self) -> &[&str] {
+        &["memory"]
+    }
+
+    async fn connect(&self, url: &ProviderUrl) -> Result<Arc<dyn LockProvider>> {
+        url.options(&[])?;
+        let misconfigured = |message| Err(Error::new(ErrorKind::Misconfigured, message));
+        if url.username().is_some() || url.password().is_some() {
+            return misconfigured("a memory store has neither user nor password");
+        }
+        if !matches!(url.path().as_str(), "" | "/") {
+            return misconfigured(
+                "a memory store has no path; write `memory://` or `memory://name`",
+            );
+        }
+        Ok(match url.hosts() {
+            [] => Arc::new(MemoryProvider::new()),
+            [(name, None)] => {
+                let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+                Arc::new(named.entry(name.clone()).or_default().clone())
+            }
+            _ => return misconfigured("a memory store has at most one name and no port"),
+        })
+    }
+}

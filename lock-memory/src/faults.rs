@@ -1,0 +1,286 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lock_core::{
+    Attempt, Claim, Clock, Effect, Error, ErrorKind, Holder, Lock, LockKey, LockProvider, Moment,
+    ProviderInfo, Release, Renewal, Result, SystemClock, Ttl, Watch, WatchSender,
+};
+
+/// The verbs of a lock, to aim faults at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are the verbs of the `Lock` trait")]
+pub enum Verb {
+    TryAcquire,
+    Renew,
+    Release,
+    Inspect,
+    Watch,
+}
+
+/// What goes wrong with one call.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The call fails with this error and changes nothing.
+    Fail(Error),
+    /// The call takes effect, but its answer is lost: the caller gets an error that says *unknown*.
+    LoseAnswer,
+    /// The call takes effect at once; its answer comes this much later.
+    DelayAnswer(Duration),
+    /// The call takes effect this much later, even if nobody waits for it any more.
+    Late(Duration),
+    /// The backend panics.
+    Panic,
+    /// A watch that ends at once.
+    EndWatch,
+    /// A watch that never signals.
+    MuteWatch,
+}
+
+impl Fault {
+    /// A backend out of reach: nothing happens, and the caller gets
+    /// [`ErrorKind::Unavailable`].
+    pub fn unavailable() -> Self {
+        let error = Error::new(ErrorKind::Unavailable, "injected: the backend is out of reach");
+        Self::Fail(error.with_effect(Effect::NotApplied))
+    }
+}
+
+/// One call that a [`Faulty`] provider has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// When it was made, on the provider's clock.
+    pub at: Moment,
+    /// What was called.
+    pub verb: Verb,
+    /// On which key.
+    pub key: LockKey,
+    /// What came of it: the answer or error as text, `None` while it is under way or when its caller
+    /// has dropped it.
+    pub answer: Option<String>,
+}
+
+/// A script of faults and a record of calls, shared with the providers it is put around.
+///
+/// Faults for a verb are used up in the order in which they were added. The same inputs give the
+/// same record.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use lock_core::LockClient;
+/// use lock_memory::{Fault, Faults, MemoryProvider, Verb};
+///
+/// let faults = Faults::new();
+/// let locks = LockClient::new(faults.around(MemoryProvider::new()));
+/// faults.next(Verb::TryAcquire, 1, Fault::unavailable());
+///
+/// assert!(locks.lock("report").try_acquire().await.unwrap_err().is_unavailable());
+/// assert!(locks.lock("report").try_acquire().await?.is_some());
+/// assert_eq!(faults.count(Verb::TryAcquire), 2);
+/// # Ok::<(), lock_core::Error>(()) }).unwrap();
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    script: Arc<Mutex<Script>>,
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    faults: VecDeque<(Verb, Fault)>,
+    calls: Vec<Call>,
+    /// Keeps muted watches open.
+    muted: Vec<WatchSender>,
+}
+
+impl Faults {
+    /// Makes an empty script.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts this script between a provider and its callers.
+    pub fn around<P: LockProvider>(&self, provider: P) -> Faulty<P> {
+        let clock = provider.info().clock().cloned().unwrap_or_else(|| Arc::new(SystemClock));
+        Faulty { provider, faults: self.clone(), clock }
+    }
+
+    /// Lets the next `calls` calls of a verb go wrong that have no fault yet.
+    pub fn next(&self, verb: Verb, calls: usize, fault: Fault) {
+        self.script().faults.extend((0..calls).map(|_| (verb, fault.clone())));
+    }
+
+    /// Removes every fault that has not been used up.
+    pub fn clear(&self) {
+        self.script().faults.clear();
+    }
+
+    /// Returns the record of calls, oldest first.
+    pub fn calls(&self) -> Vec<Call> {
+        self.script().calls.clone()
+    }
+
+    /// Counts the calls of a verb.
+    pub fn count(&self, verb: Verb) -> usize {
+        self.script().calls.iter().filter(|call| call.verb == verb).count()
+    }
+
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the next fault for a verb and opens a line in the record.
+    fn begin(&self, verb: Verb, key: &LockKey, at: Moment) -> (usize, Option<Fault>) {
+        let mut script = self.script();
+        script.calls.push(Call { at, verb, key: key.clone(), answer: None });
+        let line = script.calls.len() - 1;
+        let position = script.faults.iter().position(|(of, _)| *of == verb);
+        (line, position.and_then(|at| script.faults.remove(at)).map(|(_, fault)| fault))
+    }
+
+    fn finish<T: fmt::Debug>(&self, line: usize, answer: &Result<T>) {
+        let text = match answer {
+            Ok(answer) => format!("{answer:?}"),
+            Err(error) => error.to_string(),
+        };
+        self.script().calls[line].answer = Some(text);
+    }
+
+    fn mute(&self) -> Watch {
+        let (sender, watch) = Watch::channel();
+        let mut script = self.script();
+        script.muted.retain(|sender| !sender.is_closed());
+        script.muted.push(sender);
+        watch
+    }
+}
+
+/// A provider whose calls go wrong as a [`Faults`] script says.
+pub struct Faulty<P> {
+    provider: P,
+    faults: Faults,
+    clock: Arc<dyn Clock>,
+}
+
+impl<P: LockProvider> LockProvider for Faulty<P> {
+    fn info(&self) -> &ProviderInfo {
+        self.provider.info()
+    }
+
+    fn lock(&self, claim: Claim) -> Arc<dyn Lock> {
+        Arc::new(FaultyLock {
+            lock: self.provider.lock(claim),
+            faults: self.faults.clone(),
+            clock: Arc::clone(&self.clock),
+        })
+    }
+}
+
+impl<P: LockProvider> fmt::Debug for Faulty<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Faulty").field(&self.provider).finish()
+    }
+}
+
+struct FaultyLock {
+    lock: Arc<dyn Lock>,
+    faults: Faults,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for FaultyLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FaultyLock").field(&self.lock).finish()
+    }
+}
+
+impl FaultyLock {
+    async fn call<T, F>(&self, verb: Verb, request: impl FnOnce(Arc<dyn Lock>) -> F) -> Result<T>
+    where
+        T: fmt::Debug + Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let (line, fault) = self.faults.begin(verb, self.lock.claim().key(), self.clock.now());
+        let request = request(Arc::clone(&self.lock));
+        let answer = self.suffer(fault, request).await;
+        self.faults.finish(line, &answer);
+        answer
+    }
+
+    #[allow(clippy::panic, reason = "a panic is what was asked for")]
+    async fn suffer<T, F>(&self, fault: Option<Fault>, request: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        match fault {
+            None | Some(Fault::EndWatch | Fault::MuteWatch) => request.await,
+            Some(Fault::Fail(error)) => Err(error),
+            Some(Fault::LoseAnswer) => {
+                request.await?;
+                Err(Error::new(ErrorKind::Unavailable, "injected: the answer was lost"))
+            }
+            Some(Fault::DelayAnswer(delay)) => {
+                let answer = request.await;
+                self.clock.sleep_until(self.clock.now().after(delay)).await;
+                answer
+            }
+            Some(Fault::Late(delay)) => {
+                let timer = self.clock.sleep_until(self.clock.now().after(delay));
+                let late = tokio::spawn(async move {
+                    timer.await;
+                    request.await
+                });
+                late.await.unwrap_or_else(|gone| {
+                    let message = "injected: the late call never finished";
+                    Err(Error::new(ErrorKind::Unavailable, message).with_source(gone))
+                })
+            }
+            Some(Fault::Panic) => panic!("injected"),
+        }
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Lock for FaultyLock {
+    fn claim(&self) -> &Claim {
+        self.lock.claim()
+    }
+
+    async fn try_acquire(&self) -> Result<Attempt> {
+        self.call(Verb::TryAcquire, |lock| async move { lock.try_acquire().await }).await
+    }
+
+    async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
+        self.call(Verb::Renew, move |lock| async move { lock.renew(ttl).await }).await
+    }
+
+    async fn release(&self) -> Result<Release> {
+        self.call(Verb::Release, |lock| async move { lock.release().await }).await
+    }
+
+    async fn inspect(&self) -> Result<Option<Holder>> {
+        self.call(Verb::Inspect, |lock| async move { lock.inspect().await }).await
+    }
+
+    async fn watch(&self) -> Result<Option<Watch>> {
+        let (line, fault) =
+            self.faults.begin(Verb::Watch, self.lock.claim().key(), self.clock.now());
+        let answer = match fault {
+            Some(Fault::EndWatch) => Ok(Some(Watch::channel().1)),
+            Some(Fault::MuteWatch) => Ok(Some(self.faults.mute())),
+            other => {
+                let lock = Arc::clone(&self.lock);
+                self.suffer(other, async move { lock.watch().await }).await
+            }
+        };
+        self.faults.finish(line, &answer);
+        answer
+    }
+}

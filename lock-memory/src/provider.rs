@@ -1,0 +1,187 @@
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use lock_core::{
+    Attempt, Capabilities, Capability, Claim, Clock, Holder, Lock, LockKey, LockProvider, Moment,
+    OwnerToken, ProviderInfo, Release, Renewal, Result, TokioClock, Ttl, Watch,
+};
+
+use crate::store::Store;
+
+/// Keeps locks in the memory of this process.
+///
+/// It keeps every law that a store can keep, with every capability, so code that works on it works
+/// on any backend that declares the same ones. In production it excludes the tasks of one process.
+///
+/// Clones share the store. Time is tokio's unless [`MemoryBuilder::clock`] brings another, and
+/// clients use the same clock, so a paused runtime or a [`ManualClock`](crate::ManualClock) owns all
+/// of it.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use lock_core::LockClient;
+/// use lock_memory::MemoryProvider;
+///
+/// let store = MemoryProvider::new();
+/// let locks = LockClient::new(store.clone());
+/// let guard = locks.lock("report").acquire().await?;
+///
+/// store.take_over(guard.key())?; // a stranger has it now
+/// assert!(guard.renew(std::time::Duration::from_secs(5)).await.unwrap_err().is_lost());
+/// # Ok::<(), lock_core::Error>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct MemoryProvider {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    info: ProviderInfo,
+    clock: Arc<dyn Clock>,
+    store: Mutex<Store>,
+}
+
+impl MemoryProvider {
+    /// Makes an empty store on tokio's clock.
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Sets up a store step by step.
+    pub fn builder() -> MemoryBuilder {
+        MemoryBuilder { name: "memory".into(), clock: None }
+    }
+
+    /// Ends the lease on a key as if its ttl were over: silently.
+    pub fn expire_now(&self, key: &LockKey) {
+        self.shared.store().expire_now(key);
+    }
+
+    /// Hands a key to a stranger for an hour, whoever holds it, and returns the stranger's token.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no random bits for the token.
+    pub fn take_over(&self, key: &LockKey) -> Result<OwnerToken> {
+        let stranger = OwnerToken::mint()?;
+        let ends = self.shared.clock.now().after(std::time::Duration::from_secs(3600));
+        self.shared.store().take_over(key, stranger, ends);
+        Ok(stranger)
+    }
+
+    /// Counts the waiters that listen for hints about a key.
+    pub fn waiters(&self, key: &LockKey) -> usize {
+        self.shared.store().waiters(key)
+    }
+}
+
+impl Default for MemoryProvider {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryProvider")
+            .field("name", self.shared.info.name())
+            .field("clock", &self.shared.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LockProvider for MemoryProvider {
+    fn info(&self) -> &ProviderInfo {
+        &self.shared.info
+    }
+
+    fn lock(&self, claim: Claim) -> Arc<dyn Lock> {
+        Arc::new(MemoryLock { shared: Arc::clone(&self.shared), claim })
+    }
+}
+
+impl Shared {
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Time is read under the store's mutex, so it never goes back from one verb to the next.
+    fn verb<T>(&self, verb: impl FnOnce(&mut Store, Moment) -> T) -> T {
+        let mut store = self.store();
+        let now = self.clock.now();
+        verb(&mut store, now)
+    }
+}
+
+/// Sets up a [`MemoryProvider`].
+#[derive(Debug)]
+#[must_use = "nothing is made until `build` is called"]
+pub struct MemoryBuilder {
+    name: Arc<str>,
+    clock: Option<Arc<dyn Clock>>,
+}
+
+impl MemoryBuilder {
+    /// Sets the name that errors and events show.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Brings a clock, for the store and its clients.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Makes the store.
+    pub fn build(self) -> MemoryProvider {
+        let clock = self.clock.unwrap_or_else(|| Arc::new(TokioClock::new()));
+        let info = ProviderInfo::new(self.name, Capabilities::of(Capability::ALL))
+            .with_clock(Arc::clone(&clock));
+        MemoryProvider {
+            shared: Arc::new(Shared { info, clock, store: Mutex::new(Store::default()) }),
+        }
+    }
+}
+
+struct MemoryLock {
+    shared: Arc<Shared>,
+    claim: Claim,
+}
+
+impl fmt::Debug for MemoryLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MemoryLock").field(&self.claim).finish()
+    }
+}
+
+#[async_trait]
+impl Lock for MemoryLock {
+    fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    async fn try_acquire(&self) -> Result<Attempt> {
+        Ok(self.shared.verb(|store, now| store.try_acquire(&self.claim, now)))
+    }
+
+    async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
+        Ok(self.shared.verb(|store, now| store.renew(&self.claim, ttl, now)))
+    }
+
+    async fn release(&self) -> Result<Release> {
+        Ok(self.shared.verb(|store, now| store.release(&self.claim, now)))
+    }
+
+    async fn inspect(&self) -> Result<Option<Holder>> {
+        Ok(self.shared.verb(|store, now| store.inspect(self.claim.key(), now)))
+    }
+
+    async fn watch(&self) -> Result<Option<Watch>> {
+        Ok(Some(self.shared.verb(|store, now| store.watch(self.claim.key(), now))))
+    }
+}
