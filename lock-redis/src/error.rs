@@ -1,0 +1,157 @@
+//! What a Redis error means for a lock: its kind, and whether the command took effect.
+
+use lock_core::{Effect, Error, ErrorKind};
+use redis::{ErrorKind as RedisKind, RedisError, ServerErrorKind};
+
+/// Translates an error of the driver or server, and keeps it as the source.
+pub(crate) fn translate(error: RedisError) -> Error {
+    let (kind, effect, message) = classify(&error);
+    Error::new(kind, message).with_effect(effect).with_source(error)
+}
+
+/// Sorts an error by what may have happened.
+///
+/// The server checks and refuses a command before it runs it, so its own errors mean *not applied*.
+/// The exceptions are errors without a known meaning, and whatever the connection reports.
+fn classify(error: &RedisError) -> (ErrorKind, Effect, &'static str) {
+    use Effect::{NotApplied, Unknown};
+    use ErrorKind::{Corrupt, Denied, Misconfigured, Unavailable, Unsupported};
+    match error.kind() {
+        RedisKind::AuthenticationFailed => {
+            (Denied, NotApplied, "the server refused the user name or password")
+        }
+        RedisKind::Io if error.is_connection_refusal() => {
+            (Unavailable, NotApplied, "the server refused the connection")
+        }
+        RedisKind::Io if error.is_timeout() => (Unavailable, Unknown, "the server did not answer"),
+        RedisKind::Io => (Unavailable, Unknown, "the connection to the server failed"),
+        RedisKind::Parse | RedisKind::UnexpectedReturnType => {
+            (Corrupt, Unknown, "the server's answer makes no sense")
+        }
+        RedisKind::InvalidClientConfig | RedisKind::EmptySentinelList => {
+            (Misconfigured, NotApplied, "the connection settings are not usable")
+        }
+        RedisKind::RESP3NotSupported => {
+            (Misconfigured, NotApplied, "the server does not speak the RESP3 protocol")
+        }
+        RedisKind::MasterNameNotFoundBySentinel
+        | RedisKind::NoValidReplicasFoundBySentinel
+        | RedisKind::ClusterConnectionNotFound => {
+            (Unavailable, NotApplied, "no server to talk to was found")
+        }
+        RedisKind::Server(server) => classify_server(server, error.code()),
+        _ => match error.code() {
+            Some(code) => classify_code(code),
+            None if error.is_connection_dropped() || error.is_io_error() => {
+                (Unavailable, Unknown, "the connection to the server failed")
+            }
+            None => (Unsupported, Unknown, "the driver refused the command"),
+        },
+    }
+}
+
+fn classify_server(kind: ServerErrorKind, code: Option<&str>) -> (ErrorKind, Effect, &'static str) {
+    use Effect::NotApplied;
+    use ErrorKind::{Denied, Misconfigured, Unavailable};
+    match kind {
+        ServerErrorKind::NoPerm => {
+            (Denied, NotApplied, "the server's ACL denies this user the command")
+        }
+        ServerErrorKind::BusyLoading => (Unavailable, NotApplied, "the server is loading its data"),
+        ServerErrorKind::ReadOnly => {
+            (Unavailable, NotApplied, "the server is a read-only replica; connect to the master")
+        }
+        ServerErrorKind::MasterDown => {
+            (Unavailable, NotApplied, "the server is a replica that has lost its master")
+        }
+        ServerErrorKind::ClusterDown => (Unavailable, NotApplied, "the cluster is down"),
+        ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::TryAgain => {
+            (Unavailable, NotApplied, "the key is being moved to another cluster node")
+        }
+        ServerErrorKind::NoScript => {
+            (Unavailable, NotApplied, "the server lost its scripts again while they were loaded")
+        }
+        ServerErrorKind::CrossSlot => {
+            (Misconfigured, NotApplied, "the keys of one lock are in different cluster slots")
+        }
+        _ => classify_code(code.unwrap_or_default()),
+    }
+}
+
+/// Sorts the server errors that the driver has no name for, by their first word.
+fn classify_code(code: &str) -> (ErrorKind, Effect, &'static str) {
+    use Effect::{NotApplied, Unknown};
+    use ErrorKind::{Denied, Foreign, Unavailable};
+    match code {
+        "NOAUTH" => (Denied, NotApplied, "the server wants a password"),
+        "WRONGPASS" => (Denied, NotApplied, "the server refused the user name or password"),
+        "NOPERM" => (Denied, NotApplied, "the server's ACL denies this user the command"),
+        "OOM" => (Unavailable, NotApplied, "the server is out of memory"),
+        "BUSY" => (Unavailable, NotApplied, "the server is busy with a script"),
+        "MISCONF" => {
+            (Unavailable, NotApplied, "the server cannot save its data and refuses to write")
+        }
+        "NOREPLICAS" => {
+            (Unavailable, NotApplied, "the server has too few replicas to accept a write")
+        }
+        "WRONGTYPE" => (Foreign, NotApplied, "the key holds another type of data"),
+        _ => (Unavailable, Unknown, "the server answered with an error"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the driver makes of an error line of the server.
+    fn from_server(line: &str) -> Error {
+        let wire = format!("-{line}\r\n");
+        let value = redis::parse_redis_value(wire.as_bytes()).unwrap();
+        translate(value.extract_error().unwrap_err())
+    }
+
+    #[test]
+    fn rows_26_to_30_every_server_error_is_applied_or_not_or_unknown() {
+        use Effect::{NotApplied, Unknown};
+        use ErrorKind::{Denied, Foreign, Misconfigured, Unavailable};
+        for (line, kind, effect) in [
+            ("OOM command not allowed when used memory > 'maxmemory'.", Unavailable, NotApplied),
+            ("READONLY You can't write against a read only replica.", Unavailable, NotApplied),
+            ("LOADING Redis is loading the dataset in memory", Unavailable, NotApplied),
+            ("MASTERDOWN Link with MASTER is down", Unavailable, NotApplied),
+            ("CLUSTERDOWN The cluster is down", Unavailable, NotApplied),
+            ("TRYAGAIN Multiple keys request during rehashing of slot", Unavailable, NotApplied),
+            ("MOVED 3999 127.0.0.1:6381", Unavailable, NotApplied),
+            ("ASK 3999 127.0.0.1:6381", Unavailable, NotApplied),
+            ("NOREPLICAS Not enough good replicas to write.", Unavailable, NotApplied),
+            ("MISCONF Redis is configured to save RDB snapshots", Unavailable, NotApplied),
+            ("BUSY Redis is busy running a script.", Unavailable, NotApplied),
+            ("NOSCRIPT No matching script.", Unavailable, NotApplied),
+            ("NOAUTH Authentication required.", Denied, NotApplied),
+            ("WRONGPASS invalid username-password pair", Denied, NotApplied),
+            ("NOPERM this user has no permissions to run 'evalsha'", Denied, NotApplied),
+            ("CROSSSLOT Keys in request don't hash to the same slot", Misconfigured, NotApplied),
+            ("WRONGTYPE Operation against a key", Foreign, NotApplied),
+            ("ERR something new", Unavailable, Unknown),
+        ] {
+            let error = from_server(line);
+            assert_eq!((error.kind(), error.effect()), (kind, effect), "{line}: {error}");
+            assert!(std::error::Error::source(&error).is_some(), "the cause is kept");
+        }
+    }
+
+    #[test]
+    fn what_the_connection_reports_is_unknown_unless_nothing_was_sent() {
+        let io = |kind| translate(RedisError::from(std::io::Error::from(kind)));
+        assert_eq!(io(std::io::ErrorKind::ConnectionRefused).effect(), Effect::NotApplied);
+        for kind in [
+            std::io::ErrorKind::BrokenPipe,
+            std::io::ErrorKind::ConnectionReset,
+            std::io::ErrorKind::UnexpectedEof,
+            std::io::ErrorKind::TimedOut,
+        ] {
+            assert_eq!(io(kind).effect(), Effect::Unknown, "{kind:?}");
+            assert!(io(kind).is_unavailable(), "{kind:?}");
+        }
+    }
+}

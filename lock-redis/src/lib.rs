@@ -1,0 +1,15 @@
+#![doc = include_str!("../README.md")]
+
+mod checks;
+mod config;
+mod error;
+mod factory;
+mod keys;
+mod link;
+mod lock;
+mod provider;
+mod scripts;
+
+pub use config::{RedisConfig, RedisOptions};
+pub use factory::{RedisFactory, factory};
+pub use provider::RedisProvider;

@@ -1,0 +1,126 @@
+use std::fmt;
+use std::sync::Arc;
+
+use lock_core::{Capabilities, Claim, Lock, LockProvider, ProviderInfo, Result};
+
+use crate::checks::check_server;
+use crate::config::{RedisConfig, RedisOptions};
+use crate::keys::{Keys, Prefix};
+use crate::link::{Links, Timeouts};
+use crate::lock::{CAPABILITIES, RedisLock};
+
+/// Keeps locks on a Redis (7 or later) or Valkey server.
+///
+/// | promise | how it is kept |
+/// |---|---|
+/// | exclusion | one atomic script a verb; the lease ends by the server's clock |
+/// | fencing | minted in the same script as the grant: the larger of server time in µs and last + 1 |
+/// | fencing after a restart, flush or failover that lost data | still grows, as the server's clock does |
+/// | exclusion after such a loss | **not kept**: the lock is gone with the data; the old holder learns it at its next renewal, and fencing stops its writes |
+/// | cost | two commands a cycle over multiplexed connections: one to acquire, one to release |
+///
+/// Two connections are kept: one for acquisitions, one for renewals and releases, so that a flood of
+/// the former cannot delay the latter until a lease ends.
+///
+/// The lock is a plain string at `prefix + key` with the owner token and the metadata as its value,
+/// set with `PX`. It excludes, and is excluded by, every library that locks with a plain string on
+/// the same key.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example() -> lock_core::Result<()> {
+/// use lock_core::LockClient;
+/// use lock_redis::{RedisConfig, RedisProvider};
+///
+/// let provider = RedisProvider::connect(RedisConfig::tcp("localhost", 6379).prefix("app:")).await?;
+/// let locks = LockClient::new(provider);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct RedisProvider {
+    info: ProviderInfo,
+    links: Arc<Links>,
+    prefix: Prefix,
+}
+
+impl RedisProvider {
+    /// Connects to a server and checks that locks are safe on it.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](lock_core::ErrorKind::Unavailable) when it is out of reach,
+    /// [`Denied`](lock_core::ErrorKind::Denied) for a wrong password,
+    /// [`Misconfigured`](lock_core::ErrorKind::Misconfigured) for settings that cannot work and for a
+    /// server that may evict locks or cannot write; see [`RedisOptions::server_checks`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes whatever was opened.
+    pub async fn connect(config: RedisConfig) -> Result<Self> {
+        let (client, options) = config.into_client()?;
+        Self::with_client(&client, options).await
+    }
+
+    /// Opens connections with a client that the application has already.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](RedisProvider::connect).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes whatever was opened.
+    pub async fn with_client(client: &redis::Client, options: RedisOptions) -> Result<Self> {
+        let timeouts = Timeouts { connect: options.connect_timeout, ..Timeouts::default() };
+        Self::start(Links::open(client, timeouts).await?, options).await
+    }
+
+    /// Runs locks over a pool that the application has already.
+    ///
+    /// A pool takes and checks a connection for every acquisition, which costs three times the
+    /// commands and twice the latency of [`connect`](RedisProvider::connect); use it to save
+    /// connections, not time. One connection is taken out of the pool for good, for renewals and
+    /// releases: a pool that is used up must not cost a held lock.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](RedisProvider::connect).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives every connection back.
+    #[cfg(feature = "deadpool")]
+    pub async fn with_pool(pool: deadpool_redis::Pool, options: RedisOptions) -> Result<Self> {
+        Self::start(Links::of_pool(pool), options).await
+    }
+
+    async fn start(links: Links, options: RedisOptions) -> Result<Self> {
+        let prefix = Prefix::new(&options.prefix)?;
+        if options.server_checks {
+            check_server(&links.info().await?)?;
+        }
+        let info = ProviderInfo::new("redis", Capabilities::of(CAPABILITIES));
+        Ok(Self { info, links: Arc::new(links), prefix })
+    }
+}
+
+impl LockProvider for RedisProvider {
+    fn info(&self) -> &ProviderInfo {
+        &self.info
+    }
+
+    fn lock(&self, claim: Claim) -> Arc<dyn Lock> {
+        let keys = Keys::new(&self.prefix, claim.key(), claim.owner());
+        Arc::new(RedisLock { links: Arc::clone(&self.links), claim, keys })
+    }
+}
+
+impl fmt::Debug for RedisProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisProvider")
+            .field("links", &self.links)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
