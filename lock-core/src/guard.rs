@@ -272,7 +272,7 @@ pub(crate) fn usable_ttl(ttl: Duration) -> Result<Ttl> {
     if Validity::length(ttl).is_zero() {
         return Err(Error::new(
             ErrorKind::Invalid,
-            format!("the ttl {ttl} is shorter than the safety margins; give at least 4ms"),
+            format!("the ttl {ttl} is shorter than the safety margins; give at least 3ms"),
         ));
     }
     Ok(ttl)

@@ -344,7 +344,7 @@ impl Plan {
 
     async fn acquire(self) -> Result<LockGuard> {
         let pursuit = Pursuit::new(self.engine, self.runtime, self.lock, self.terms);
-        let hold = Arc::new(pursuit.run(self.patience).await?);
+        let hold = pursuit.run(self.patience).await?;
         Ok(guard(hold, self.renew))
     }
 

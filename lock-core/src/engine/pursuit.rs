@@ -67,7 +67,7 @@ pub(crate) struct Pursuit {
 }
 
 enum Answer {
-    Granted(Hold),
+    Granted(Arc<Hold>),
     Held { remaining: Option<Duration> },
 }
 
@@ -94,7 +94,7 @@ impl Pursuit {
     }
 
     /// Acquires, waiting as `patience` says.
-    pub(crate) async fn run(mut self, patience: Patience) -> Result<Hold> {
+    pub(crate) async fn run(mut self, patience: Patience) -> Result<Arc<Hold>> {
         let outcome = match &patience.cancelled {
             None => self.wait(&patience).await,
             Some(token) => {
@@ -118,7 +118,7 @@ impl Pursuit {
     }
 
     /// Tries, waits for a reason to try again, and so on until it is granted or hopeless.
-    async fn wait(&mut self, patience: &Patience) -> Result<Hold> {
+    async fn wait(&mut self, patience: &Patience) -> Result<Arc<Hold>> {
         let deadline = match patience.wait {
             Wait::No => self.started,
             Wait::AtMost(wait) => self.started.after(wait),
@@ -198,7 +198,7 @@ impl Pursuit {
                 }
                 *watch = None;
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             biased;
@@ -245,7 +245,7 @@ impl Pursuit {
                     margin: self.terms.margin,
                     stray: self.stray,
                 };
-                Ok(Answer::Granted(Hold::new(Arc::clone(&self.engine), grant)))
+                Ok(Answer::Granted(Arc::new(Hold::new(Arc::clone(&self.engine), grant))))
             }
             Ok(Attempt::Held { remaining }) => Ok(Answer::Held { remaining }),
             Ok(Attempt::Undone) => Err(Error::new(

@@ -83,7 +83,7 @@ pub trait Lock: Debug + Send + Sync + 'static {
     /// # For implementors
     ///
     /// Compare the owner and free in one atomic step (law E3). When the owner does *not* hold the
-    /// key, remember its token for a while (a tombstone, one minute is plenty) and answer a later
+    /// key, remember its token for half a minute or more (a tombstone) and answer a later
     /// `try_acquire` of the same owner with [`Attempt::Undone`]: a request that was slow on its way
     /// must not take the lock after its own undo (law U1).
     async fn release(&self) -> Result<Release>;

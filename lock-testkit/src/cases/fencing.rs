@@ -1,0 +1,59 @@
+//! F1 fencing.
+
+use lock_core::{Attempt, Capability, Renewal};
+
+use super::{grant, held, released};
+use crate::Subject;
+
+/// Over hundreds of grants that end by release, by expiry or by force, every token is larger than
+/// the one before.
+pub async fn f1_tokens_grow_over_grants_releases_and_expiries(subject: &Subject) {
+    if !subject.has(Capability::Fencing) {
+        return;
+    }
+    let key = subject.key("k");
+    let rounds = if subject.is_virtual() || subject.can_expire() { 500 } else { 20 };
+    let mut last = None;
+    for round in 0..rounds {
+        let lock = subject.lock(&key, subject.units(1) / 10);
+        let token = grant(&*lock).await;
+        assert!(token.is_some() && token > last, "round {round}: {token:?} after {last:?}");
+        last = token;
+        if round % 4 == 3 {
+            subject.expire(&key, subject.units(1) / 10).await;
+        } else {
+            // On a machine that stands still, the lease may have ended by itself.
+            lock.release().await.unwrap();
+        }
+    }
+}
+
+/// Renewing and asking again are no new grants.
+pub async fn f1_f2_renewing_and_repeating_keep_the_token(subject: &Subject) {
+    let lock = subject.lock(&subject.key("k"), subject.long());
+    let first = grant(&*lock).await;
+    for _ in 0..5 {
+        let renewal = lock.renew(lock.claim().ttl()).await.unwrap();
+        assert_eq!(renewal, Renewal::Renewed { fencing: first });
+        assert_eq!(lock.try_acquire().await.unwrap(), Attempt::Granted { fencing: first });
+    }
+}
+
+/// Attempts of others do not change the token that the holder has.
+pub async fn f1_a_failed_attempt_mints_nothing_for_the_holder(subject: &Subject) {
+    let key = subject.key("k");
+    let lock = subject.lock(&key, subject.long());
+    let first = grant(&*lock).await;
+    for _ in 0..5 {
+        held(&*subject.lock(&key, subject.long())).await;
+    }
+    assert_eq!(grant(&*lock).await, first);
+    released(&*lock).await;
+}
+
+/// A provider that does not declare fencing yields no token, never a made-up one.
+pub async fn f4_without_fencing_there_is_no_token(subject: &Subject) {
+    let lock = subject.lock(&subject.key("k"), subject.long());
+    let token = grant(&*lock).await;
+    assert_eq!(token.is_some(), subject.has(Capability::Fencing));
+}

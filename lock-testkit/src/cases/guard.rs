@@ -1,0 +1,230 @@
+//! G1 validity, and what a guard can do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use lock_core::{Capability, LockGuard, Loss, OwnerToken, Release};
+
+use super::elapsed;
+use crate::{Fault, Subject, Verb};
+
+fn assert_usable_everywhere<T: Send + Sync + 'static>(_: &T) {}
+
+/// A guard tells key, token and metadata of its acquisition.
+pub async fn l5_a_guard_tells_what_it_was_asked_for(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    let token = OwnerToken::mint().unwrap();
+    let mut wanted = client.lock(&key).owner_token(token).ttl(subject.units(20));
+    if subject.has(Capability::Metadata) {
+        wanted = wanted.metadata("worker-7");
+    }
+    let guard: LockGuard = wanted.acquire().await.unwrap();
+    assert_usable_everywhere(&guard);
+    assert_eq!((guard.key(), guard.owner_token()), (&key, &token));
+    assert_eq!(guard.fencing_token().is_some(), subject.has(Capability::Fencing));
+    if subject.has(Capability::Metadata) {
+        assert_eq!(guard.metadata().as_bytes(), b"worker-7");
+    }
+    assert!(guard.is_held());
+    guard.check(Duration::ZERO).unwrap();
+    assert!(guard.check(subject.units(30)).unwrap_err().is_lost(), "so much was never granted");
+    if subject.has(Capability::Inspect) {
+        let left = guard.remaining().await.unwrap();
+        assert!(left.is_some_and(|left| left <= subject.units(20)), "{left:?}");
+    }
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+}
+
+/// A holder that does nothing stops believing before the store can grant the key to another.
+pub async fn g1_a_held_lock_is_let_go_before_another_can_have_it(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    let guard = client.lock(&key).ttl(subject.units(2)).acquire().await.unwrap();
+    let probe = subject.lock(&key, subject.long());
+    let give_up = subject.clock().now().after(subject.units(40));
+    loop {
+        let held = guard.is_held();
+        // The question is asked after the answer of `is_held`, so a grant here would be too early.
+        let granted =
+            matches!(probe.try_acquire().await.unwrap(), lock_core::Attempt::Granted { .. });
+        if granted {
+            assert!(!guard.is_held(), "granted to another while the guard says held");
+            assert!(guard.check(Duration::ZERO).unwrap_err().is_lost());
+            assert!(!held || !subject.is_virtual(), "both held the key");
+            break;
+        }
+        assert!(subject.clock().now() < give_up, "the lease never ended");
+        subject.pass(subject.units(2) / 400).await;
+    }
+}
+
+/// Renewing by hand sets deadline and remaining time, longer or shorter.
+pub async fn t2_l6_a_guard_renews_by_hand(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    let guard = client.lock(&key).ttl(subject.units(5)).acquire().await.unwrap();
+    let (token, first) = (guard.fencing_token(), guard.held_until());
+    guard.renew(subject.units(50)).await.unwrap();
+    assert!(guard.held_until() > first);
+    assert_eq!(guard.fencing_token(), token);
+    guard.renew(subject.units(5)).await.unwrap();
+    assert!(guard.held_until() < first.after(subject.units(20)));
+    for bad in [Duration::ZERO, Duration::MAX, Duration::from_millis(1)] {
+        assert!(guard.renew(bad).await.unwrap_err().is_invalid());
+    }
+    assert!(guard.is_held(), "a refused renewal changes nothing");
+    subject.expire(&key, subject.units(5)).await;
+    assert!(guard.renew(subject.units(5)).await.unwrap_err().is_lost());
+    assert!(!guard.is_held());
+    assert!(guard.lost().await.is_some());
+}
+
+/// A renewal to a shorter time may have taken effect although its answer was lost: from then on the
+/// guard believes the shorter one.
+pub async fn g1_a_shorter_renewal_that_is_lost_is_believed(subject: &Subject) {
+    let (client, faults) = subject.faulty_client();
+    let key = subject.key("k");
+    let guard = client.lock(&key).ttl(subject.long()).acquire().await.unwrap();
+    faults.next(Verb::Renew, 1, Fault::LoseAnswer);
+    assert!(guard.renew(subject.units(3)).await.unwrap_err().is_unavailable());
+    let left = guard.held_until().since(client.clock().now());
+    assert!(left <= subject.units(3), "believes {left:?} after a lost renewal to 3 units");
+}
+
+/// A lock can be handed over to whoever knows key and token, and goes on without a gap.
+pub async fn a_detached_lock_is_resumed_elsewhere(subject: &Subject) {
+    let key = subject.key("k");
+    let here = subject.client();
+    let guard = here.lock(&key).ttl(subject.long()).auto_renew().acquire().await.unwrap();
+    let fencing = guard.fencing_token();
+    let lease = guard.lease();
+    let token = guard.detach();
+    assert!(!lease.is_held() && lease.lost().await.is_none(), "given away, not lost");
+    let carried = OwnerToken::parse(token.expose()).unwrap();
+    let elsewhere = subject.client();
+    let resumed = elsewhere.resume(&key, carried).await.unwrap();
+    assert_eq!(resumed.fencing_token(), fencing);
+    assert!(resumed.is_held());
+    assert!(here.lock(&key).try_acquire().await.unwrap().is_none());
+    assert_eq!(resumed.release().await.unwrap(), Release::Released);
+    here.lock(&key).try_acquire().await.unwrap().expect("free").release().await.unwrap();
+}
+
+/// Resuming what is not held any more is an error, and takes nothing from a new holder.
+pub async fn resuming_a_lost_lock_takes_nothing(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    let nobody = OwnerToken::mint().unwrap();
+    assert!(client.resume(&key, nobody).await.unwrap_err().is_lost());
+    let token = client.lock(&key).acquire().await.unwrap().detach();
+    subject.expire(&key, subject.long()).await;
+    let holder = client.lock(&key).acquire().await.unwrap();
+    let error = client.resume(&key, token).await.unwrap_err();
+    assert!(error.is_lost() && error.to_string().contains(key.as_str()), "{error}");
+    assert_eq!(holder.release().await.unwrap(), Release::Released);
+}
+
+/// A forgotten lock keeps others out until its ttl ends.
+pub async fn a_forgotten_lock_stays_until_its_ttl(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    let ttl = subject.units(2);
+    let before = subject.clock().now();
+    client.lock(&key).ttl(ttl).auto_renew().acquire().await.unwrap().forget();
+    let free = subject.until_free(&key, subject.units(40)).await;
+    assert!(free.since(before) >= ttl - ttl / 100, "free after {:?}", free.since(before));
+}
+
+/// `run` gives back what the work returned, errors included, and the key is free afterwards.
+pub async fn w14_run_returns_the_result_and_frees_the_key(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    let result: Result<u32, String> =
+        client.lock(&key).run(|_| async { Ok::<_, String>(42) }).await.unwrap();
+    assert_eq!(result, Ok(42));
+    let result: Result<u32, String> =
+        client.lock(&key).run(|_| async { Err("no".to_owned()) }).await.unwrap();
+    assert_eq!(result, Err("no".to_owned()));
+    let guard = client.lock(&key).try_acquire().await.unwrap().expect("free");
+    let error = client.lock(&key).no_wait().run(|_| async {}).await.unwrap_err();
+    assert!(error.is_contended(), "{error}");
+    guard.release().await.unwrap();
+    // A release that fails does not hide the result.
+    let (client, faults) = subject.faulty_client();
+    faults.next(Verb::Release, 1, Fault::unavailable());
+    assert_eq!(client.lock(&key).run(|_| async { 7 }).await.unwrap(), 7);
+    subject.until_free(&key, subject.units(10)).await;
+}
+
+/// A panic of the work goes on to the caller, and the key is free.
+pub async fn w14_a_panic_in_run_reaches_the_caller_and_frees_the_key(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    let running = {
+        let (client, key) = (client.clone(), key.clone());
+        tokio::spawn(async move { client.lock(&key).run(|_| async { panic!("the work") }).await })
+    };
+    assert!(running.await.unwrap_err().is_panic());
+    subject.until_free(&key, subject.units(10)).await;
+}
+
+/// When the lock is lost, `run` drops the work and says so.
+pub async fn w14_run_drops_the_work_when_the_lock_is_lost(subject: &Subject) {
+    struct OnDrop(Arc<AtomicBool>);
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let (client, faults) = subject.faulty_client();
+    let key = subject.key("k");
+    faults.next(Verb::Renew, 100_000, Fault::unavailable());
+    let dropped = Arc::new(AtomicBool::new(false));
+    let witness = OnDrop(Arc::clone(&dropped));
+    let started = subject.clock().now();
+    let running = client.lock(&key).ttl(subject.units(4)).run(|_| async move {
+        let _witness = witness;
+        std::future::pending::<()>().await;
+    });
+    let error = running.await.unwrap_err();
+    assert!(error.is_lost() && error.to_string().contains(key.as_str()), "{error}");
+    assert!(dropped.load(Ordering::SeqCst));
+    assert!(elapsed(subject.clock(), started) < subject.units(40));
+}
+
+/// A limit on the time to hold ends a lock that would be renewed for ever.
+pub async fn w12_max_hold_ends_a_hold_that_is_renewed(subject: &Subject) {
+    let (client, faults) = subject.faulty_client();
+    let key = subject.key("k");
+    let limit = subject.units(6);
+    let started = subject.clock().now();
+    let acquire = client.lock(&key).ttl(subject.units(4)).auto_renew().max_hold(limit);
+    let guard = acquire.acquire().await.unwrap();
+    let loss = guard.lost().await;
+    // A machine that stands still may lose the lease before the limit.
+    assert!(matches!(loss, Some(Loss::MaxHold)) || !subject.is_virtual(), "{loss:?}");
+    assert!(elapsed(subject.clock(), started) >= limit || !subject.is_virtual());
+    assert!(!guard.is_held());
+    let renewals = faults.count(Verb::Renew);
+    subject.pass(subject.units(4)).await;
+    assert_eq!(faults.count(Verb::Renew), renewals, "renewed after the limit");
+    drop(guard);
+    subject.until_free(&key, subject.units(10)).await;
+}
+
+/// A ttl that the safety margins eat up is refused; anything above works or fails honestly.
+pub async fn w13_tiny_ttls_are_refused_or_work(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    for millis in [1, 2] {
+        let acquire = client.lock(&key).ttl(Duration::from_millis(millis)).auto_renew();
+        let error = acquire.acquire().await.unwrap_err();
+        assert!(error.is_invalid() && error.to_string().contains("at least 3ms"), "{error}");
+    }
+    for millis in [3, 5, 10, 50, 1_000] {
+        let acquire = client.lock(&key).ttl(Duration::from_millis(millis)).auto_renew();
+        match acquire.acquire().await {
+            Ok(guard) => drop(guard.release().await),
+            // A backend that is slower than the ttl cannot grant it.
+            Err(error) => assert!(error.is_unavailable(), "{error}"),
+        }
+        subject.until_free(&key, subject.units(20)).await;
+    }
+    let late = client.lock(&key).ttl(subject.units(2)).renew_every(subject.units(2));
+    let error = late.acquire().await.unwrap_err();
+    assert!(error.is_invalid() && error.to_string().contains("is too late"), "{error}");
+}

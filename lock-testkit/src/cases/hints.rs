@@ -1,0 +1,103 @@
+//! N1 hints: worth having, never relied on.
+
+use lock_core::{Backoff, Capability};
+
+use super::{elapsed, grant, held, released};
+use crate::{Fault, Subject, Verb};
+
+/// Whoever watches a key is signalled when it is released.
+pub async fn n1_a_release_wakes_a_watcher(subject: &Subject) {
+    if !subject.has(Capability::Hints) {
+        return;
+    }
+    let key = subject.key("k");
+    let holder = subject.lock(&key, subject.long());
+    grant(&*holder).await;
+    let waiter = subject.lock(&key, subject.long());
+    let mut watch = waiter.watch().await.unwrap().expect("a watch");
+    held(&*waiter).await;
+    released(&*holder).await;
+    let limit = subject.clock().sleep_until(subject.clock().now().after(subject.units(10)));
+    tokio::select! {
+        signal = watch.next() => assert!(signal.is_some(), "the watch ended"),
+        () = limit => panic!("no signal came"),
+    }
+    grant(&*waiter).await;
+}
+
+/// Watches that are dropped leave the key as usable as it was.
+pub async fn n1_p4_a_dropped_watch_leaves_the_key_usable(subject: &Subject) {
+    let key = subject.key("k");
+    for _ in 0..100 {
+        drop(subject.lock(&key, subject.long()).watch().await.unwrap());
+    }
+    let lock = subject.lock(&key, subject.long());
+    grant(&*lock).await;
+    released(&*lock).await;
+}
+
+/// A provider that does not declare hints has no watch, rather than one that never signals.
+pub async fn n1_without_hints_there_is_no_watch(subject: &Subject) {
+    let lock = subject.lock(&subject.key("k"), subject.long());
+    assert_eq!(lock.watch().await.unwrap().is_some(), subject.has(Capability::Hints));
+}
+
+/// When every hint is lost, a waiter is served within its backoff.
+pub async fn n1_p1_a_waiter_without_any_hint_is_served(subject: &Subject) {
+    let (builder, faults) = subject.faulty_builder();
+    faults.next(Verb::Watch, 1_000, Fault::MuteWatch);
+    let client = builder.retry(Backoff::fixed(subject.units(1) / 5)).build().unwrap();
+    let key = subject.key("k");
+    let holder = client.lock(&key).acquire().await.unwrap();
+    let waiter = {
+        let (client, key) = (client.clone(), key.clone());
+        tokio::spawn(async move { client.lock(&key).acquire().await })
+    };
+    subject.until("the waiter has tried", || faults.count(Verb::TryAcquire) >= 2).await;
+    let freed = subject.clock().now();
+    holder.release().await.unwrap();
+    drop(waiter.await.unwrap().unwrap());
+    let waited = elapsed(subject.clock(), freed);
+    assert!(!subject.is_virtual() || waited <= subject.units(1) / 5, "waited {waited:?}");
+}
+
+/// A release that comes after the first try and before the subscription is found by the second try.
+pub async fn n1_p2_a_release_between_try_and_watch_is_not_missed(subject: &Subject) {
+    let (builder, faults) = subject.faulty_builder();
+    // The subscription is slow, mute, and the backoff endless: only the try after it can succeed.
+    faults.next(Verb::Watch, 1, Fault::DelayAnswer(subject.units(1)));
+    faults.next(Verb::Watch, 1_000, Fault::MuteWatch);
+    let delay = if subject.has(Capability::Hints) { subject.units(30) } else { subject.units(2) };
+    let limit = subject.units(4);
+    let client = builder.retry(Backoff::fixed(delay)).request_timeout(limit).build().unwrap();
+    let key = subject.key("k");
+    let holder = subject.client().lock(&key).acquire().await.unwrap();
+    let waiter = {
+        let (client, key) = (client.clone(), key.clone());
+        let wait = subject.units(20);
+        tokio::spawn(async move { client.lock(&key).wait_at_most(wait).acquire().await })
+    };
+    subject.until("the waiter has tried", || faults.count(Verb::TryAcquire) == 1).await;
+    let freed = subject.clock().now();
+    holder.release().await.unwrap();
+    drop(waiter.await.unwrap().unwrap());
+    let waited = elapsed(subject.clock(), freed);
+    assert!(waited < subject.units(10), "the release was missed for {waited:?}");
+}
+
+/// A watch that ends as soon as it is opened costs a request a backoff, not a spinning processor.
+pub async fn n1_p3_a_watch_that_ends_at_once_does_not_spin(subject: &Subject) {
+    let (builder, faults) = subject.faulty_builder();
+    faults.next(Verb::Watch, 100_000, Fault::EndWatch);
+    let client = builder.retry(Backoff::fixed(subject.units(1) / 10)).build().unwrap();
+    let key = subject.key("k");
+    let _holder = subject.client().lock(&key).acquire().await.unwrap();
+    let started = subject.clock().now();
+    let wait = subject.units(2);
+    let error = client.lock(&key).wait_at_most(wait).acquire().await.unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    let waited = elapsed(subject.clock(), started).as_secs_f64();
+    let backoffs = (waited / (subject.units(1) / 10).as_secs_f64()).ceil();
+    let tries = faults.count(Verb::TryAcquire);
+    assert!(tries as f64 <= 2.0 * backoffs + 3.0, "{tries} tries in {backoffs} backoffs");
+}

@@ -1,0 +1,112 @@
+//! I1 inspect, and capabilities that are declared absent.
+
+use lock_core::{Capability, Metadata};
+
+use super::{grant, released};
+use crate::{Subject, Verb};
+
+/// A key that nobody holds has no holder.
+pub async fn i1_a_free_key_has_no_holder(subject: &Subject) {
+    if !subject.has(Capability::Inspect) {
+        return;
+    }
+    let (client, key) = (subject.client(), subject.key("k"));
+    assert_eq!(client.inspect(&key).await.unwrap(), None);
+    client.lock(&key).acquire().await.unwrap().release().await.unwrap();
+    assert_eq!(client.inspect(&key).await.unwrap(), None);
+}
+
+/// Inspecting shows owner, time and token of the holder, any number of times, and changes nothing.
+pub async fn i1_inspecting_tells_the_holder_and_changes_nothing(subject: &Subject) {
+    if !subject.has(Capability::Inspect) {
+        return;
+    }
+    let key = subject.key("k");
+    let lock = subject.lock(&key, subject.long());
+    let token = grant(&*lock).await;
+    for _ in 0..5 {
+        let holder = subject.client().inspect(&key).await.unwrap().expect("a holder");
+        assert_eq!(holder.owner(), lock.claim().owner().fingerprint());
+        assert_eq!(holder.fencing(), token);
+        assert!(holder.remaining().is_some_and(|left| left <= subject.long()));
+    }
+    assert_eq!(grant(&*lock).await, token);
+    released(&*lock).await;
+}
+
+/// Metadata comes back as it was given: empty, text, every byte, and up to the limit.
+pub async fn i1_l5_metadata_comes_back_byte_for_byte(subject: &Subject) {
+    if !subject.has(Capability::Metadata) || !subject.has(Capability::Inspect) {
+        return;
+    }
+    let every_byte: Vec<u8> = (0..=255).collect();
+    let like_a_token = "AAAAAAAAAAAAAAAAAAAAAA";
+    let longest = vec![b'x'; Metadata::MAX_LEN];
+    let notes =
+        [b"".as_slice(), "wörker-7".as_bytes(), like_a_token.as_bytes(), &every_byte, &longest];
+    for note in notes {
+        let key = subject.key("k");
+        let metadata = Metadata::new(note).unwrap();
+        let claim = subject.claim(&key, subject.long()).with_metadata(metadata.clone());
+        let lock = subject.provider().lock(claim);
+        grant(&*lock).await;
+        let holder = lock.inspect().await.unwrap().expect("a holder");
+        assert_eq!(holder.metadata(), &metadata);
+        released(&*lock).await;
+    }
+}
+
+/// Nothing that is shown of a lock, a guard or a holder contains the owner token.
+pub async fn i1_the_owner_token_is_never_shown(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    let guard = client.lock(&key).acquire().await.unwrap();
+    let secret = guard.owner_token().expose().to_owned();
+    let mut shown = format!("{guard:?} {:?} {}", guard.lease(), guard.owner_token());
+    if subject.has(Capability::Inspect) {
+        shown += &format!("{:?}", client.inspect(&key).await.unwrap());
+    }
+    let again = client.lock(&key).owner_token(*guard.owner_token());
+    shown += &format!("{again:?}");
+    shown += &format!("{:?}", client.lock(&key).try_acquire().await.unwrap());
+    shown += &format!("{:?}", client.lock(&key).no_wait().acquire().await.unwrap_err());
+    assert!(!shown.contains(&secret), "the token is shown in {shown}");
+}
+
+/// A provider without inspect says so, rather than pretending that the key is free.
+pub async fn l38_without_inspect_it_is_refused(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    if subject.has(Capability::Inspect) {
+        return client.inspect(&key).await.map(drop).unwrap();
+    }
+    let error = client.inspect(&key).await.unwrap_err();
+    assert!(error.is_unsupported() && error.to_string().contains("inspect"), "{error}");
+    let lock = subject.lock(&key, subject.long());
+    assert!(lock.inspect().await.unwrap_err().is_unsupported());
+}
+
+/// A provider without metadata refuses it, rather than dropping it.
+pub async fn l38_without_metadata_it_is_refused(subject: &Subject) {
+    let (client, faults) = subject.faulty_client();
+    let noted = client.lock(subject.key("k")).metadata("note").try_acquire().await;
+    if subject.has(Capability::Metadata) {
+        assert!(noted.unwrap().is_some());
+    } else {
+        let error = noted.unwrap_err();
+        assert!(error.is_unsupported() && error.to_string().contains("metadata"), "{error}");
+        assert_eq!(faults.count(Verb::TryAcquire), 0);
+    }
+}
+
+/// What an application requires is checked when it starts, by name of provider and capability.
+pub async fn l38_a_missing_capability_is_named_at_start_up(subject: &Subject) {
+    for capability in Capability::ALL {
+        let built = subject.client_builder().require([capability]).build();
+        if subject.has(capability) {
+            built.unwrap();
+            continue;
+        }
+        let message = built.unwrap_err().to_string();
+        assert!(message.contains(&**subject.provider().info().name()), "{message}");
+        assert!(message.contains(&format!("`{capability}`")), "{message}");
+    }
+}

@@ -1,0 +1,224 @@
+//! The cases, one file a law family. Each is a public async function over a [`Subject`], named after
+//! the law (`e1`, `g2` …) and the known bug (`l21`, `w5` …) that it shows.
+
+pub mod exclusion;
+pub mod expiry;
+pub mod fencing;
+pub mod guard;
+pub mod hints;
+pub mod inspect;
+pub mod keys;
+pub mod loss;
+pub mod owner;
+pub mod release;
+pub mod schedules;
+pub mod undo;
+pub mod waiting;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use lock_core::{Attempt, Clock, FencingToken, Lock, LockKey, Release, Renewal};
+
+use crate::{Case, Subject};
+
+/// The one list of cases: everything that runs "all" of them reads it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __cases {
+    ($callback:ident $($arguments:tt)*) => {
+        $crate::$callback! { $($arguments)*
+            exclusion {
+                e1_one_of_two_owners_is_granted,
+                e1_l35_one_of_64_racing_owners_is_granted,
+                e1_a_released_key_is_granted_to_others,
+                e1_keys_are_independent,
+                e1_f1_holds_of_16_workers_never_overlap_and_their_tokens_grow,
+                e2_the_same_owner_is_granted_again_with_the_same_token,
+                e2_granting_again_resets_the_ttl,
+                l4_metadata_cannot_pass_for_an_owner,
+            }
+            owner {
+                e3_l2_a_stranger_can_neither_renew_nor_release,
+                e4_l3_a_stale_owner_cannot_touch_its_successor,
+                e3_l12_release_after_expiry_says_not_held,
+                e3_l13_a_second_release_touches_nobody,
+                e3_l39_releasing_what_was_never_acquired_says_not_held,
+                e4_every_acquisition_of_a_client_has_its_own_owner_token,
+            }
+            expiry {
+                t1_l11_a_lease_never_ends_early,
+                t1_an_expired_key_is_granted_to_others,
+                t1_l10_a_submillisecond_ttl_is_rounded_up,
+                t1_the_longest_ttl_is_kept,
+                t1_l10_ttls_out_of_range_are_refused_before_any_request,
+                t2_l7_renewing_a_live_lease_succeeds,
+                t2_l6_renewing_sets_the_remaining_time_longer_or_shorter,
+                t2_l8_renewing_often_never_adds_up,
+                t2_l9_renewing_never_brings_back_an_ended_lease,
+            }
+            fencing {
+                f1_tokens_grow_over_grants_releases_and_expiries,
+                f1_f2_renewing_and_repeating_keep_the_token,
+                f1_a_failed_attempt_mints_nothing_for_the_holder,
+                f4_without_fencing_there_is_no_token,
+            }
+            undo {
+                u1_an_undone_owner_can_never_acquire,
+                u1_undoing_a_grant_frees_the_key,
+                u1_an_undo_touches_no_other_owner,
+                u1_l14_a_release_that_is_repeated_spares_the_next_holder,
+            }
+            keys {
+                k1_l30_awkward_keys_are_all_different,
+                k1_the_longest_key_works,
+                k1_l30_bad_keys_are_refused_before_any_request,
+                k1_l31_two_prefixes_never_meet,
+            }
+            inspect {
+                i1_a_free_key_has_no_holder,
+                i1_inspecting_tells_the_holder_and_changes_nothing,
+                i1_l5_metadata_comes_back_byte_for_byte,
+                i1_the_owner_token_is_never_shown,
+                l38_without_inspect_it_is_refused,
+                l38_without_metadata_it_is_refused,
+                l38_a_missing_capability_is_named_at_start_up,
+            }
+            hints {
+                n1_a_release_wakes_a_watcher,
+                n1_p4_a_dropped_watch_leaves_the_key_usable,
+                n1_without_hints_there_is_no_watch,
+                n1_p1_a_waiter_without_any_hint_is_served,
+                n1_p2_a_release_between_try_and_watch_is_not_missed,
+                n1_p3_a_watch_that_ends_at_once_does_not_spin,
+            }
+            waiting {
+                w1_l20_a_waiter_gets_a_key_that_is_released_in_time,
+                w1_l21_a_last_attempt_is_made_at_the_deadline,
+                w1_l22_a_wait_does_not_overshoot,
+                w1_l23_waiting_does_not_eat_the_ttl,
+                w1_an_expired_holder_is_succeeded_at_once,
+                w3_l41_each_way_to_give_up_has_its_own_kind,
+                w3_l40_a_dead_backend_is_unavailable_not_contended,
+                w3_l19_a_refusing_backend_ends_the_wait_at_once,
+                w3_a_passing_failure_is_survived,
+                w2_l42_200_waiters_do_not_flood_the_backend,
+            }
+            guard {
+                l5_a_guard_tells_what_it_was_asked_for,
+                g1_a_held_lock_is_let_go_before_another_can_have_it,
+                t2_l6_a_guard_renews_by_hand,
+                g1_a_shorter_renewal_that_is_lost_is_believed,
+                a_detached_lock_is_resumed_elsewhere,
+                resuming_a_lost_lock_takes_nothing,
+                a_forgotten_lock_stays_until_its_ttl,
+                w14_run_returns_the_result_and_frees_the_key,
+                w14_a_panic_in_run_reaches_the_caller_and_frees_the_key,
+                w14_run_drops_the_work_when_the_lock_is_lost,
+                w12_max_hold_ends_a_hold_that_is_renewed,
+                w13_tiny_ttls_are_refused_or_work,
+            }
+            loss {
+                g2_w11_a_lease_that_is_not_renewed_is_lost_in_time,
+                g2_w9_a_late_subscriber_learns_of_the_loss,
+                g2_w7_a_release_is_no_loss,
+                g2_w8_a_stolen_lock_is_lost_at_the_next_renewal,
+                g2_the_cancellation_token_fires_on_loss_alone,
+                g3_w1_renewals_that_fail_for_a_while_are_survived,
+                g3_w2_an_unreachable_backend_is_a_loss_at_the_margin,
+                g3_w3_one_lost_answer_is_no_loss,
+                g3_w4_a_panicking_renewal_is_a_failure_not_the_end,
+                w16_a_lock_has_one_renewal_task,
+            }
+            release {
+                g4_l15_a_failed_release_hands_the_guard_back,
+                g4_l16_a_cancelled_release_goes_on,
+                g4_w5_nothing_is_sent_after_a_release,
+                g4_l14_a_release_whose_answer_is_lost_can_be_repeated,
+                g5_w10_a_dropped_guard_frees_the_key,
+                g5_a_guard_dropped_off_the_runtime_frees_the_key,
+                u1_l17_an_acquisition_whose_answer_is_lost_is_repeated,
+                u1_l17_an_acquisition_that_gives_up_after_a_lost_answer_is_undone,
+                u1_l18_a_late_request_of_a_cancelled_acquisition_takes_nothing,
+                g5_l18_an_acquisition_dropped_at_any_point_frees_the_key,
+            }
+            schedules {
+                random_schedules_match_the_model,
+            }
+        }
+    };
+}
+
+/// Returns every case of the suite.
+pub fn all() -> Vec<Case> {
+    crate::__cases! { __list }
+}
+
+#[doc(hidden)]
+pub fn case(
+    name: &'static str,
+    body: for<'a> fn(&'a Subject) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
+) -> Case {
+    Case { name, body }
+}
+
+/// Asserts a grant.
+async fn grant(lock: &dyn Lock) -> Option<FencingToken> {
+    match lock.try_acquire().await.unwrap() {
+        Attempt::Granted { fencing } => fencing,
+        other => panic!("expected a grant to {:?}, got {other:?}", lock.claim()),
+    }
+}
+
+/// Asserts that another owner holds the key.
+async fn held(lock: &dyn Lock) -> Option<Duration> {
+    match lock.try_acquire().await.unwrap() {
+        Attempt::Held { remaining } => remaining,
+        other => panic!("expected that another holds the key, got {other:?}"),
+    }
+}
+
+async fn released(lock: &dyn Lock) {
+    assert_eq!(lock.release().await.unwrap(), Release::Released);
+}
+
+async fn is_renewed(lock: &dyn Lock) -> bool {
+    let ttl = lock.claim().ttl();
+    matches!(lock.renew(ttl).await.unwrap(), Renewal::Renewed { .. })
+}
+
+impl Subject {
+    /// Waits until a fresh owner is granted the key; fails when it takes too long. Returns when the
+    /// answer came.
+    async fn until_free(&self, key: &LockKey, limit: Duration) -> lock_core::Moment {
+        let clock = self.clock();
+        let give_up = clock.now().after(limit);
+        loop {
+            let probe = self.lock(key, self.long());
+            let answer = probe.try_acquire().await.unwrap();
+            let now = clock.now();
+            if let Attempt::Granted { .. } = answer {
+                released(&*probe).await;
+                return now;
+            }
+            assert!(now < give_up, "`{key}` is still not free after {limit:?}");
+            self.pass(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until a condition holds; fails when it takes too long.
+    async fn until(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let clock = self.clock();
+        let give_up = clock.now().after(self.units(20));
+        while !condition() {
+            assert!(clock.now() < give_up, "still not so: {what}");
+            self.pass(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// How far `now` is past `since`.
+fn elapsed(clock: &dyn Clock, since: lock_core::Moment) -> Duration {
+    clock.now().since(since)
+}

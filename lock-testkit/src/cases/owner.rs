@@ -1,0 +1,81 @@
+//! E3 owner only, E4 fresh identity.
+
+use std::collections::HashSet;
+
+use lock_core::{Capability, Release};
+
+use super::{grant, held, is_renewed, released};
+use crate::Subject;
+
+/// A stranger's renew and release change nothing, not even the ttl, and say so.
+pub async fn e3_l2_a_stranger_can_neither_renew_nor_release(subject: &Subject) {
+    let key = subject.key("k");
+    let holder = subject.lock(&key, subject.units(10));
+    grant(&*holder).await;
+    let stranger = subject.lock(&key, subject.long());
+    assert!(!is_renewed(&*stranger).await);
+    assert_eq!(stranger.release().await.unwrap(), Release::NotHeld);
+    if subject.has(Capability::Inspect) {
+        let found = stranger.inspect().await.unwrap().expect("a holder");
+        assert_eq!(found.owner(), holder.claim().owner().fingerprint());
+        assert!(found.remaining().is_none_or(|left| left <= subject.units(10)));
+    }
+    held(&*subject.lock(&key, subject.long())).await;
+    assert!(is_renewed(&*holder).await);
+    released(&*holder).await;
+}
+
+/// After its lease has ended, an owner cannot renew or release what the next owner holds.
+pub async fn e4_l3_a_stale_owner_cannot_touch_its_successor(subject: &Subject) {
+    let key = subject.key("k");
+    let stale = subject.lock(&key, subject.units(1));
+    grant(&*stale).await;
+    subject.expire(&key, subject.units(1)).await;
+    let successor = subject.lock(&key, subject.long());
+    grant(&*successor).await;
+    assert!(!is_renewed(&*stale).await);
+    assert_eq!(stale.release().await.unwrap(), Release::NotHeld);
+    held(&*subject.lock(&key, subject.long())).await;
+    released(&*successor).await;
+}
+
+/// Releasing an expired lease is no error and says that nothing was held.
+pub async fn e3_l12_release_after_expiry_says_not_held(subject: &Subject) {
+    let key = subject.key("k");
+    let lock = subject.lock(&key, subject.units(1));
+    grant(&*lock).await;
+    subject.expire(&key, subject.units(1)).await;
+    assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
+}
+
+/// A second release says that nothing was held and leaves the next holder alone.
+pub async fn e3_l13_a_second_release_touches_nobody(subject: &Subject) {
+    let key = subject.key("k");
+    let first = subject.lock(&key, subject.long());
+    grant(&*first).await;
+    released(&*first).await;
+    let second = subject.lock(&key, subject.long());
+    grant(&*second).await;
+    assert_eq!(first.release().await.unwrap(), Release::NotHeld);
+    held(&*subject.lock(&key, subject.long())).await;
+}
+
+/// Releasing a free key says that nothing was held.
+pub async fn e3_l39_releasing_what_was_never_acquired_says_not_held(subject: &Subject) {
+    let key = subject.key("k");
+    let lock = subject.lock(&key, subject.long());
+    assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
+    assert!(!is_renewed(&*lock).await);
+    grant(&*subject.lock(&key, subject.long())).await;
+}
+
+/// A client mints a token for every acquisition, of the same key as well.
+pub async fn e4_every_acquisition_of_a_client_has_its_own_owner_token(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    let mut seen = HashSet::new();
+    for _ in 0..20 {
+        let guard = client.lock(&key).acquire().await.unwrap();
+        assert!(seen.insert(*guard.owner_token()));
+        guard.release().await.unwrap();
+    }
+}

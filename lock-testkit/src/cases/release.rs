@@ -1,0 +1,169 @@
+//! G4 release, G5 nothing leaks, U1 undo from the client's side.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use lock_core::Release;
+
+use super::grant;
+use crate::{Fault, Subject, Verb};
+
+/// A release that fails gives the guard back; it is no longer held, and can be released again.
+pub async fn g4_l15_a_failed_release_hands_the_guard_back(subject: &Subject) {
+    let (client, faults) = subject.faulty_client();
+    let key = subject.key("k");
+    let guard = client.lock(&key).acquire().await.unwrap();
+    faults.next(Verb::Release, 1, Fault::unavailable());
+    let failed = guard.release().await.unwrap_err();
+    assert!(failed.error().is_unavailable());
+    assert!(failed.to_string().contains(key.as_str()), "{failed}");
+    let guard = failed.into_guard();
+    assert!(!guard.is_held(), "given back, as far as this side is concerned");
+    assert!(guard.lost().await.is_none(), "and not lost");
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+    grant(&*subject.lock(&key, subject.long())).await;
+}
+
+/// A release whose caller goes away reaches the backend all the same.
+pub async fn g4_l16_a_cancelled_release_goes_on(subject: &Subject) {
+    let (client, faults) = subject.faulty_client();
+    for polls in 0..4 {
+        let key = subject.key(&format!("k{polls}"));
+        let guard = client.lock(&key).acquire().await.unwrap();
+        faults.next(Verb::Release, 1, Fault::Late(subject.units(1)));
+        polled(polls, guard.release()).await;
+        faults.clear();
+        subject.until_free(&key, subject.units(20)).await;
+    }
+}
+
+/// Once a release has begun, no renewal is sent any more, and one under way brings nothing back.
+pub async fn g4_w5_nothing_is_sent_after_a_release(subject: &Subject) {
+    let (client, faults) = subject.faulty_client();
+    for round in 0..50 {
+        let key = subject.key(&format!("k{round}"));
+        let acquire = client.lock(&key).ttl(subject.units(12));
+        let guard = acquire.renew_every(subject.units(1) / 50).acquire().await.unwrap();
+        if round % 2 == 0 {
+            faults.next(Verb::Renew, 1, Fault::DelayAnswer(subject.units(1)));
+        }
+        subject.pass(subject.units(1) / 50).await;
+        guard.release().await.unwrap();
+        faults.clear();
+        subject.pass(subject.units(1) / 20).await;
+        let calls = faults.calls();
+        let of_key: Vec<_> = calls.iter().filter(|call| call.key == key).collect();
+        assert_eq!(of_key.last().map(|call| call.verb), Some(Verb::Release), "{of_key:?}");
+        grant(&*subject.lock(&key, subject.long())).await;
+    }
+}
+
+/// A release whose answer is lost can be repeated without touching whoever came next.
+pub async fn g4_l14_a_release_whose_answer_is_lost_can_be_repeated(subject: &Subject) {
+    let (client, faults) = subject.faulty_client();
+    let key = subject.key("k");
+    let guard = client.lock(&key).acquire().await.unwrap();
+    faults.next(Verb::Release, 1, Fault::LoseAnswer);
+    let guard = guard.release().await.unwrap_err().into_guard();
+    let next = subject.lock(&key, subject.long());
+    let token = grant(&*next).await;
+    assert_eq!(guard.release().await.unwrap(), Release::NotHeld);
+    assert_eq!(grant(&*next).await, token);
+}
+
+/// A guard that is dropped frees the key and is renewed no more.
+pub async fn g5_w10_a_dropped_guard_frees_the_key(subject: &Subject) {
+    let (client, faults) = subject.faulty_client();
+    let key = subject.key("k");
+    let acquire = client.lock(&key).renew_every(subject.units(1) / 10);
+    let guard = acquire.acquire().await.unwrap();
+    faults.next(Verb::Release, 1, Fault::unavailable());
+    drop(guard);
+    // The first release fails, so this also shows that it is tried again.
+    subject.until_free(&key, subject.units(20)).await;
+    let renewals = faults.count(Verb::Renew);
+    subject.pass(subject.units(1)).await;
+    assert_eq!(faults.count(Verb::Renew), renewals);
+}
+
+/// A guard that is dropped on a thread without a runtime frees the key as well.
+pub async fn g5_a_guard_dropped_off_the_runtime_frees_the_key(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    let guard = client.lock(&key).acquire().await.unwrap();
+    std::thread::spawn(move || drop(guard)).join().expect("dropping does not panic");
+    subject.until_free(&key, subject.units(20)).await;
+}
+
+/// An acquisition that took effect without an answer is repeated by the same call and succeeds.
+pub async fn u1_l17_an_acquisition_whose_answer_is_lost_is_repeated(subject: &Subject) {
+    let (client, faults) = subject.faulty_client();
+    let key = subject.key("k");
+    faults.next(Verb::TryAcquire, 2, Fault::LoseAnswer);
+    let guard = client.lock(&key).acquire().await.unwrap();
+    assert!(guard.is_held());
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+    grant(&*subject.lock(&key, subject.long())).await;
+}
+
+/// An acquisition that gives up after a lost answer leaves nothing locked.
+pub async fn u1_l17_an_acquisition_that_gives_up_after_a_lost_answer_is_undone(subject: &Subject) {
+    let (client, faults) = subject.faulty_client();
+    let key = subject.key("k");
+    faults.next(Verb::TryAcquire, 1, Fault::LoseAnswer);
+    assert!(client.lock(&key).try_acquire().await.unwrap_err().is_unavailable());
+    subject.until_free(&key, subject.units(20)).await;
+}
+
+/// A request that takes effect after its caller has gone, and after its undo, takes nothing.
+pub async fn u1_l18_a_late_request_of_a_cancelled_acquisition_takes_nothing(subject: &Subject) {
+    let (builder, faults) = subject.faulty_builder();
+    let client = builder.request_timeout(subject.units(1)).build().unwrap();
+    let key = subject.key("k");
+    faults.next(Verb::TryAcquire, 1, Fault::Late(subject.units(4)));
+    assert!(client.lock(&key).try_acquire().await.unwrap_err().is_unavailable());
+    subject.until("the undo was sent", || faults.count(Verb::Release) >= 1).await;
+    // The late request arrives in here; whoever holds the key then keeps it.
+    let holder = client.lock(&key).ttl(subject.long()).acquire().await.unwrap();
+    holder.release().await.unwrap();
+    subject.pass(subject.units(6)).await;
+    grant(&*subject.lock(&key, subject.long())).await;
+}
+
+/// Wherever an acquisition is dropped, the key is free soon after, long before its ttl.
+pub async fn g5_l18_an_acquisition_dropped_at_any_point_frees_the_key(subject: &Subject) {
+    let client = subject.client();
+    for polls in 0..6 {
+        for round in 0..10 {
+            let key = subject.key(&format!("k{polls}.{round}"));
+            polled(polls, client.lock(&key).ttl(subject.long()).acquire()).await;
+            subject.until_free(&key, subject.units(20)).await;
+        }
+    }
+    // The same while it waits for another holder.
+    for polls in 0..10 {
+        let key = subject.key(&format!("waiting {polls}"));
+        let holder = client.lock(&key).ttl(subject.long()).acquire().await.unwrap();
+        polled(polls, client.lock(&key).ttl(subject.long()).acquire()).await;
+        holder.release().await.unwrap();
+        subject.until_free(&key, subject.units(20)).await;
+    }
+}
+
+/// Polls a future so many times, whenever it asks to be polled, and drops it then.
+async fn polled<T>(times: usize, future: impl Future<Output = T>) {
+    let mut future = pin!(future);
+    let mut left = times;
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending if left == 0 => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+}

@@ -1,0 +1,173 @@
+//! W1 bounded waits, W2 frugal waits, W3 honest errors.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use lock_core::{Backoff, Effect, Error, ErrorKind};
+use tokio_util::sync::CancellationToken;
+
+use super::{elapsed, grant, released};
+use crate::{Fault, Subject, Verb};
+
+/// A waiter gets a key that is released while it waits.
+pub async fn w1_l20_a_waiter_gets_a_key_that_is_released_in_time(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    let holder = client.lock(&key).acquire().await.unwrap();
+    let waiting = client.lock(&key).wait_at_most(subject.units(20)).acquire();
+    let (waited, ()) = tokio::join!(waiting, async {
+        subject.pass(subject.units(1)).await;
+        holder.release().await.unwrap();
+    });
+    drop(waited.unwrap());
+}
+
+/// However long the backoff, the deadline itself sees a last attempt.
+pub async fn w1_l21_a_last_attempt_is_made_at_the_deadline(subject: &Subject) {
+    let (builder, faults) = subject.faulty_builder();
+    faults.next(Verb::Watch, 1_000, Fault::MuteWatch);
+    let client = builder.retry(Backoff::fixed(subject.units(1_000))).build().unwrap();
+    let key = subject.key("k");
+    let holder = subject.client().lock(&key).acquire().await.unwrap();
+    let waiting = client.lock(&key).wait_at_most(subject.units(2)).acquire();
+    let (waited, ()) = tokio::join!(waiting, async {
+        subject.pass(subject.units(1)).await;
+        holder.release().await.unwrap();
+    });
+    drop(waited.unwrap());
+}
+
+/// A wait ends at its deadline, not a backoff later, and the error tells what was tried.
+pub async fn w1_l22_a_wait_does_not_overshoot(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    let _holder = client.lock(&key).acquire().await.unwrap();
+    let started = subject.clock().now();
+    let wait = subject.units(2);
+    let backoff = Backoff::fixed(subject.units(3) / 2);
+    let error = client.lock(&key).wait_at_most(wait).retry(backoff).acquire().await.unwrap_err();
+    let waited = elapsed(subject.clock(), started);
+    assert!(error.is_timeout(), "{error}");
+    assert!(waited >= wait, "gave up after {waited:?}");
+    let limit = if subject.is_virtual() { wait } else { wait + Duration::from_secs(5) };
+    assert!(waited <= limit, "waited {waited:?} instead of {wait:?}");
+    let effort = error.effort().unwrap();
+    assert!(effort.attempts >= 2 && effort.waited >= wait, "{effort:?}");
+    let message = error.to_string();
+    assert!(message.contains(key.as_str()) && message.contains("attempts: "), "{message}");
+}
+
+/// The ttl begins with the grant: a long wait leaves all of it.
+pub async fn w1_l23_waiting_does_not_eat_the_ttl(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    let holder = client.lock(&key).acquire().await.unwrap();
+    let ttl = subject.units(10);
+    let waiting = client.lock(&key).ttl(ttl).acquire();
+    let (guard, ()) = tokio::join!(waiting, async {
+        subject.pass(subject.units(8)).await;
+        holder.release().await.unwrap();
+    });
+    let guard = guard.unwrap();
+    let left = guard.held_until().since(client.clock().now());
+    assert!(left > ttl / 2, "only {left:?} of {ttl:?} are left after waiting");
+}
+
+/// When a holder's lease runs out, a waiter does not sleep through it.
+pub async fn w1_an_expired_holder_is_succeeded_at_once(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    client.lock(&key).ttl(subject.units(2)).acquire().await.unwrap().forget();
+    let started = subject.clock().now();
+    let endless = Backoff::fixed(subject.units(30));
+    let waiting = client.lock(&key).wait_at_most(subject.units(30)).retry(endless);
+    drop(waiting.acquire().await.unwrap());
+    let waited = elapsed(subject.clock(), started);
+    assert!(waited < subject.units(20), "slept {waited:?} through an expiry");
+}
+
+/// Contended, timed out, cancelled and exhausted are told apart, each with its effort.
+pub async fn w3_l41_each_way_to_give_up_has_its_own_kind(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    let _holder = client.lock(&key).acquire().await.unwrap();
+    let kind = |error: Error| {
+        assert!(error.effort().is_some_and(|effort| effort.attempts >= 1), "{error:?}");
+        error.kind()
+    };
+    assert!(client.lock(&key).try_acquire().await.unwrap().is_none());
+    let contended = client.lock(&key).no_wait().acquire().await.unwrap_err();
+    assert!(contended.remaining().is_none_or(|left| left <= subject.long()));
+    assert_eq!(kind(contended), ErrorKind::Contended);
+    let exhausted = Backoff::fixed(Duration::from_millis(1)).at_most(2);
+    let exhausted = client.lock(&key).retry(exhausted).acquire().await.unwrap_err();
+    assert_eq!(exhausted.effort().unwrap().attempts >= 3, true);
+    assert_eq!(kind(exhausted), ErrorKind::Contended);
+    let timed_out = client.lock(&key).wait_at_most(subject.units(1)).acquire().await.unwrap_err();
+    assert_eq!(kind(timed_out), ErrorKind::TimedOut);
+    let token = CancellationToken::new();
+    let waiting = client.lock(&key).wait_forever().cancelled_by(token.clone()).acquire();
+    let (cancelled, ()) = tokio::join!(waiting, async {
+        subject.pass(subject.units(1)).await;
+        token.cancel();
+    });
+    assert_eq!(kind(cancelled.unwrap_err()), ErrorKind::Cancelled);
+}
+
+/// A backend that stays out of reach is reported as such, with its cause, in bounded time.
+pub async fn w3_l40_a_dead_backend_is_unavailable_not_contended(subject: &Subject) {
+    let (builder, faults) = subject.faulty_builder();
+    let cause = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+    let dead = Error::new(ErrorKind::Unavailable, "gone").with_source(cause);
+    faults.next(Verb::TryAcquire, 100_000, Fault::Fail(dead.with_effect(Effect::NotApplied)));
+    let client = builder.unavailable_after(subject.units(2)).build().unwrap();
+    let started = subject.clock().now();
+    let error = client.lock(subject.key("k")).wait_forever().acquire().await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    assert!(error.source().unwrap().downcast_ref::<std::io::Error>().is_some());
+    assert!(error.effort().unwrap().attempts > 1, "a dead backend is tried again");
+    assert!(elapsed(subject.clock(), started) < subject.units(20));
+    let error = client.lock(subject.key("k")).try_acquire().await.unwrap_err();
+    assert!(error.is_unavailable() && error.effort().unwrap().attempts == 1, "{error}");
+}
+
+/// A backend that refuses this user ends the wait with its first answer.
+pub async fn w3_l19_a_refusing_backend_ends_the_wait_at_once(subject: &Subject) {
+    for kind in
+        [ErrorKind::Denied, ErrorKind::Misconfigured, ErrorKind::Foreign, ErrorKind::Corrupt]
+    {
+        let (client, faults) = subject.faulty_client();
+        faults.next(Verb::TryAcquire, 1, Fault::Fail(Error::new(kind, "refused")));
+        let error = client.lock(subject.key("k")).wait_forever().acquire().await.unwrap_err();
+        assert_eq!((error.kind(), faults.count(Verb::TryAcquire)), (kind, 1));
+    }
+}
+
+/// A failure that passes is not the end of an acquisition.
+pub async fn w3_a_passing_failure_is_survived(subject: &Subject) {
+    let (client, faults) = subject.faulty_client();
+    faults.next(Verb::TryAcquire, 3, Fault::unavailable());
+    let guard = client.lock(subject.key("k")).acquire().await.unwrap();
+    guard.release().await.unwrap();
+    assert_eq!(faults.count(Verb::TryAcquire), 4);
+}
+
+/// Two hundred waiters make a bounded number of requests, whatever they do while they wait.
+pub async fn w2_l42_200_waiters_do_not_flood_the_backend(subject: &Subject) {
+    let (client, faults) = subject.faulty_client();
+    let key = subject.key("k");
+    let holder = subject.lock(&key, subject.long());
+    grant(&*holder).await;
+    let (started, wait) = (subject.clock().now(), subject.units(4));
+    let waiters: Vec<_> = (0..200)
+        .map(|_| {
+            let (client, key) = (client.clone(), key.clone());
+            let retry = Backoff::exponential(wait / 100, wait / 10).full_jitter();
+            tokio::spawn(async move {
+                client.lock(&key).wait_at_most(wait).retry(retry).acquire().await.map(drop)
+            })
+        })
+        .collect();
+    for waiter in waiters {
+        assert!(waiter.await.unwrap().unwrap_err().is_timeout());
+    }
+    let waits = elapsed(subject.clock(), started).as_secs_f64() / wait.as_secs_f64();
+    let tries = faults.count(Verb::TryAcquire) as f64;
+    assert!(tries <= 200.0 * (10.0 + 40.0 * waits), "{tries} requests of 200 waiters");
+    released(&*holder).await;
+}

@@ -1,0 +1,58 @@
+/// Makes a `#[test]` of every case of the suite, in a module of the given name.
+///
+/// The closure yields a fresh [`Subject`](crate::Subject) for each case. With the pace left out,
+/// time is real.
+///
+/// # Examples
+///
+/// ```
+/// use lock_memory::MemoryProvider;
+/// use lock_testkit::{Pace, Subject, conformance};
+///
+/// conformance!(memory, Pace::Paused, || async { Subject::new(MemoryProvider::new()) });
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! conformance {
+    ($name:ident, $subject:expr) => {
+        $crate::conformance!($name, $crate::Pace::Real, $subject);
+    };
+    ($name:ident, $pace:expr, $subject:expr) => {
+        mod $name {
+            #[allow(unused_imports, reason = "the closure may need them")]
+            use super::*;
+            $crate::__cases! { __tests [$pace] [$subject] }
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __tests {
+    ([$pace:expr] [$subject:expr] $($family:ident { $($case:ident,)* })*) => {
+        $($(
+            #[test]
+            fn $case() {
+                $crate::run($pace, $crate::__case!($family $case), $subject);
+            }
+        )*)*
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __case {
+    ($family:ident $case:ident) => {
+        $crate::cases::case(stringify!($case), |subject| {
+            ::std::boxed::Box::pin($crate::cases::$family::$case(subject))
+        })
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __list {
+    ($($family:ident { $($case:ident,)* })*) => {
+        vec![$($($crate::__case!($family $case),)*)*]
+    };
+}

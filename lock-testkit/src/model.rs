@@ -1,0 +1,108 @@
+//! What a lock store does, as a pure state machine: the reference for random schedules.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use lock_core::FencingToken;
+
+/// How long a tombstone must stay at least, as the `Lock` trait asks.
+const TOMBSTONE: Duration = Duration::from_secs(30);
+
+/// One key of a store, as the laws describe it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Model {
+    now: Duration,
+    holder: Option<Held>,
+    largest: Option<FencingToken>,
+    /// When an owner released without holding.
+    undone: HashMap<u64, Duration>,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    owner: u64,
+    ends: Duration,
+    fencing: Option<FencingToken>,
+}
+
+/// What the laws allow an attempt to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// A grant with a token larger than this one.
+    NewGrant {
+        above: Option<FencingToken>,
+    },
+    /// The same grant again.
+    SameGrant {
+        fencing: Option<FencingToken>,
+    },
+    /// Held, for so long.
+    Held {
+        remaining: Duration,
+    },
+    Undone,
+    /// The tombstone may have ended: undone, or as if there were none.
+    Either,
+}
+
+impl Model {
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    pub(crate) fn expire(&mut self) {
+        self.holder = None;
+    }
+
+    fn held(&self) -> Option<&Held> {
+        self.holder.as_ref().filter(|held| self.now < held.ends)
+    }
+
+    fn held_by(&self, owner: u64) -> Option<&Held> {
+        self.held().filter(|held| held.owner == owner)
+    }
+
+    pub(crate) fn expect_attempt(&self, owner: u64) -> Expected {
+        match self.undone.get(&owner) {
+            Some(since) if self.now < *since + TOMBSTONE => return Expected::Undone,
+            Some(_) => return Expected::Either,
+            None => {}
+        }
+        match self.held() {
+            Some(held) if held.owner == owner => Expected::SameGrant { fencing: held.fencing },
+            Some(held) => Expected::Held { remaining: held.ends - self.now },
+            None => Expected::NewGrant { above: self.largest },
+        }
+    }
+
+    /// Takes note of a grant that the store made.
+    pub(crate) fn granted(&mut self, owner: u64, ttl: Duration, fencing: Option<FencingToken>) {
+        self.undone.remove(&owner);
+        self.largest = self.largest.max(fencing);
+        self.holder = Some(Held { owner, ends: self.now + ttl, fencing });
+    }
+
+    /// Renews, and returns the fencing token if the owner holds the key.
+    pub(crate) fn renew(&mut self, owner: u64, ttl: Duration) -> Option<Option<FencingToken>> {
+        self.held_by(owner)?;
+        let held = self.holder.as_mut()?;
+        held.ends = self.now + ttl;
+        Some(held.fencing)
+    }
+
+    /// Releases, and returns whether the owner held the key.
+    pub(crate) fn release(&mut self, owner: u64) -> bool {
+        let held = self.held_by(owner).is_some();
+        if held {
+            self.holder = None;
+        } else {
+            self.undone.insert(owner, self.now);
+        }
+        held
+    }
+
+    /// Returns who holds the key and for how long.
+    pub(crate) fn inspect(&self) -> Option<(u64, Duration)> {
+        self.held().map(|held| (held.owner, held.ends - self.now))
+    }
+}

@@ -1,0 +1,97 @@
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::Subject;
+
+/// No case may take longer; whatever hangs is a bug.
+const WATCHDOG: Duration = Duration::from_secs(120);
+
+/// How time passes while a case runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Real time, on a runtime with two threads.
+    Real,
+    /// Tokio's paused time, on one thread: whenever every task waits, time jumps to the next timer.
+    /// For stores in this process whose clock is tokio's.
+    Paused,
+}
+
+impl Pace {
+    fn runtime(self) -> Runtime {
+        match self {
+            Self::Real => Builder::new_multi_thread().worker_threads(2).enable_all().build(),
+            Self::Paused => Builder::new_current_thread().enable_all().start_paused(true).build(),
+        }
+        .expect("a tokio runtime")
+    }
+}
+
+/// One named case of the suite.
+#[derive(Clone, Copy)]
+pub struct Case {
+    /// Its name: the law or known bug, and the promise.
+    pub name: &'static str,
+    pub(crate) body: for<'a> fn(&'a Subject) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Case").field(&self.name).finish()
+    }
+}
+
+/// Runs one case on a fresh subject, with a watchdog; panics when it fails.
+///
+/// The [`conformance!`](crate::conformance) macro makes a test of every case with this.
+///
+/// # Panics
+///
+/// When the case fails, or does not end within two minutes.
+pub fn run<F, S>(pace: Pace, case: Case, subject: F)
+where
+    F: FnOnce() -> S + Send + 'static,
+    S: Future<Output = Subject>,
+{
+    if let Err(panic) = check(pace, case, subject) {
+        resume_unwind(panic);
+    }
+}
+
+/// Runs one case and returns what it panicked with; for the tests of a test suite.
+///
+/// # Errors
+///
+/// The panic of the case, or of the watchdog.
+pub fn check<F, S>(pace: Pace, case: Case, subject: F) -> std::thread::Result<()>
+where
+    F: FnOnce() -> S + Send + 'static,
+    S: Future<Output = Subject>,
+{
+    let (done, result) = channel();
+    let thread = std::thread::Builder::new().name(case.name.into());
+    let spawned = thread.spawn(move || {
+        let runtime = pace.runtime();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            runtime.block_on(async {
+                let subject = subject().await;
+                (case.body)(&subject).await;
+            });
+        }));
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        let _ = done.send(outcome);
+    });
+    let thread = spawned.expect("a thread for the case");
+    match result.recv_timeout(WATCHDOG) {
+        Ok(outcome) => outcome,
+        Err(RecvTimeoutError::Timeout) => {
+            Err(Box::new(format!("{} has not ended within {WATCHDOG:?}", case.name)))
+        }
+        Err(RecvTimeoutError::Disconnected) => thread.join(),
+    }
+}

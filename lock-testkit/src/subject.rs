@@ -1,0 +1,192 @@
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lock_core::{
+    Capability, Claim, ClientBuilder, Clock, Lock, LockClient, LockKey, LockProvider, OwnerToken,
+    SystemClock, Ttl,
+};
+
+use lock_memory::{Faults, Faulty};
+
+type Expire = Box<dyn Fn(LockKey) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// What a case works on: a fresh provider, and what the suite has to know about it.
+///
+/// # Examples
+///
+/// ```
+/// use lock_memory::MemoryProvider;
+/// use lock_testkit::Subject;
+///
+/// let store = MemoryProvider::new();
+/// let subject = Subject::new(store.clone()).expire_with(move |key| {
+///     store.expire_now(&key);
+///     async {}
+/// });
+/// ```
+pub struct Subject {
+    provider: Arc<dyn LockProvider>,
+    neighbour: Option<Arc<dyn LockProvider>>,
+    clock: Arc<dyn Clock>,
+    expire: Option<Expire>,
+    unit: Duration,
+    /// Keys of one case never meet those of another, even on one server.
+    salt: u64,
+    _guard: Box<dyn Any + Send + Sync>,
+}
+
+impl Subject {
+    /// Makes a subject of a provider that no other case uses.
+    ///
+    /// Time is what the provider's clock says, or the system's if it brings none.
+    pub fn new(provider: impl LockProvider) -> Self {
+        let provider: Arc<dyn LockProvider> = Arc::new(provider);
+        let brought = provider.info().clock().cloned();
+        let unit = Duration::from_millis(if brought.is_some() { 10_000 } else { 500 });
+        Self {
+            provider,
+            neighbour: None,
+            clock: brought.unwrap_or_else(|| Arc::new(SystemClock)),
+            expire: None,
+            unit,
+            salt: fastrand::u64(..),
+            _guard: Box::new(()),
+        }
+    }
+
+    /// Keeps something alive until the case has ended, and drops it then: a server, a schema, a
+    /// folder.
+    #[must_use]
+    pub fn guarded_by(mut self, guard: impl Any + Send + Sync) -> Self {
+        self._guard = Box::new(guard);
+        self
+    }
+
+    /// Adds a provider on the same store whose keys are kept apart, by a prefix say; with it the
+    /// cases run that show that the two never meet.
+    #[must_use]
+    pub fn neighbour(mut self, provider: impl LockProvider) -> Self {
+        self.neighbour = Some(Arc::new(provider));
+        self
+    }
+
+    /// Says how the store ends a lease before its time; with it schedules need not wait for expiry.
+    #[must_use]
+    pub fn expire_with<F, E>(mut self, expire: F) -> Self
+    where
+        F: Fn(LockKey) -> E + Send + Sync + 'static,
+        E: Future<Output = ()> + Send + 'static,
+    {
+        self.expire = Some(Box::new(move |key| Box::pin(expire(key))));
+        self
+    }
+
+    /// Sets the unit in which the cases measure ttls and waits. It is 10 seconds for a provider that
+    /// brings its clock (virtual time, usually) and half a second of real time for others.
+    #[must_use]
+    pub fn unit(mut self, unit: Duration) -> Self {
+        self.unit = unit;
+        self
+    }
+
+    /// Returns the provider.
+    pub fn provider(&self) -> &Arc<dyn LockProvider> {
+        &self.provider
+    }
+
+    pub(crate) fn the_neighbour(&self) -> Option<&Arc<dyn LockProvider>> {
+        self.neighbour.as_ref()
+    }
+
+    pub(crate) fn has(&self, capability: Capability) -> bool {
+        self.provider.info().capabilities().has(capability)
+    }
+
+    /// So many units of time.
+    pub(crate) fn units(&self, count: u32) -> Duration {
+        self.unit * count
+    }
+
+    /// A ttl that no case outlives.
+    pub(crate) fn long(&self) -> Duration {
+        self.unit * 60
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Whether time passes in no time.
+    pub(crate) fn is_virtual(&self) -> bool {
+        self.provider.info().clock().is_some()
+    }
+
+    /// Lets time pass.
+    pub(crate) async fn pass(&self, time: Duration) {
+        self.clock.sleep_until(self.clock.now().after(time)).await;
+    }
+
+    pub(crate) fn can_expire(&self) -> bool {
+        self.expire.is_some()
+    }
+
+    /// Ends the lease on a key: by force where the store can, else by waiting out `ttl`.
+    pub(crate) async fn expire(&self, key: &LockKey, ttl: Duration) {
+        match &self.expire {
+            Some(expire) => expire(key.clone()).await,
+            None => self.pass(ttl + Duration::from_millis(5)).await,
+        }
+    }
+
+    /// A key that only this case uses.
+    pub(crate) fn key(&self, name: &str) -> LockKey {
+        LockKey::new(format!("{:016x}/{name}", self.salt)).unwrap()
+    }
+
+    /// A fresh owner's claim to a key.
+    pub(crate) fn claim(&self, key: &LockKey, ttl: Duration) -> Claim {
+        Claim::new(key.clone(), OwnerToken::mint().unwrap(), Ttl::new(ttl).unwrap())
+    }
+
+    /// A fresh owner's lock.
+    pub(crate) fn lock(&self, key: &LockKey, ttl: Duration) -> Arc<dyn Lock> {
+        self.provider.lock(self.claim(key, ttl))
+    }
+
+    pub(crate) fn client(&self) -> LockClient {
+        self.client_builder().build().unwrap()
+    }
+
+    /// A client whose limits fit the unit of time.
+    pub(crate) fn client_builder(&self) -> ClientBuilder {
+        LockClient::builder(Arc::clone(&self.provider))
+            .ttl(self.long())
+            .wait_at_most(self.units(20))
+    }
+
+    /// A client whose requests go wrong as the script says.
+    pub(crate) fn faulty_client(&self) -> (LockClient, Faults) {
+        let (builder, faults) = self.faulty_builder();
+        (builder.build().unwrap(), faults)
+    }
+
+    pub(crate) fn faulty_builder(&self) -> (ClientBuilder, Faults) {
+        let faults = Faults::new();
+        let faulty: Faulty<_> = faults.around(Arc::clone(&self.provider));
+        let builder = LockClient::builder(faulty).ttl(self.long()).wait_at_most(self.units(20));
+        (builder, faults)
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subject")
+            .field("provider", &self.provider)
+            .field("unit", &self.unit)
+            .finish_non_exhaustive()
+    }
+}

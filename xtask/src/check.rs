@@ -1,0 +1,138 @@
+//! Checks all that can be checked without running the tests; changes no file of the tree.
+
+use std::{fs, process::ExitCode};
+
+use crate::{
+    package,
+    run::{Result, cargo, command, output, run, show},
+};
+
+/// Crates that a user of `lock-core` alone must never compile: backends belong to backends.
+const FORBIDDEN_IN_CORE: [&str; 6] =
+    ["redis", "rustls", "openssl", "native-tls", "ring", "aws-lc-sys"];
+
+/// A check: what the summary calls it, and what it does; it returns a remark for the summary.
+type Step = (&'static str, fn() -> Result<String>);
+
+const STEPS: [Step; 7] = [
+    ("format", || quiet("fmt --all --check")),
+    ("lints", || quiet("clippy --workspace --all-targets --all-features -- -D warnings")),
+    ("lints, no features", || quiet("clippy --workspace --no-default-features -- -D warnings")),
+    ("docs", docs),
+    ("dependencies of lock-core", core_dependencies),
+    ("minimum Rust version", minimum_rust),
+    ("packages", package::package),
+];
+
+/// Runs every check, goes on after a failing one, and says at the end which failed.
+pub(crate) fn check() -> Result<ExitCode> {
+    let outcomes = STEPS.map(|(name, step)| {
+        println!("\n== {name}");
+        (name, step().inspect_err(|error| println!("{error}")))
+    });
+
+    println!("\n== summary");
+    for (name, outcome) in &outcomes {
+        match outcome {
+            Ok(remark) if remark.is_empty() => println!("ok      {name}"),
+            Ok(remark) => println!("ok      {name}: {remark}"),
+            Err(error) => println!("FAILED  {name}: {error}"),
+        }
+    }
+    let passed = outcomes.iter().all(|(_, outcome)| outcome.is_ok());
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs a cargo command that leaves nothing to remark on.
+fn quiet(words: &str) -> Result<String> {
+    run(cargo(words)).map(|()| String::new())
+}
+
+fn docs() -> Result<String> {
+    let mut doc = cargo("doc --workspace --no-deps --all-features");
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    run(doc).map(|()| String::new())
+}
+
+/// Proves that the core pulls in no backend and no TLS, on any platform.
+fn core_dependencies() -> Result<String> {
+    let words = "tree -p lock-core -e normal --all-features --target all --prefix none";
+    let tree = cargo(words);
+    show(&tree);
+    match forbidden(&output(tree)?) {
+        None => Ok(String::new()),
+        Some(name) => Err(format!("lock-core depends on {name}; see `cargo {words} -i {name}`")),
+    }
+}
+
+/// Finds the first forbidden crate in a tree whose lines read `name v1.2.3 …`.
+fn forbidden(tree: &str) -> Option<&str> {
+    let mut names = tree.lines().filter_map(|line| line.split_whitespace().next());
+    names.find(|name| FORBIDDEN_IN_CORE.contains(name))
+}
+
+/// Compiles with the oldest Rust we promise, where that toolchain is installed.
+fn minimum_rust() -> Result<String> {
+    let version = manifest_value("rust-version")?;
+    let installed = output(command("rustup toolchain list")).unwrap_or_default();
+    let Some(toolchain) = toolchain(&installed, &version) else {
+        return Ok(format!(
+            "not compiled with {version}, that toolchain is not installed; it is held by \
+             clippy's `incompatible_msrv` and by the resolver, which selects dependencies by \
+             their `rust-version`"
+        ));
+    };
+    run(command(&format!("rustup run {toolchain} cargo check --workspace --all-features")))?;
+    Ok(format!("compiled with {toolchain}"))
+}
+
+/// Finds the installed toolchain of a version: `1.88` is answered by `1.88.0-x86_64-…`.
+fn toolchain<'a>(installed: &'a str, version: &str) -> Option<&'a str> {
+    let mut names = installed.lines().filter_map(|line| line.split_whitespace().next());
+    names.find(|name| {
+        name.strip_prefix(version)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
+    })
+}
+
+/// Reads the first `key = "value"` of the root manifest.
+pub(crate) fn manifest_value(key: &str) -> Result<String> {
+    let manifest = fs::read_to_string("Cargo.toml")
+        .map_err(|error| format!("cannot read Cargo.toml: {error}"))?;
+    value(&manifest, key).map(str::to_owned).ok_or_else(|| format!("Cargo.toml has no `{key}`"))
+}
+
+fn value<'a>(manifest: &'a str, key: &str) -> Option<&'a str> {
+    manifest.lines().find_map(|line| {
+        let value = line.strip_prefix(key)?.trim_start().strip_prefix('=')?;
+        value.trim().strip_prefix('"')?.split('"').next()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_in_the_tree_of_the_core_is_named() {
+        assert_eq!(forbidden("lock-core v0.1.0\nring v0.17.14\n"), Some("ring"));
+        assert_eq!(forbidden("lock-core v0.1.0\nrustls-pki-types v1.0.0\n\n"), None);
+    }
+
+    #[test]
+    fn a_toolchain_is_found_by_the_start_of_its_version() {
+        let installed = "stable-x86_64 (active, default)\n1.88.0-x86_64\n1.95-x86_64\n";
+        assert_eq!(toolchain(installed, "1.88"), Some("1.88.0-x86_64"));
+        assert_eq!(toolchain(installed, "1.95"), Some("1.95-x86_64"));
+        assert_eq!(toolchain(installed, "1.8"), None);
+        assert_eq!(toolchain("", "1.88"), None);
+    }
+
+    #[test]
+    fn a_manifest_value_is_found_by_its_key() {
+        let manifest = "[workspace.package]\nversion = \"0.1.0\"\nrust-version = \"1.88\" # x\n";
+        assert_eq!(value(manifest, "version"), Some("0.1.0"));
+        assert_eq!(value(manifest, "rust-version"), Some("1.88"));
+        assert_eq!(value(manifest, "rust"), None);
+    }
+}

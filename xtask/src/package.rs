@@ -1,0 +1,64 @@
+//! Packages the published crates, and compiles what a stranger would download.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    check::manifest_value,
+    run::{Result, cargo, command, run},
+};
+
+/// Packages every published crate and compiles the packages, each against the others.
+///
+/// Cargo's own verification is not used: it remembers the siblings it unpacked by name and
+/// version, and compiles against those of an earlier run when the version has stayed the same.
+pub(crate) fn package() -> Result<String> {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    let folder = target.join("published");
+    fresh(&folder).map_err(|error| format!("cannot empty {}: {error}", folder.display()))?;
+
+    let words = "package --workspace --exclude xtask --exclude examples --allow-dirty --no-verify";
+    let mut package = cargo(words);
+    package.arg("--target-dir").arg(&folder);
+    run(package)?;
+
+    let manifest = unpack(&folder)?;
+    let mut check = cargo("check --workspace --all-features --manifest-path");
+    check.arg(manifest).arg("--target-dir").arg(&target);
+    run(check).map(|()| String::new())
+}
+
+fn fresh(folder: &Path) -> io::Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)
+}
+
+/// Unpacks every package below `folder`, and returns the manifest of a workspace of them.
+fn unpack(folder: &Path) -> Result<PathBuf> {
+    let failed = |error: io::Error| format!("cannot unpack in {}: {error}", folder.display());
+    let version = manifest_value("version")?;
+    let packages = folder.join("package");
+    let mut text = format!(
+        "[workspace]\nresolver = \"3\"\nmembers = [\"package/*-{version}\"]\n\n\
+         [patch.crates-io]\n"
+    );
+    for entry in fs::read_dir(&packages).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let Some(name) = file.strip_suffix(&format!("-{version}.crate")) else { continue };
+        text += &format!("{name}.path = \"package/{name}-{version}\"\n");
+        // `m` dates the files now. Packages carry one fixed date, by which cargo would take a
+        // changed file for an old one.
+        let mut tar = command("tar -xmzf");
+        tar.arg(&path).arg("-C").arg(&packages);
+        run(tar)?;
+    }
+    let manifest = folder.join("Cargo.toml");
+    fs::write(&manifest, text).map_err(failed)?;
+    fs::copy("Cargo.lock", folder.join("Cargo.lock")).map_err(failed)?;
+    Ok(manifest)
+}
