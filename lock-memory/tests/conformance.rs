@@ -15,6 +15,4 @@ fn subject() -> Subject {
 }
 
 conformance!(memory_paused, Pace::Paused, || async { subject() });
-conformance!(memory_threads, Pace::Real, || async {
-    subject().unit(std::time::Duration::from_millis(200))
-});
+conformance!(memory_threads, Pace::Real, || async { subject() });

@@ -1,11 +1,10 @@
 //! Where a lock and its siblings live.
 //!
 //! The lock itself is at `prefix + key`, byte for byte, so that every other library that locks with
-//! a plain string on the same key is excluded, and `GET` shows an operator who holds it. The siblings
-//! carry the separator U+001F, which a [`LockKey`] cannot contain, so no user key can hit them; and
-//! they carry a hash tag that puts them into the lock's own cluster slot, whatever braces it has.
-
-use std::sync::LazyLock;
+//! a plain string on the same key is excluded, and `GET` shows an operator who holds it. A sibling is
+//! the lock's key, the separator U+001F and its own name. A [`LockKey`] cannot contain the separator,
+//! so no user key can hit a sibling, and every key of a provider begins with its prefix, so one ACL
+//! pattern covers them. In a cluster a sibling is in its lock's slot, whatever braces the key has.
 
 use lock_core::{Error, ErrorKind, LockKey, OwnerToken, Result};
 
@@ -53,29 +52,29 @@ pub(crate) struct Keys {
 impl Keys {
     pub(crate) fn new(prefix: &Prefix, key: &LockKey, owner: &OwnerToken) -> Self {
         let lock = format!("{}{key}", prefix.0);
-        let stem = sibling_stem(&lock);
-        let fence = format!("{stem}fence");
-        let tombstone = format!("{stem}undone{SEPARATOR}{}", owner.expose());
+        let fence = sibling(&lock, "fence");
+        let tombstone = sibling(&lock, &format!("undone{SEPARATOR}{}", owner.expose()));
         Self { lock, fence, tombstone }
     }
 }
 
-/// The start of all siblings of `lock`: in its slot, and different for different locks.
+/// Names a sibling so that it is in the slot of its lock.
 ///
-/// Redis hashes what stands between the first `{` and the next `}`, if that is not empty, and else
-/// the whole key. The number of separators tells the three forms apart, so that the locks `a` and
-/// `{a}` do not share siblings.
-fn sibling_stem(lock: &str) -> String {
+/// Redis Cluster hashes what stands between the first `{` and the next `}`, if that is not empty, and
+/// else the whole key.
+fn sibling(lock: &str, name: &str) -> String {
+    let plain = format!("{lock}{SEPARATOR}{name}");
     if hash_tag(lock) != lock {
-        format!("{lock}{SEPARATOR}")
-    } else if !lock.contains('}') {
-        format!("{{{lock}}}{SEPARATOR}{SEPARATOR}")
-    } else {
-        // The whole key is hashed, but a `}` keeps it from being a tag: a number that hashes to
-        // the same slot stands in for it.
-        let tag = SLOT_TAGS[usize::from(slot(lock))];
-        format!("{{{tag}}}{lock}{SEPARATOR}{SEPARATOR}{SEPARATOR}")
+        return plain; // its hash tag is in both
     }
+    if !lock.contains(['{', '}']) {
+        return format!("{plain}{{{lock}}}");
+    }
+    // Braces that make no tag keep the sibling from having one as well. Its whole text is hashed, so
+    // a number is appended that makes the slots equal: some milliseconds of work, for such keys only.
+    let (wanted, stem) = (slot(lock), crc16(0, &format!("{plain}{SEPARATOR}")));
+    let fitting = (0..u32::MAX).find(|n| crc16(stem, &n.to_string()) % SLOTS == wanted);
+    format!("{plain}{SEPARATOR}{}", fitting.unwrap_or_default())
 }
 
 /// The part of a key that Redis Cluster hashes.
@@ -84,33 +83,19 @@ fn hash_tag(key: &str) -> &str {
     tag.filter(|tag| !tag.is_empty()).unwrap_or(key)
 }
 
-/// The cluster slot of a key: CRC-16/XMODEM of its hash tag, as the Redis Cluster specification
-/// says.
+/// The cluster slot of a key, as the Redis Cluster specification says.
 fn slot(key: &str) -> u16 {
-    let step = |crc: u16, byte: &u8| {
-        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| {
-            if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 }
-        })
-    };
-    hash_tag(key).as_bytes().iter().fold(0, step) % SLOTS
+    crc16(0, hash_tag(key)) % SLOTS
 }
 
-/// For every slot the smallest number whose decimal text hashes to it.
-static SLOT_TAGS: LazyLock<Vec<u32>> = LazyLock::new(|| {
-    let mut tags = vec![None; usize::from(SLOTS)];
-    let mut missing = tags.len();
-    for number in 0.. {
-        let tag = &mut tags[usize::from(slot(&format!("{number}")))];
-        if tag.is_none() {
-            *tag = Some(number);
-            missing -= 1;
-            if missing == 0 {
-                break;
-            }
-        }
-    }
-    tags.into_iter().flatten().collect()
-});
+/// CRC-16/XMODEM, going on from an earlier part of the text.
+fn crc16(start: u16, text: &str) -> u16 {
+    text.bytes().fold(start, |crc, byte| {
+        (0..8).fold(crc ^ u16::from(byte) << 8, |crc, _| {
+            if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 }
+        })
+    })
+}
 
 #[cfg(test)]
 mod tests {
@@ -164,10 +149,19 @@ mod tests {
     }
 
     #[test]
+    fn k1_every_key_of_a_provider_begins_with_its_prefix_and_key() {
+        for key in AWKWARD {
+            let Keys { lock, fence, tombstone } = keys("app:", key);
+            assert_eq!(lock, format!("app:{key}"));
+            assert!(fence.starts_with(&format!("{lock}\u{1f}fence")), "{fence:?}");
+            assert!(tombstone.starts_with(&format!("{lock}\u{1f}undone")), "{tombstone:?}");
+        }
+    }
+
+    #[test]
     fn the_slot_is_that_of_the_cluster_specification() {
         assert_eq!(slot("123456789"), 0x31c3, "the reference value of the specification");
         assert_eq!(slot("{user1000}.following"), slot("{user1000}.followers"));
-        assert_eq!(SLOT_TAGS.len(), usize::from(SLOTS));
     }
 
     #[test]

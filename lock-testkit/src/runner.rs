@@ -23,6 +23,14 @@ pub enum Pace {
 }
 
 impl Pace {
+    /// The unit of ttls and waits: long enough that a loaded machine keeps up in real time.
+    pub(crate) const fn unit(self) -> Duration {
+        match self {
+            Self::Real => Duration::from_millis(500),
+            Self::Paused => Duration::from_secs(10),
+        }
+    }
+
     fn runtime(self) -> Runtime {
         match self {
             Self::Real => Builder::new_multi_thread().worker_threads(2).enable_all().build(),
@@ -79,7 +87,7 @@ where
         let runtime = pace.runtime();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             runtime.block_on(async {
-                let subject = subject().await;
+                let subject = subject().await.paced(pace);
                 (case.body)(&subject).await;
             });
         }));

@@ -12,6 +12,8 @@ use lock_core::{
 
 use lock_memory::{Faults, Faulty};
 
+use crate::Pace;
+
 type Expire = Box<dyn Fn(LockKey) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// What a case works on: a fresh provider, and what the suite has to know about it.
@@ -33,7 +35,8 @@ pub struct Subject {
     neighbour: Option<Arc<dyn LockProvider>>,
     clock: Arc<dyn Clock>,
     expire: Option<Expire>,
-    unit: Duration,
+    pace: Pace,
+    unit: Option<Duration>,
     /// Keys of one case never meet those of another, even on one server.
     salt: u64,
     _guard: Box<dyn Any + Send + Sync>,
@@ -46,13 +49,13 @@ impl Subject {
     pub fn new(provider: impl LockProvider) -> Self {
         let provider: Arc<dyn LockProvider> = Arc::new(provider);
         let brought = provider.info().clock().cloned();
-        let unit = Duration::from_millis(if brought.is_some() { 10_000 } else { 500 });
         Self {
             provider,
             neighbour: None,
             clock: brought.unwrap_or_else(|| Arc::new(SystemClock)),
             expire: None,
-            unit,
+            pace: Pace::Real,
+            unit: None,
             salt: fastrand::u64(..),
             _guard: Box::new(()),
         }
@@ -85,11 +88,11 @@ impl Subject {
         self
     }
 
-    /// Sets the unit in which the cases measure ttls and waits. It is 10 seconds for a provider that
-    /// brings its clock (virtual time, usually) and half a second of real time for others.
+    /// Sets the unit in which the cases measure ttls and waits. It is 10 seconds in paused time and
+    /// half a second in real time; a slow store may need more.
     #[must_use]
     pub fn unit(mut self, unit: Duration) -> Self {
-        self.unit = unit;
+        self.unit = Some(unit);
         self
     }
 
@@ -108,21 +111,26 @@ impl Subject {
 
     /// So many units of time.
     pub(crate) fn units(&self, count: u32) -> Duration {
-        self.unit * count
+        self.unit.unwrap_or(self.pace.unit()) * count
     }
 
     /// A ttl that no case outlives.
     pub(crate) fn long(&self) -> Duration {
-        self.unit * 60
+        self.units(60)
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
     }
 
-    /// Whether time passes in no time.
+    pub(crate) fn paced(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// Whether time passes in no time, so that it can be measured to the millisecond.
     pub(crate) fn is_virtual(&self) -> bool {
-        self.provider.info().clock().is_some()
+        self.pace == Pace::Paused
     }
 
     /// Lets time pass.

@@ -13,7 +13,7 @@ mod run;
 mod tally;
 mod test;
 
-use std::{env, process::ExitCode};
+use std::{env, path::Path, process::ExitCode};
 
 use run::{Result, cargo, run};
 
@@ -22,7 +22,7 @@ usage: cargo xtask <command>
 
   check            format, lints, docs, dependencies, MSRV, packages; changes no file of the tree
   test [-- args]   every test and example; args go to `cargo test`
-  fix              formats, and applies the lints that can be applied
+  fix              applies the lints that can be applied, and formats
 ";
 
 fn main() -> ExitCode {
@@ -50,15 +50,17 @@ fn main() -> ExitCode {
 
 /// Makes every path and command below relative to the root of the workspace.
 fn at_root() -> Result {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    env::set_current_dir(root).map_err(|error| format!("cannot enter {root}: {error}"))
+    // Asked of `cargo run` first: a binary in a shared target folder may be of another checkout.
+    let xtask = env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
+    let root = Path::new(&xtask).join("..");
+    env::set_current_dir(&root).map_err(|error| format!("cannot enter {}: {error}", root.display()))
 }
 
-/// Formats the tree, and applies what clippy can apply.
+/// Applies what clippy can apply, and formats the tree after it, whatever clippy said.
 fn fix() -> Result<ExitCode> {
-    run(cargo("fmt --all"))?;
-    run(cargo(
+    let lints = run(cargo(
         "clippy --fix --allow-dirty --allow-staged --workspace --all-targets --all-features",
-    ))?;
-    Ok(ExitCode::SUCCESS)
+    ));
+    run(cargo("fmt --all"))?;
+    lints.map(|()| ExitCode::SUCCESS)
 }

@@ -61,19 +61,19 @@ pub async fn g1_a_held_lock_is_let_go_before_another_can_have_it(subject: &Subje
 /// Renewing by hand sets deadline and remaining time, longer or shorter.
 pub async fn t2_l6_a_guard_renews_by_hand(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
-    let guard = client.lock(&key).ttl(subject.units(5)).acquire().await.unwrap();
+    let guard = client.lock(&key).ttl(subject.units(20)).acquire().await.unwrap();
     let (token, first) = (guard.fencing_token(), guard.held_until());
     guard.renew(subject.units(50)).await.unwrap();
     assert!(guard.held_until() > first);
     assert_eq!(guard.fencing_token(), token);
-    guard.renew(subject.units(5)).await.unwrap();
-    assert!(guard.held_until() < first.after(subject.units(20)));
+    guard.renew(subject.units(20)).await.unwrap();
+    assert!(guard.held_until() < first.after(subject.units(25)));
     for bad in [Duration::ZERO, Duration::MAX, Duration::from_millis(1)] {
         assert!(guard.renew(bad).await.unwrap_err().is_invalid());
     }
     assert!(guard.is_held(), "a refused renewal changes nothing");
-    subject.expire(&key, subject.units(5)).await;
-    assert!(guard.renew(subject.units(5)).await.unwrap_err().is_lost());
+    subject.expire(&key, subject.units(20)).await;
+    assert!(guard.renew(subject.units(20)).await.unwrap_err().is_lost());
     assert!(!guard.is_held());
     assert!(guard.lost().await.is_some());
 }

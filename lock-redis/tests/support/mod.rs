@@ -1,0 +1,305 @@
+//! Real servers for tests: each on a free loopback port and a unix socket, stopped when dropped.
+
+#![allow(dead_code, reason = "every test file uses a part of it")]
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use lock_core::LockClient;
+use lock_redis::{RedisConfig, RedisProvider};
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The password of the user `locks`, and the least that user needs. This is the list in the README.
+pub(crate) const PASSWORD: &str = "s3cret-of-the-tests";
+pub(crate) const ACL: &str = "~app:* +evalsha +script|load +mget +set +del +exists +pttl +pexpire +time \
+                       +info +select";
+
+/// A running Redis server.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) port: u16,
+    folder: TempDir,
+    arguments: Vec<String>,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Starts a server with further arguments; `PORT` in them stands for its port.
+    pub(crate) fn with(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the server");
+        let arguments: Vec<_> = arguments.iter().map(|one| (*one).to_owned()).collect();
+        // Between finding a free port and binding it, another process may take it.
+        for _ in 0..20 {
+            let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+            let port = probe.local_addr().unwrap().port();
+            drop(probe);
+            if let Some(child) = launch(folder.path(), port, &arguments) {
+                return Self { child, port, folder, arguments };
+            }
+        }
+        panic!("no redis-server would start; see `cargo xtask test`");
+    }
+
+    /// One server that needs TLS, with a certificate for `localhost` alone.
+    pub(crate) fn tls() -> Self {
+        let folder = &*CERTIFICATES;
+        let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        let (cert, key, ca) = (path("server.crt"), path("server.key"), path("ca.crt"));
+        Self::with(&[
+            "--port",
+            "0",
+            "--tls-port",
+            "PORT",
+            "--tls-cert-file",
+            &cert,
+            "--tls-key-file",
+            &key,
+            "--tls-ca-cert-file",
+            &ca,
+            "--tls-auth-clients",
+            "no",
+        ])
+    }
+
+    /// One server whose user `locks` may do only what [`ACL`] says; the default user is off.
+    pub(crate) fn acl() -> Self {
+        let server = Self::start();
+        server.command(&format!("ACL SETUSER locks on >{PASSWORD} {ACL}"));
+        server
+    }
+
+    /// One server for all tests of this process that run at the same time.
+    pub(crate) fn shared(slot: &'static Shared, start: fn() -> Self) -> Arc<Self> {
+        let mut shared = slot.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let server = Arc::new(start());
+            *shared = Arc::downgrade(&server);
+            server
+        })
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn config(&self) -> RedisConfig {
+        RedisConfig::tcp("127.0.0.1", self.port)
+    }
+
+    pub(crate) async fn provider(&self) -> RedisProvider {
+        RedisProvider::connect(self.config()).await.unwrap()
+    }
+
+    pub(crate) async fn client(&self) -> LockClient {
+        LockClient::new(self.provider().await)
+    }
+
+    /// Sends a command over the unix socket as the default user, and returns the raw reply.
+    pub(crate) fn command(&self, line: &str) -> String {
+        self.send(&line.split(' ').collect::<Vec<_>>())
+    }
+
+    /// As [`command`](Server::command), of words that may hold spaces.
+    pub(crate) fn send(&self, words: &[&str]) -> String {
+        ask(&self.socket(), words).expect("an answer of the server")
+    }
+
+    /// Deletes a key of a numbered database: for its holder the same as an expiry.
+    pub(crate) fn expire_in(&self, database: u32, key: &str) {
+        let select = database.to_string();
+        let reply = exchange(&self.socket(), &[&["SELECT", &select], &["DEL", key]]);
+        assert!(reply.is_some_and(|reply| reply.starts_with("+OK\r\n:")), "DEL was answered");
+    }
+
+    /// How often a command was called, as the server counts.
+    pub(crate) fn calls(&self, command: &str) -> u64 {
+        let stats = self.command("INFO commandstats");
+        let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:")));
+        let calls = line.and_then(|line| line.strip_prefix("calls=")?.split(',').next());
+        calls.map_or(0, |calls| calls.parse().unwrap())
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts again on the same port, with whatever the server has saved.
+    pub(crate) fn start_again(&mut self) {
+        self.kill();
+        let child = launch(self.folder.path(), self.port, &self.arguments);
+        self.child = child.expect("the port is still free");
+    }
+
+    /// Stops the process without killing it; it answers nobody.
+    pub(crate) fn freeze(&self) {
+        signal("STOP", self.child.id());
+    }
+
+    pub(crate) fn thaw(&self) {
+        signal("CONT", self.child.id());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A place for a shared server.
+pub(crate) struct Shared(Mutex<Weak<Server>>);
+
+impl Shared {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(Weak::new()))
+    }
+}
+
+fn signal(name: &str, process: u32) {
+    run("kill", [format!("-{name}"), process.to_string()]);
+}
+
+/// Starts a server and waits until it answers; `None` if it ends before.
+fn launch(folder: &Path, port: u16, arguments: &[String]) -> Option<Child> {
+    let program =
+        std::env::var("LOCK_TEST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
+    let port = port.to_string();
+    let socket = folder.join("socket");
+    let _ = std::fs::remove_file(&socket);
+    let mut child = Command::new(&program)
+        .args(["--port", &port, "--bind", "127.0.0.1", "--save", ""])
+        .args(["--enable-debug-command", "local"])
+        .args([OsStr::new("--unixsocket"), socket.as_os_str(), OsStr::new("--dir")])
+        .arg(folder)
+        .args(arguments.iter().map(|one| one.replace("PORT", &port)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| {
+            panic!("`{program}` does not start ({error}); install Redis, or run `cargo xtask test`")
+        });
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        if let Some(reply) = ask(&socket, &["PING"])
+            && !reply.starts_with("-LOADING")
+        {
+            return Some(child);
+        }
+        if child.try_wait().expect("the server's state").is_some() {
+            return None;
+        }
+        assert!(Instant::now() < give_up, "the server does not answer");
+        std::thread::yield_now();
+    }
+}
+
+fn ask(socket: &Path, words: &[&str]) -> Option<String> {
+    exchange(socket, &[words])
+}
+
+/// Sends commands and returns their raw replies.
+fn exchange(socket: &Path, commands: &[&[&str]]) -> Option<String> {
+    let mut stream = UnixStream::connect(socket).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let mut request = String::new();
+    // The server closes after QUIT, so the end of the stream is the end of the replies.
+    for words in commands.iter().chain([&["QUIT"].as_slice()]) {
+        request += &format!("*{}\r\n", words.len());
+        for word in *words {
+            request += &format!("${}\r\n{word}\r\n", word.len());
+        }
+    }
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).ok()?;
+    let reply = String::from_utf8_lossy(&reply).into_owned();
+    reply.strip_suffix("+OK\r\n").map(str::to_owned)
+}
+
+fn run<I: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = I>) {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("`{program}` does not start: {error}"));
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A private authority, and a certificate for `localhost` that it signed.
+static CERTIFICATES: LazyLock<TempDir> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().expect("a folder for certificates");
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    std::fs::write(path("san"), "subjectAltName=DNS:localhost").unwrap();
+    let ca = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=test authority",
+        "-keyout",
+        &path("ca.key"),
+        "-out",
+        &path("ca.crt"),
+    ];
+    run("openssl", ca);
+    let request = [
+        "req",
+        "-new",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-subj",
+        "/CN=localhost",
+        "-keyout",
+        &path("server.key"),
+        "-out",
+        &path("server.csr"),
+    ];
+    run("openssl", request);
+    let sign = [
+        "x509",
+        "-req",
+        "-days",
+        "2",
+        "-in",
+        &path("server.csr"),
+        "-CA",
+        &path("ca.crt"),
+        "-CAkey",
+        &path("ca.key"),
+        "-CAcreateserial",
+        "-extfile",
+        &path("san"),
+        "-out",
+        &path("server.crt"),
+    ];
+    run("openssl", sign);
+    folder
+});
+
+/// The certificate of the private authority.
+pub(crate) fn ca() -> PathBuf {
+    CERTIFICATES.path().join("ca.crt")
+}
