@@ -1,7 +1,7 @@
 //! Runs every test and every example against real servers, and sums up the conformance cases.
 
 use std::{
-    fs, io,
+    env, fs, io,
     path::Path,
     process::{ExitCode, ExitStatus},
     time::{Duration, Instant},
@@ -50,6 +50,10 @@ fn tests(server: &Variable, extra: &[&str]) -> Result<(ExitStatus, Tally)> {
     let mut test = cargo("test --workspace --all-features --no-fail-fast");
     // Colours would hide the headers from the tally.
     test.args(extra).envs(server.clone()).env("CARGO_TERM_COLOR", "never");
+    // Most tests wait for a server or a clock, so more of them fit than there are cores.
+    if env::var_os("RUST_TEST_THREADS").is_none() {
+        test.env("RUST_TEST_THREADS", "16");
+    }
     show(&test);
 
     let mut tally = Tally::default();

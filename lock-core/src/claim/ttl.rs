@@ -45,7 +45,7 @@ impl Ttl {
             Ok(millis) if millis <= Self::MAX.millis => Ok(Self { millis }),
             _ => Err(Error::new(
                 ErrorKind::Invalid,
-                format!("the ttl is {}s; the longest is {}", ttl.as_secs(), Self::MAX),
+                format!("the ttl is {}s; the longest is 365 days", ttl.as_secs()),
             )),
         }
     }

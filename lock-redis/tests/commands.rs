@@ -1,0 +1,106 @@
+//! What locks cost: counted by the server itself.
+
+mod support;
+
+use lock_core::LockClient;
+use lock_redis::{RedisOptions, RedisProvider};
+use support::Server;
+
+/// Every command a client sent, by name. What scripts call is counted under the callees' names, so a
+/// cycle is judged by what a client can send, and by the scripts' own commands being no more than
+/// expected.
+fn sent_by_clients(server: &Server) -> Vec<(String, u64)> {
+    let stats = server.command("INFO commandstats");
+    let mut sent: Vec<_> = stats
+        .lines()
+        .filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(":calls="))
+        .map(|(name, rest)| (name.to_owned(), rest.split(',').next().unwrap().parse().unwrap()))
+        // The commands of the scripts, and the test's own questions.
+        .filter(|(name, _)| {
+            !["mget", "set", "del", "time", "exists", "info", "quit", "config|resetstat"]
+                .contains(&name.as_str())
+        })
+        .collect();
+    sent.sort();
+    sent
+}
+
+#[tokio::test]
+async fn one_acquire_and_release_with_fencing_are_two_commands() {
+    let server = Server::start();
+    let locks = server.client().await;
+    // The first cycle loads the scripts.
+    locks.lock("warm-up").acquire().await.unwrap().release().await.unwrap();
+
+    server.command("CONFIG RESETSTAT");
+    let cycles = 100;
+    for _ in 0..cycles {
+        let guard = locks.lock("invoice/42").acquire().await.unwrap();
+        assert!(guard.fencing_token().is_some());
+        guard.release().await.unwrap();
+    }
+    let sent = sent_by_clients(&server);
+    assert_eq!(sent, [("evalsha".to_owned(), 2 * cycles)], "two commands a cycle, nothing else");
+    // And the scripts stay frugal: MGET, TIME, SET, SET to acquire; MGET, DEL to release.
+    assert_eq!(server.calls("mget"), 2 * cycles);
+    assert_eq!(server.calls("time"), cycles);
+    assert_eq!(server.calls("set"), 2 * cycles);
+    assert_eq!(server.calls("del"), cycles);
+    assert_eq!(server.calls("exists"), 0);
+}
+
+#[tokio::test]
+async fn a_renewal_is_one_command() {
+    let server = Server::start();
+    let guard = server.client().await.lock("k").acquire().await.unwrap();
+    let ttl = LockClient::DEFAULT_TTL;
+    guard.renew(ttl).await.unwrap();
+    server.command("CONFIG RESETSTAT");
+    guard.renew(ttl).await.unwrap();
+    assert_eq!((server.calls("evalsha"), server.calls("pexpire")), (1, 2));
+    guard.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn two_connections_serve_any_number_of_locks() {
+    let server = Server::start();
+    let locks = server.client().await;
+    let mut guards = Vec::new();
+    for n in 0..200 {
+        guards.push(locks.lock(format!("k{n}")).auto_renew().acquire().await.unwrap());
+    }
+    let clients = server.command("CLIENT LIST TYPE normal");
+    // One line is the question's own connection.
+    assert_eq!(clients.lines().filter(|line| line.contains("addr=127.")).count(), 2, "{clients}");
+    for guard in guards {
+        guard.release().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_pool_that_is_used_up_costs_no_held_lock() {
+    let server = Server::start();
+    let mut config = deadpool_redis::Config::from_url(server.url());
+    config.pool = Some(deadpool_redis::PoolConfig::new(2));
+    let pool = config.create_pool(Some(deadpool_redis::Runtime::Tokio1)).unwrap();
+    let provider = RedisProvider::with_pool(pool.clone(), RedisOptions::new()).await.unwrap();
+    let locks = LockClient::new(provider);
+    let guard = locks.lock("k").acquire().await.unwrap();
+    guard.renew(LockClient::DEFAULT_TTL).await.unwrap();
+    // The application takes every connection there is.
+    let mut taken = Vec::new();
+    while let Ok(connection) = pool.timeout_get(&timeouts()).await {
+        taken.push(connection);
+    }
+    assert!(!taken.is_empty());
+    guard.renew(LockClient::DEFAULT_TTL).await.unwrap();
+    let full = locks.lock("other").try_acquire().await.unwrap_err();
+    assert!(full.is_unavailable(), "{full}");
+    guard.release().await.unwrap();
+    drop(taken);
+    locks.lock("k").try_acquire().await.unwrap().expect("free").release().await.unwrap();
+}
+
+fn timeouts() -> deadpool_redis::Timeouts {
+    deadpool_redis::Timeouts::wait_millis(50)
+}

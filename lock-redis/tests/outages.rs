@@ -1,0 +1,233 @@
+//! Servers that restart, forget, freeze, refuse or lose their connections while locks are held.
+
+mod support;
+
+use std::time::Duration;
+
+use lock_core::{LockClient, Loss, Release};
+use lock_redis::RedisProvider;
+use support::{PASSWORD, Server};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Waits for an event, with a limit.
+async fn soon<T>(event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, event).await.expect("it comes in time")
+}
+
+/// Tries until the server is back.
+async fn acquire_again(locks: &LockClient, key: &str) -> lock_core::LockGuard {
+    let patient = locks.lock(key).wait_at_most(LIMIT);
+    soon(patient.acquire()).await.unwrap()
+}
+
+#[tokio::test]
+async fn row_4_a_restart_with_saved_data_keeps_lock_and_counter() {
+    let mut server = Server::with(&["--appendonly", "yes"]);
+    let locks = server.client().await;
+    let guard = locks.lock("k").ttl(Duration::from_secs(60)).auto_renew().acquire().await.unwrap();
+    let first = guard.fencing_token();
+    server.start_again();
+    // The first command finds the broken connection; renewing goes on.
+    while guard.renew(Duration::from_secs(60)).await.is_err() {
+        assert!(guard.is_held(), "a restart within the ttl loses nothing");
+        tokio::task::yield_now().await;
+    }
+    let others = locks.lock("k").wait_at_most(Duration::from_millis(500)).acquire().await;
+    assert!(others.unwrap_err().is_timeout(), "the lock is still there");
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+    assert!(acquire_again(&locks, "k").await.fencing_token() > first);
+}
+
+#[tokio::test]
+async fn row_5_a_restart_without_data_is_a_loss_and_tokens_still_grow() {
+    let mut server = Server::start();
+    let locks =
+        LockClient::builder(server.provider().await).unavailable_after(LIMIT).build().unwrap();
+    let acquire = locks.lock("k").ttl(Duration::from_secs(20));
+    let guard = acquire.renew_every(Duration::from_millis(50)).acquire().await.unwrap();
+    server.start_again();
+    let loss = soon(guard.lost()).await;
+    assert!(matches!(loss, Some(Loss::NotYours)), "{loss:?}");
+    let next = acquire_again(&locks, "k").await;
+    assert!(next.fencing_token() > guard.fencing_token());
+    drop(guard);
+    assert_eq!(next.release().await.unwrap(), Release::Released, "the stale guard did no harm");
+}
+
+#[tokio::test]
+async fn row_6_flushed_data_is_a_loss_within_a_renewal_and_tokens_still_grow() {
+    let server = Server::start();
+    let locks = server.client().await;
+    let acquire = locks.lock("k").ttl(Duration::from_secs(20));
+    let guard = acquire.renew_every(Duration::from_millis(50)).acquire().await.unwrap();
+    server.command("FLUSHALL");
+    assert!(matches!(soon(guard.lost()).await, Some(Loss::NotYours)));
+    let next = locks.lock("k").try_acquire().await.unwrap().expect("free");
+    assert!(next.fencing_token() > guard.fencing_token());
+}
+
+#[tokio::test]
+async fn row_7_l32_flushed_scripts_are_loaded_again_with_one_effect() {
+    let server = Server::start();
+    let locks = server.client().await;
+    let mut last = None;
+    for _ in 0..20 {
+        server.command("SCRIPT FLUSH SYNC");
+        let guard = locks.lock("k").acquire().await.unwrap();
+        assert!(guard.fencing_token() > last);
+        last = guard.fencing_token();
+        server.command("SCRIPT FLUSH SYNC");
+        guard.renew(Duration::from_secs(5)).await.unwrap();
+        server.command("SCRIPT FLUSH SYNC");
+        assert!(locks.inspect("k").await.unwrap().is_some());
+        server.command("SCRIPT FLUSH SYNC");
+        assert_eq!(guard.release().await.unwrap(), Release::Released);
+    }
+}
+
+#[tokio::test]
+async fn row_13_a_frozen_server_gives_no_guard_and_keeps_no_zombie() {
+    let server = Server::start();
+    let provider = server.provider().await;
+    let short = Duration::from_millis(200);
+    let locks = LockClient::builder(provider).request_timeout(short).build().unwrap();
+    for round in 0..10 {
+        let key = format!("k{round}");
+        server.freeze();
+        // The request waits in the server's socket; the undo goes over the other connection.
+        let error = soon(locks.lock(&key).ttl(Duration::from_secs(60)).try_acquire()).await;
+        assert!(error.unwrap_err().is_unavailable());
+        server.thaw();
+        // Whichever of the two the server reads first, the key is free long before its ttl.
+        let guard = acquire_again(&locks, &key).await;
+        guard.release().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn row_14_killed_connections_are_replaced_and_no_lock_is_lost() {
+    let server = Server::start();
+    let locks = server.client().await;
+    let acquire = locks.lock("k").ttl(Duration::from_secs(20));
+    let guard = acquire.renew_every(Duration::from_millis(20)).acquire().await.unwrap();
+    for round in 0..20 {
+        server.command("CLIENT KILL TYPE normal");
+        let other = acquire_again(&locks, &format!("other-{round}")).await;
+        assert!(guard.is_held());
+        // The connection of held locks may have been cut as well: then the guard comes back.
+        let mut releasing = other.release().await;
+        while let Err(failed) = releasing {
+            assert!(failed.error().is_unavailable(), "{failed}");
+            releasing = failed.into_guard().release().await;
+        }
+    }
+    let mut releasing = guard.release().await;
+    while let Err(failed) = releasing {
+        releasing = failed.into_guard().release().await;
+    }
+    assert_eq!(releasing.unwrap(), Release::Released);
+}
+
+#[tokio::test]
+async fn row_26_a_server_out_of_memory_refuses_to_acquire_and_still_renews_and_releases() {
+    let server = Server::start();
+    let locks = LockClient::builder(server.provider().await)
+        .unavailable_after(Duration::from_millis(100))
+        .build()
+        .unwrap();
+    let guard = locks.lock("k").acquire().await.unwrap();
+    server.command("CONFIG SET maxmemory 1");
+    let error = soon(locks.lock("other").acquire()).await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    assert!(error.to_string().contains("the server is out of memory"), "{error}");
+    assert_eq!(server.command("EXISTS other"), ":0\r\n", "nothing half done");
+    guard.renew(Duration::from_secs(10)).await.unwrap();
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+    server.command("CONFIG SET maxmemory 0");
+    locks.lock("other").acquire().await.unwrap().release().await.unwrap();
+}
+
+#[tokio::test]
+async fn row_29_a_busy_server_is_waited_for() {
+    let server = Server::with(&["--busy-reply-threshold", "1"]);
+    let locks = server.client().await;
+    let guard = locks.lock("warm").acquire().await.unwrap();
+    let sleeping = std::thread::spawn({
+        let socket = server.socket();
+        move || {
+            // A script that runs until it is killed.
+            let _ = std::process::Command::new("redis-cli")
+                .args(["-s", &socket.to_string_lossy(), "EVAL", "while true do end", "0"])
+                .output();
+        }
+    });
+    while !server.command("GET warm").starts_with("-BUSY") {
+        std::thread::yield_now();
+    }
+    let waiting = tokio::spawn(async move { acquire_again(&locks, "k").await });
+    tokio::task::yield_now().await;
+    while !server.command("SCRIPT KILL").starts_with("+OK") {}
+    waiting.await.unwrap().release().await.unwrap();
+    guard.release().await.unwrap();
+    sleeping.join().unwrap();
+}
+
+#[tokio::test]
+async fn row_30_a_permission_taken_while_held_is_no_retry_storm_and_a_loss_in_time() {
+    let server = Server::acl();
+    let config = server.config().user("locks").password(PASSWORD).prefix("app:");
+    let locks = LockClient::new(RedisProvider::connect(config).await.unwrap());
+    let guard = locks.lock("k").ttl(Duration::from_secs(2)).auto_renew().acquire().await.unwrap();
+    server.command("ACL SETUSER locks -evalsha");
+    let risk = soon(guard.at_risk()).await;
+    server.command("CONFIG RESETSTAT");
+    if let Some(risk) = risk {
+        assert!(risk.cause.is_denied(), "{risk:?}");
+    }
+    assert!(matches!(soon(guard.lost()).await, Some(Loss::Expired { .. })));
+    let error = soon(locks.lock("other").wait_forever().acquire()).await.unwrap_err();
+    assert!(error.is_denied(), "{error}");
+    let stats = server.command("INFO commandstats");
+    let rejected = stats.split("rejected_calls=").filter_map(|rest| rest.split(',').next());
+    let rejected: u64 = rejected.filter_map(|count| count.parse::<u64>().ok()).sum();
+    assert!(rejected < 40, "{rejected} requests were refused: a retry storm");
+}
+
+#[tokio::test]
+async fn row_25_a_server_without_room_for_connections_is_unavailable() {
+    let server = Server::with(&["--maxclients", "4"]);
+    let locks = server.client().await;
+    let guard = locks.lock("k").acquire().await.unwrap();
+    let mut more = Vec::new();
+    let full = loop {
+        match RedisProvider::connect(server.config()).await {
+            Ok(provider) => more.push(provider),
+            Err(error) => break error,
+        }
+        assert!(more.len() < 10, "the server takes any number of connections");
+    };
+    assert!(full.is_unavailable(), "{full:?}");
+    guard.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn row_22_a_guard_that_outlives_its_runtime_neither_panics_nor_hangs() {
+    let server = Server::start();
+    let config = server.config();
+    let (guard, lease) = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let guard = runtime.block_on(async {
+            let locks = LockClient::new(RedisProvider::connect(config).await.unwrap());
+            locks.lock("k").auto_renew().acquire().await.unwrap()
+        });
+        let lease = guard.lease();
+        runtime.shutdown_background();
+        (guard, lease)
+    })
+    .join()
+    .unwrap();
+    assert!(guard.is_held(), "the clock goes on without a runtime");
+    drop(guard);
+    assert!(!lease.is_held());
+}
