@@ -29,8 +29,8 @@ fn sent_by_clients(server: &Server) -> Vec<(String, u64)> {
 async fn one_acquire_and_release_with_fencing_are_two_commands() {
     let server = Server::start();
     let locks = server.client().await;
-    // The first cycle loads the scripts.
-    locks.lock("warm-up").acquire().await.unwrap().release().await.unwrap();
+    // The first cycle loads the scripts and makes the key's counter.
+    locks.lock("invoice/42").acquire().await.unwrap().release().await.unwrap();
 
     server.command("CONFIG RESETSTAT");
     let cycles = 100;

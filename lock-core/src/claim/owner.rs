@@ -113,6 +113,10 @@ impl OwnerFingerprint {
         let fnv1a = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
         Self(identity.iter().fold(0xcbf2_9ce4_8422_2325, fnv1a))
     }
+
+    pub(crate) fn hash(self) -> u64 {
+        self.0
+    }
 }
 
 impl fmt::Display for OwnerFingerprint {

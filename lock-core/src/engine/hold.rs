@@ -193,6 +193,7 @@ impl Hold {
                 return over;
             }
             tokio::select! {
+                biased;
                 () = changed => {}
                 () = self.engine.clock.sleep_until(self.stop_at()) => {}
             }
@@ -211,6 +212,7 @@ impl Hold {
                 return Some(risk);
             }
             tokio::select! {
+                biased;
                 () = changed => {}
                 () = self.engine.clock.sleep_until(self.stop_at()) => {}
             }

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use tokio::sync::mpsc;
 
 use crate::claim::FencingToken;
@@ -36,13 +38,12 @@ pub enum Signal {
 /// assert!(!sender.send(Signal::Hint)); // nobody waits any more
 /// # });
 /// ```
-#[derive(Debug)]
 pub struct Watch {
     signals: mpsc::Receiver<Signal>,
 }
 
 /// The backend's end of a [`Watch`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct WatchSender {
     signals: mpsc::Sender<Signal>,
 }
@@ -83,5 +84,17 @@ impl WatchSender {
     /// Dropping the future loses nothing.
     pub async fn closed(&self) {
         self.signals.closed().await;
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+impl fmt::Debug for WatchSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WatchSender")
     }
 }
