@@ -1,1 +1,51 @@
-fn main() {}
+//! A configuration file chooses the store of each lock; the code knows only names.
+//!
+//! ```sh
+//! cargo run --example choose_by_name
+//! ```
+//!
+//! The file is `locks.toml` beside this one. Everything that can be wrong with it is found at
+//! start-up: a misspelt option, an unknown scheme, a server out of reach, a missing capability.
+
+#![allow(clippy::print_stdout, reason = "an example talks to its reader")]
+
+use std::error::Error;
+
+use lock_core::{Capability, LocksConfig, ProviderRegistry};
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/locks.toml");
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    // At start-up: which stores this program can talk to, and which ones it is told to.
+    let registry =
+        ProviderRegistry::new().with(lock_memory::factory())?.with(lock_redis::factory())?;
+    let config: LocksConfig = toml::from_str(&std::fs::read_to_string(FILE)?)?;
+    let clients = registry.connect_all(&config).await?;
+
+    // The ledger refuses writers without a fencing token, so a store must be able to number grants.
+    let jobs = clients.default_client()?;
+    jobs.require([Capability::Fencing])?;
+
+    for name in clients.names() {
+        let info = clients.get(name)?.info();
+        println!("{name}: on {}, which has {}", info.name(), info.capabilities());
+    }
+
+    // From here on nobody knows where the locks are.
+    let job = jobs.lock("job/nightly").acquire().await?;
+    println!("holding {} by default", job.key());
+    let draft = clients.get("scratch")?.lock("draft/7").acquire().await?;
+    println!("holding {} on scratch", draft.key());
+    draft.release().await?;
+    job.release().await?;
+
+    // A name that is not in the file is an error that helps.
+    match clients.get("scrach") {
+        Ok(_) => Err("a client was made up".into()),
+        Err(error) => {
+            println!("asking for `scrach`: {error}");
+            Ok(())
+        }
+    }
+}

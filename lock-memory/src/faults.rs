@@ -125,6 +125,11 @@ impl Faults {
         self.script().calls.clone()
     }
 
+    /// Empties the record.
+    pub fn forget_calls(&self) {
+        self.script().calls.clear();
+    }
+
     /// Counts the calls of a verb.
     pub fn count(&self, verb: Verb) -> usize {
         self.script().calls.iter().filter(|call| call.verb == verb).count()
@@ -148,7 +153,10 @@ impl Faults {
             Ok(answer) => format!("{answer:?}"),
             Err(error) => error.to_string(),
         };
-        self.script().calls[line].answer = Some(text);
+        // The record may have been emptied while the call was under way.
+        if let Some(call) = self.script().calls.get_mut(line) {
+            call.answer = Some(text);
+        }
     }
 
     fn mute(&self) -> Watch {

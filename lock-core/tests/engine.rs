@@ -1,0 +1,197 @@
+//! What the suite cannot show: object safety, a clock in the test's hand, races in great number, and
+//! signals of a store-side queue.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use lock_core::{
+    Attempt, Backoff, Capabilities, Capability, Claim, FencingToken, LockClient, LockKey,
+    LockProvider, ProviderInfo, Release, Renewal, RetryStrategy, Signal, Watch,
+};
+use lock_memory::{Fault, Faults, ManualClock, MemoryProvider, Verb};
+use lock_testkit::{MockLock, MockLockProvider};
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+#[tokio::test]
+async fn every_trait_is_object_safe_and_forwards_through_pointers() {
+    fn provider(_: impl LockProvider) {}
+    fn strategy(_: impl RetryStrategy) {}
+    provider(Box::new(Arc::new(MemoryProvider::new()) as Arc<dyn LockProvider>));
+    strategy(Arc::new(Box::new(Backoff::none()) as Box<dyn RetryStrategy>));
+    let boxed: Box<dyn LockProvider> = Box::new(MemoryProvider::new());
+    let guard = LockClient::new(boxed).lock("k").acquire().await.unwrap();
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+}
+
+#[tokio::test]
+async fn an_hour_of_renewals_takes_no_time_on_a_manual_clock() {
+    let (clock, faults) = (ManualClock::new(), Faults::new());
+    let store = MemoryProvider::builder().clock(clock.clone()).build();
+    let client = LockClient::new(faults.around(store));
+    let guard = client.lock("k").ttl(seconds(30)).auto_renew().acquire().await.unwrap();
+    clock.advance(seconds(3600)).await;
+    assert!(guard.is_held());
+    let renewals = faults.count(Verb::Renew);
+    assert!((327..=400).contains(&renewals), "{renewals} renewals in an hour at 10 s ± 10 %");
+}
+
+#[tokio::test]
+async fn w11_a_process_that_was_paused_past_its_ttl_knows_it_before_any_request() {
+    let (clock, faults) = (ManualClock::new(), Faults::new());
+    let store = MemoryProvider::builder().clock(clock.clone()).build();
+    let client = LockClient::new(faults.around(store.clone()));
+    for _ in 0..1_000 {
+        let guard = client.lock("k").ttl(seconds(30)).auto_renew().acquire().await.unwrap();
+        let calls = faults.calls().len();
+        clock.jump(seconds(31));
+        // No task has run since the pause: the answer is the clock's alone.
+        assert!(!guard.is_held());
+        assert!(guard.check(Duration::ZERO).unwrap_err().is_lost());
+        assert_eq!(faults.calls().len(), calls);
+        // And nothing revives it, not even a renewal that the store would grant.
+        assert!(guard.renew(seconds(30)).await.unwrap_err().is_lost());
+        drop(guard);
+        clock.advance(seconds(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn g2_an_answer_after_the_deadline_revives_nothing() {
+    let (clock, faults) = (ManualClock::new(), Faults::new());
+    let store = MemoryProvider::builder().clock(clock.clone()).build();
+    let builder = LockClient::builder(faults.around(store)).request_timeout(seconds(100));
+    let client = builder.build().unwrap();
+    let guard = client.lock("k").ttl(seconds(30)).acquire().await.unwrap();
+    faults.next(Verb::Renew, 1, Fault::DelayAnswer(seconds(29)));
+    let renewal = tokio::spawn(async move { (guard.renew(seconds(60)).await, guard) });
+    clock.advance(seconds(40)).await;
+    let (renewed, guard) = renewal.await.unwrap();
+    assert!(renewed.is_err());
+    assert!(!guard.is_held() && guard.lost().await.is_some());
+}
+
+#[tokio::test]
+async fn row_3_a_grant_that_arrives_when_its_lease_is_over_is_no_guard() {
+    let (clock, faults) = (ManualClock::new(), Faults::new());
+    let store = MemoryProvider::builder().clock(clock.clone()).build();
+    let builder = LockClient::builder(faults.around(store.clone())).request_timeout(seconds(100));
+    let client = builder.build().unwrap();
+    faults.next(Verb::TryAcquire, 1, Fault::DelayAnswer(seconds(30)));
+    let acquiring =
+        tokio::spawn(async move { client.lock("k").ttl(seconds(30)).try_acquire().await });
+    clock.advance(Duration::ZERO).await;
+    clock.jump(seconds(31));
+    let error = acquiring.await.unwrap().unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    clock.advance(seconds(1)).await;
+    let late = LockClient::new(store).lock("k").try_acquire().await.unwrap();
+    assert!(late.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g4_row_44_no_renewal_follows_a_release_in_20_000_races() {
+    let faults = Faults::new();
+    let client = LockClient::new(faults.around(MemoryProvider::new()));
+    for round in 0..20_000 {
+        let key = LockKey::new(format!("k{}", round % 8)).unwrap();
+        let ttl = Duration::from_secs(20);
+        let guard = client.lock(&key).ttl(ttl).acquire().await.unwrap();
+        let guard = Arc::new(guard);
+        let renewing = {
+            let guard = Arc::clone(&guard);
+            tokio::spawn(async move {
+                for _ in 0..3 {
+                    let _ = guard.renew(ttl).await;
+                }
+            })
+        };
+        if round % 2 == 0 {
+            tokio::task::yield_now().await;
+        }
+        renewing.abort();
+        let _ = renewing.await;
+        let guard = Arc::into_inner(guard).expect("the last one");
+        assert_eq!(guard.release().await.unwrap(), Release::Released);
+        let last = faults.calls().pop().unwrap();
+        assert_eq!(last.verb, Verb::Release, "round {round}");
+        faults.forget_calls();
+    }
+}
+
+/// A provider whose store-side queue grants through `watch`.
+fn queueing(attempts: Arc<AtomicUsize>) -> MockLockProvider {
+    let info =
+        ProviderInfo::new("queue", Capabilities::of([Capability::Fencing, Capability::Hints]));
+    let mut provider = MockLockProvider::new();
+    provider.expect_info().return_const(info);
+    provider.expect_lock().returning(move |claim: Claim| {
+        let (attempts, fencing) = (Arc::clone(&attempts), FencingToken::new(7));
+        let mut lock = MockLock::new();
+        lock.expect_claim().return_const(claim);
+        lock.expect_try_acquire().returning(move || {
+            Ok(match attempts.fetch_add(1, Ordering::SeqCst) {
+                0 | 1 => Attempt::Held { remaining: None },
+                _ => Attempt::Granted { fencing },
+            })
+        });
+        lock.expect_watch().returning(move || {
+            let (sender, watch) = Watch::channel();
+            sender.send(Signal::Granted { fencing });
+            Box::leak(Box::new(sender)); // the queue keeps its end
+            Ok(Some(watch))
+        });
+        lock.expect_renew().returning(move |_| Ok(Renewal::Renewed { fencing }));
+        lock.expect_release().returning(|| Ok(Release::Released));
+        Arc::new(lock)
+    });
+    provider
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_a_queue_delivers_is_confirmed_at_once() {
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let client = LockClient::new(queueing(Arc::clone(&attempts)));
+    let endless = Backoff::fixed(seconds(50));
+    let started = tokio::time::Instant::now();
+    let guard = client.lock("k").retry(endless).acquire().await.unwrap();
+    assert_eq!(guard.fencing_token(), FencingToken::new(7));
+    assert_eq!(attempts.load(Ordering::SeqCst), 3, "try, try after watching, confirm");
+    assert!(started.elapsed() < seconds(1), "the grant was slept through");
+    guard.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_runtime_is_an_error_not_a_panic() {
+    let client = LockClient::new(MemoryProvider::new());
+    let error = std::thread::spawn(move || {
+        let mut acquiring = Box::pin(client.lock("k").acquire());
+        let waker = std::task::Waker::noop();
+        match acquiring.as_mut().poll(&mut std::task::Context::from_waker(waker)) {
+            std::task::Poll::Ready(outcome) => outcome.unwrap_err(),
+            std::task::Poll::Pending => panic!("pending without a runtime"),
+        }
+    })
+    .join()
+    .unwrap();
+    assert!(error.is_misconfigured() && error.to_string().contains("tokio runtime"), "{error}");
+}
+
+#[test]
+fn guards_and_clients_can_go_anywhere() {
+    fn anywhere<T: Send + Sync + Debug + 'static>() {}
+    anywhere::<lock_core::LockGuard>();
+    anywhere::<lock_core::Lease>();
+    anywhere::<LockClient>();
+    anywhere::<lock_core::Error>();
+    anywhere::<lock_core::ReleaseError>();
+    anywhere::<lock_core::ProviderRegistry>();
+    fn send<T: Send>(_: T) {}
+    let client = LockClient::new(MemoryProvider::new());
+    send(client.lock("k").acquire());
+    send(client.lock("k").run(|_| async {}));
+}

@@ -1,0 +1,116 @@
+//! What observers are told, and that they cannot break a lock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use lock_core::{Event, EventKind, LockClient, Observer};
+use lock_memory::{Fault, Faults, MemoryProvider, Verb};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+struct Forward(Sender<Event>);
+
+impl Observer for Forward {
+    fn on_event(&self, event: &Event) {
+        let _ = self.0.send(event.clone());
+    }
+}
+
+fn observed() -> (LockClient, Faults, Receiver<Event>) {
+    let (sender, events) = channel();
+    let faults = Faults::new();
+    let client = LockClient::builder(faults.around(MemoryProvider::new()))
+        .observer(Forward(sender))
+        .build()
+        .unwrap();
+    (client, faults, events)
+}
+
+/// The next event, as its kind's name.
+fn next(events: &Receiver<Event>) -> (Event, String) {
+    let event = events.recv_timeout(LIMIT).expect("an event");
+    let shown = format!("{:?}", event.kind());
+    let name = shown.split([' ', '{']).next().unwrap().to_owned();
+    (event, name)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_step_of_a_locks_life_is_an_event() {
+    let (client, faults, events) = observed();
+    let guard = client.lock("k").ttl(Duration::from_secs(9)).auto_renew().acquire().await.unwrap();
+    let (event, name) = next(&events);
+    assert_eq!(
+        (name.as_str(), event.provider(), event.key().as_str()),
+        ("Acquired", "memory", "k")
+    );
+    assert!(matches!(event.kind(), EventKind::Acquired { effort, .. } if effort.attempts == 1));
+
+    let error = client.lock("k").wait_at_most(Duration::from_millis(10)).acquire().await;
+    assert!(error.unwrap_err().is_timeout());
+    assert_eq!(next(&events).1, "Waiting");
+    assert_eq!(next(&events).1, "NotAcquired");
+
+    faults.next(Verb::Renew, 1, Fault::unavailable());
+    guard.at_risk().await.unwrap();
+    assert_eq!(next(&events).1, "AtRisk");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(next(&events).1, "Renewed");
+    faults.next(Verb::Renew, 10_000, Fault::unavailable());
+    guard.lost().await.unwrap();
+    let lost = std::iter::repeat_with(|| next(&events).1)
+        .find(|name| name != "AtRisk" && name != "Renewed");
+    assert_eq!(lost.as_deref(), Some("Lost"));
+    drop(guard);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(next(&events).1, "Released");
+
+    faults.next(Verb::TryAcquire, 1, Fault::LoseAnswer);
+    assert!(client.lock("k").try_acquire().await.is_err());
+    assert_eq!(next(&events).1, "NotAcquired");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(next(&events).1, "Undone");
+}
+
+#[derive(Debug, Default)]
+struct Hostile {
+    seen: Arc<AtomicUsize>,
+    stuck: Arc<AtomicBool>,
+}
+
+impl Observer for Hostile {
+    fn on_event(&self, _: &Event) {
+        self.seen.fetch_add(1, Ordering::SeqCst);
+        while self.stuck.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        panic!("an observer's own bug");
+    }
+}
+
+#[tokio::test]
+async fn l34_an_observer_that_panics_or_hangs_breaks_nothing() {
+    let hostile = Hostile::default();
+    let (seen, stuck) = (Arc::clone(&hostile.seen), Arc::clone(&hostile.stuck));
+    std::panic::set_hook(Box::new(|_| {}));
+    let client = LockClient::builder(MemoryProvider::new()).observer(hostile).build().unwrap();
+    let cycle = async || {
+        client.lock("k").acquire().await.unwrap().release().await.unwrap();
+    };
+    for _ in 0..10 {
+        cycle().await;
+    }
+    stuck.store(true, Ordering::SeqCst);
+    // More events than the queue holds: what does not fit is dropped, nobody waits.
+    for _ in 0..10_000 {
+        tokio::time::timeout(LIMIT, cycle()).await.expect("a stuck observer delays nobody");
+    }
+    stuck.store(false, Ordering::SeqCst);
+    let give_up = std::time::Instant::now() + LIMIT;
+    while seen.load(Ordering::SeqCst) < 100 {
+        assert!(std::time::Instant::now() < give_up, "a panic ended the observer");
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,168 @@
+//! Choosing providers by URL and by name: what is unknown, doubled or malformed is refused, and no
+//! secret is ever shown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lock_core::{
+    Capability, LocksConfig, ProviderConfig, ProviderFactory, ProviderRegistry, ProviderUrl,
+};
+
+fn registry() -> ProviderRegistry {
+    ProviderRegistry::new().with(lock_memory::factory()).unwrap()
+}
+
+#[tokio::test]
+async fn l36_an_unknown_scheme_lists_the_known_ones() {
+    for (url, says) in [
+        ("", "not a provider URL"),
+        ("memory", "not a provider URL"),
+        ("memroy://", "no provider for the scheme `memroy`; known are: memory"),
+        ("://", "the provider URL is malformed"),
+        ("memory://?x=1", "unknown option `x`; known are: none"),
+        ("memory://name:80", "at most one name and no port"),
+        ("memory:///path", "a memory store has no path"),
+        ("memory://user:hunter2@name", "neither user nor password"),
+    ] {
+        let error = registry().connect(url).await.unwrap_err();
+        assert!(error.is_misconfigured(), "{url}: {error:?}");
+        assert!(error.to_string().contains(says), "{url}: {error}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+    // Schemes are case-insensitive, as in every URL.
+    registry().connect("MEMORY://").await.unwrap();
+}
+
+#[test]
+fn l37_a_scheme_registered_twice_is_refused() {
+    let error = registry().with(lock_memory::factory()).unwrap_err();
+    assert!(error.is_misconfigured());
+    assert!(error.to_string().contains("the scheme `memory` is registered twice"), "{error}");
+}
+
+#[tokio::test]
+async fn a_named_memory_store_is_shared_and_an_unnamed_one_is_not() {
+    let registry = registry();
+    let (one, two) = (registry.connect("memory://a").await, registry.connect("memory://a").await);
+    let guard = one.unwrap().lock("k").acquire().await.unwrap();
+    assert!(two.unwrap().lock("k").try_acquire().await.unwrap().is_none());
+    for other in ["memory://", "memory://b"] {
+        let other = registry.connect(other).await.unwrap();
+        other.lock("k").try_acquire().await.unwrap().expect("free").forget();
+    }
+    guard.release().await.unwrap();
+}
+
+#[cfg(feature = "serde")]
+#[tokio::test]
+async fn named_providers_come_from_toml_and_json() {
+    let toml = r#"
+        default = "jobs"
+        [providers.jobs]
+        url = "memory://"
+        ttl = "2m"
+        [providers.scratch]
+        url = "memory://"
+        wait = "250ms"
+    "#;
+    let json = r#"{"default": "jobs", "providers": {
+        "jobs": {"url": "memory://", "ttl": "2m"},
+        "scratch": {"url": "memory://", "wait": "250ms"}
+    }}"#;
+    for config in
+        [toml::from_str::<LocksConfig>(toml).unwrap(), serde_json::from_str(json).unwrap()]
+    {
+        let clients = registry().connect_all(&config).await.unwrap();
+        assert_eq!(clients.names().collect::<Vec<_>>(), ["jobs", "scratch"]);
+        let guard = clients.default_client().unwrap().lock("k").acquire().await.unwrap();
+        let left = guard.held_until().since(clients.get("jobs").unwrap().clock().now());
+        assert!(left > Duration::from_secs(110), "the ttl of the configuration: {left:?}");
+        let error = clients.get("Jobs").unwrap_err();
+        assert!(
+            error.to_string().contains("no provider is named `Jobs`; known are: jobs, scratch")
+        );
+    }
+    for (bad, says) in [
+        ("[providers.a]\nurl = 'memory://'\nttl = 'soon'", "ttl"),
+        ("[providers.a]\nurl = 'memory://'\ntll = '1s'", "unknown field `tll`"),
+        ("[providers.a]\n", "missing field `url`"),
+        ("defualt = 'a'\n[providers]", "unknown field `defualt`"),
+    ] {
+        let error = toml::from_str::<LocksConfig>(bad).unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn named_providers_come_from_the_environment() {
+    let vars = [
+        ("LOCK_JOBS_URL", "memory://"),
+        ("LOCK_SCRATCH_URL", "memory://"),
+        ("LOCK_DEFAULT", "JOBS"),
+        ("LOCK__URL", "memory://"),
+        ("LOCKSMITH", "x"),
+    ];
+    let config = LocksConfig::from_vars(vars).unwrap();
+    let clients = registry().connect_all(&config).await.unwrap();
+    assert_eq!(clients.names().collect::<Vec<_>>(), ["jobs", "scratch"]);
+    clients.default_client().unwrap();
+
+    let twice = LocksConfig::from_vars([("LOCK_A_URL", "memory://"), ("LOCK_a_URL", "memory://")]);
+    assert!(twice.unwrap_err().to_string().contains("two environment variables name"));
+    let nowhere = LocksConfig::from_vars([("LOCK_A_URL", "memory://"), ("LOCK_DEFAULT", "b")]);
+    let message = nowhere.unwrap_err().to_string();
+    assert!(message.contains("no provider is named `b`; known are: a"), "{message}");
+}
+
+#[tokio::test]
+async fn a_bad_entry_is_found_at_start_up_and_named() {
+    let config = LocksConfig::new()
+        .with("good", ProviderConfig::new("memory://"))
+        .with("bad", ProviderConfig::new("redis://user:hunter2@host"));
+    let error = registry().connect_all(&config).await.unwrap_err();
+    assert!(error.is_misconfigured());
+    let message = error.to_string();
+    assert!(message.contains("the provider named `bad` cannot be used"), "{message}");
+    assert!(message.contains("no provider for the scheme `redis`; known are: memory"), "{message}");
+    let shown = format!("{error:?} {config:?}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+
+    let zero = ProviderConfig::new("memory://").ttl(Duration::ZERO);
+    let error = registry().connect_all(&LocksConfig::new().with("a", zero)).await.unwrap_err();
+    assert!(error.is_invalid() && error.to_string().contains("named `a`"), "{error}");
+
+    let two = LocksConfig::new()
+        .with("a", ProviderConfig::new("memory://"))
+        .with("b", ProviderConfig::new("memory://"));
+    let clients = registry().connect_all(&two).await.unwrap();
+    let message = clients.default_client().unwrap_err().to_string();
+    assert!(message.contains("no default provider is configured; choose one of: a, b"));
+}
+
+/// A third party's factory, as an application would add it.
+#[derive(Debug)]
+struct Elsewhere;
+
+#[async_trait::async_trait]
+impl ProviderFactory for Elsewhere {
+    fn schemes(&self) -> &[&str] {
+        &["elsewhere"]
+    }
+
+    async fn connect(
+        &self,
+        url: &ProviderUrl,
+    ) -> lock_core::Result<Arc<dyn lock_core::LockProvider>> {
+        url.options(&["colour"])?;
+        Ok(Arc::new(lock_memory::MemoryProvider::builder().name("elsewhere").build()))
+    }
+}
+
+#[tokio::test]
+async fn third_party_schemes_stand_beside_the_others() {
+    let registry = registry().with(Elsewhere).unwrap();
+    assert_eq!(registry.schemes().collect::<Vec<_>>(), ["elsewhere", "memory"]);
+    let locks = registry.connect("elsewhere://h1:1,h2:2/x?colour=red").await.unwrap();
+    assert_eq!(&**locks.info().name(), "elsewhere");
+    locks.require([Capability::Fencing]).unwrap();
+}
