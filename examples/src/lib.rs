@@ -1,1 +1,1 @@
-//! The examples stand beside this file; run one with `cargo run --example quickstart`.
+#![doc = include_str!("../../README.md")]

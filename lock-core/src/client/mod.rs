@@ -9,7 +9,7 @@ pub use acquire::Acquire;
 
 use crate::claim::{Claim, LockKey, OsTokens, OwnerToken, TokenSource, Ttl};
 use crate::clock::{Clock, SystemClock};
-use crate::engine::{Engine, Wait};
+use crate::engine::{Engine, Lines, Wait};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::guard::{LockGuard, usable_ttl};
 use crate::observe::{Observer, Reporter};
@@ -107,6 +107,7 @@ impl LockClient {
                 clock,
                 tokens,
                 reporter,
+                lines: Lines::default(),
                 request_timeout,
                 unavailable_after,
             }),

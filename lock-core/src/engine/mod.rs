@@ -3,6 +3,7 @@
 mod call;
 mod hold;
 mod keep_alive;
+mod line;
 mod pursuit;
 mod undo;
 mod validity;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 pub(crate) use hold::{Hold, Over};
 pub(crate) use keep_alive::keep_alive;
+pub(crate) use line::Lines;
 pub(crate) use pursuit::{Patience, Pursuit, Terms, Wait};
 pub(crate) use validity::Validity;
 
@@ -28,6 +30,8 @@ pub(crate) struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tokens: Arc<dyn TokenSource>,
     pub(crate) reporter: Reporter,
+    /// Who waits in this client.
+    pub(crate) lines: Lines,
     /// How long one request may take.
     pub(crate) request_timeout: Duration,
     /// For how long a failing backend is tried again before an acquisition reports it.

@@ -5,6 +5,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::hold::Grant;
+use super::line::Place;
 use super::{Engine, Hold, Validity};
 use crate::clock::Moment;
 use crate::error::{Effect, Effort, Error, ErrorKind, Operation, Result};
@@ -125,8 +126,10 @@ impl Pursuit {
             Wait::Forever => Moment::NEVER,
         };
         let mut delays = patience.retry.delays();
-        let mut watch = None;
+        let mut spent = false;
         let mut failing_since = None;
+        let mut place = None;
+        let mut watch = None;
         loop {
             let (failure, remaining) = match self.attempt(patience.wait, deadline).await {
                 Ok(Answer::Granted(hold)) => return Ok(hold),
@@ -137,6 +140,7 @@ impl Pursuit {
             let now = self.engine.clock.now();
             if let Some(failure) = &failure {
                 if now.since(*failing_since.get_or_insert(now)) >= self.engine.unavailable_after {
+                    place.iter().for_each(|place: &Place| place.fail(failure));
                     return Err(failure.clone());
                 }
             } else {
@@ -153,8 +157,18 @@ impl Pursuit {
             if now >= deadline {
                 return give_up(ErrorKind::TimedOut, "another owner held the lock all the time");
             }
+            let exhausted = "another owner holds the lock and the retry strategy has ended";
+            if spent {
+                return give_up(ErrorKind::Contended, exhausted);
+            }
+            let key = self.lock.claim().key();
             if self.attempts == 1 && failure.is_none() {
-                self.engine.report(self.lock.claim().key(), EventKind::Waiting { remaining });
+                self.engine.report(key, EventKind::Waiting { remaining });
+            }
+            let place = place.get_or_insert_with(|| Place::join(&self.engine, key));
+            if !place.is_head() {
+                spent = !self.stand_in_line(place, &mut delays, deadline).await?;
+                continue;
             }
             if watch.is_none() && failure.is_none() {
                 watch = self.subscribe().await;
@@ -164,12 +178,37 @@ impl Pursuit {
                 }
             }
             let Some(delay) = delays.next() else {
-                let message = "another owner holds the lock and the retry strategy has ended";
-                return give_up(ErrorKind::Contended, message);
+                return give_up(ErrorKind::Contended, exhausted);
             };
             let expiry =
                 remaining.map_or(Moment::NEVER, |left| now.after(left).after(EXPIRY_SLACK));
             self.sleep(&mut watch, now.after(delay).min(deadline).min(expiry)).await;
+        }
+    }
+
+    /// Lets the head of the line make the requests; returns when it is time for one of its own: at
+    /// the head, at the deadline, or (false) when the delays have ended.
+    async fn stand_in_line(
+        &self,
+        place: &mut Place,
+        delays: &mut (dyn Iterator<Item = Duration> + Send),
+        deadline: Moment,
+    ) -> Result<bool> {
+        let clock = &self.engine.clock;
+        loop {
+            // The patience of a strategy lasts as long in line as it would at the head.
+            let wake = match delays.next() {
+                Some(delay) => clock.now().after(delay).min(deadline),
+                None => return Ok(false),
+            };
+            tokio::select! {
+                biased;
+                turn = place.turn() => return turn.map(|()| true),
+                () = clock.sleep_until(wake) => {}
+            }
+            if clock.now() >= deadline {
+                return Ok(true);
+            }
         }
     }
 

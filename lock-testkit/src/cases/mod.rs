@@ -104,6 +104,8 @@ macro_rules! __cases {
                 w3_l19_a_refusing_backend_ends_the_wait_at_once,
                 w3_a_passing_failure_is_survived,
                 w2_l42_200_waiters_do_not_flood_the_backend,
+                w2_every_waiter_in_line_is_served_or_gives_up_as_it_wished,
+                w3_a_dead_backend_is_reported_to_everybody_in_line,
             }
             guard {
                 l5_a_guard_tells_what_it_was_asked_for,

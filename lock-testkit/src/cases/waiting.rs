@@ -147,7 +147,8 @@ pub async fn w3_a_passing_failure_is_survived(subject: &Subject) {
     assert_eq!(faults.count(Verb::TryAcquire), 4);
 }
 
-/// Two hundred waiters make a bounded number of requests, whatever they do while they wait.
+/// Two hundred waiters of one client cost the backend a first and a last attempt each, and in between
+/// no more than one waiter.
 pub async fn w2_l42_200_waiters_do_not_flood_the_backend(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let key = subject.key("k");
@@ -156,11 +157,8 @@ pub async fn w2_l42_200_waiters_do_not_flood_the_backend(subject: &Subject) {
     let (started, wait) = (subject.clock().now(), subject.units(4));
     let waiters: Vec<_> = (0..200)
         .map(|_| {
-            let (client, key) = (client.clone(), key.clone());
-            let retry = Backoff::exponential(wait / 100, wait / 10).full_jitter();
-            tokio::spawn(async move {
-                client.lock(&key).wait_at_most(wait).retry(retry).acquire().await.map(drop)
-            })
+            let acquire = client.lock(&key).wait_at_most(wait).retry(Backoff::fixed(wait / 20));
+            tokio::spawn(async move { acquire.acquire().await.map(drop) })
         })
         .collect();
     for waiter in waiters {
@@ -168,6 +166,46 @@ pub async fn w2_l42_200_waiters_do_not_flood_the_backend(subject: &Subject) {
     }
     let waits = elapsed(subject.clock(), started).as_secs_f64() / wait.as_secs_f64();
     let tries = faults.count(Verb::TryAcquire) as f64;
-    assert!(tries <= 200.0 * (10.0 + 40.0 * waits), "{tries} requests of 200 waiters");
+    assert!(tries <= 400.0 + 25.0 * waits.ceil(), "{tries} requests in {waits:.1} waits");
     released(&*holder).await;
+}
+
+/// Waiters in line are served one after the other, and a strategy's patience passes in line as well.
+pub async fn w2_every_waiter_in_line_is_served_or_gives_up_as_it_wished(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    let holder = client.lock(&key).acquire().await.unwrap();
+    let patient: Vec<_> = (0..20)
+        .map(|_| {
+            let acquire = client.lock(&key).wait_forever();
+            tokio::spawn(async move { acquire.run(|_| async {}).await })
+        })
+        .collect();
+    let short = Backoff::fixed(subject.units(1) / 10).at_most(3);
+    let hasty = client.lock(&key).wait_forever().retry(short).acquire().await.unwrap_err();
+    assert!(hasty.is_contended(), "{hasty}");
+    holder.release().await.unwrap();
+    for waiter in patient {
+        waiter.await.unwrap().unwrap();
+    }
+}
+
+/// When the backend dies, everybody in line is told, not one after the other.
+pub async fn w3_a_dead_backend_is_reported_to_everybody_in_line(subject: &Subject) {
+    let (builder, faults) = subject.faulty_builder();
+    let client = builder.unavailable_after(subject.units(2)).build().unwrap();
+    let key = subject.key("k");
+    let _holder = subject.client().lock(&key).acquire().await.unwrap();
+    let waiters: Vec<_> = (0..50)
+        .map(|_| {
+            let acquire = client.lock(&key).wait_forever();
+            tokio::spawn(async move { acquire.acquire().await.map(drop) })
+        })
+        .collect();
+    subject.until("all have tried once", || faults.count(Verb::TryAcquire) >= 50).await;
+    faults.next(Verb::TryAcquire, 100_000, Fault::unavailable());
+    let died = subject.clock().now();
+    for waiter in waiters {
+        assert!(waiter.await.unwrap().unwrap_err().is_unavailable());
+    }
+    assert!(elapsed(subject.clock(), died) < subject.units(12), "told one after the other");
 }
