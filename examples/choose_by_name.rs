@@ -7,16 +7,27 @@
 //! The file is `locks.toml` beside this one. Everything that can be wrong with it is found at
 //! start-up: a misspelt option, an unknown scheme, a server out of reach, a missing capability.
 
-#![allow(clippy::print_stdout, reason = "an example talks to its reader")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to its reader")]
 
 use std::error::Error;
+use std::process::ExitCode;
 
 use lock_core::{Capability, LocksConfig, ProviderRegistry};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/locks.toml");
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match start().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            explain(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start() -> Result<(), Box<dyn Error>> {
     // At start-up: which stores this program can talk to, and which ones it is told to.
     let registry =
         ProviderRegistry::new().with(lock_memory::factory())?.with(lock_redis::factory())?;
@@ -41,11 +52,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     job.release().await?;
 
     // A name that is not in the file is an error that helps.
-    match clients.get("scrach") {
-        Ok(_) => Err("a client was made up".into()),
-        Err(error) => {
-            println!("asking for `scrach`: {error}");
-            Ok(())
-        }
+    if let Err(error) = clients.get("scrach") {
+        println!("asking for `scrach`: {error}");
+    }
+    Ok(())
+}
+
+/// Prints an error and what caused it, one line each.
+fn explain(error: &dyn Error) {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! ```sh
 //! cargo run --example custom_backend
-//! cargo test --example custom_backend     # is it a lock? the suite tells
+//! cargo test --example custom_backend     # is it a lock? the suite tells, within a minute or so
 //! ```
 //!
 //! Waiting, retrying, renewing, noticing loss, undoing lost answers: all that is core's business.

@@ -53,7 +53,8 @@ impl Observer for Meter {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let filter = EnvFilter::try_from_default_env().or_else(|_| "lock_core=debug".parse())?;
+    let filter = EnvFilter::builder().with_default_directive("lock_core=debug".parse()?);
+    let filter = filter.from_env()?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
     let (sender, mut totals) = watch::channel(Totals::default());

@@ -108,6 +108,19 @@ async fn a_short_outage_does_not_stop_the_job() -> Result<()> {
     Ok(())
 }
 
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    an_hour_of_work_is_done_in_no_time().await?;
+    println!("ok: an hour of work is done in no time");
+    the_job_is_skipped_when_another_holds_the_lock().await?;
+    println!("ok: the job is skipped when another holds the lock");
+    a_lost_lock_stops_the_job().await?;
+    println!("ok: a lost lock stops the job");
+    a_short_outage_does_not_stop_the_job().await?;
+    println!("ok: a short outage does not stop the job");
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use lock_core::Result;
@@ -133,17 +146,4 @@ mod tests {
     async fn a_short_outage_does_not_stop_the_job() -> Result<()> {
         super::a_short_outage_does_not_stop_the_job().await
     }
-}
-
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
-    an_hour_of_work_is_done_in_no_time().await?;
-    println!("ok: an hour of work is done in no time");
-    the_job_is_skipped_when_another_holds_the_lock().await?;
-    println!("ok: the job is skipped when another holds the lock");
-    a_lost_lock_stops_the_job().await?;
-    println!("ok: a lost lock stops the job");
-    a_short_outage_does_not_stop_the_job().await?;
-    println!("ok: a short outage does not stop the job");
-    Ok(())
 }

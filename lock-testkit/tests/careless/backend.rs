@@ -1,5 +1,5 @@
-//! A lock store as somebody might write it in an afternoon: rows in tables, a prefix, tombstones,
-//! fencing counters, watches. It is honest without a flaw, and wrong in one way with one.
+//! A lock store as somebody might write it in an afternoon: tables behind a mutex, and the verbs.
+//! It is honest without a flaw, and wrong in one way with one.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,9 +15,7 @@ use lock_core::{
 };
 use tokio::task::yield_now;
 
-use crate::flaw::Flaw;
-
-const TOMBSTONE: Duration = Duration::from_secs(60);
+use super::flaw::Flaw;
 
 #[derive(Debug)]
 pub(crate) struct Careless {
@@ -33,20 +31,21 @@ struct Shared {
     tables: Mutex<Tables>,
 }
 
+/// Every row begins with the prefix.
 #[derive(Debug, Default)]
 struct Tables {
     leases: HashMap<String, Lease>,
+    notes: HashMap<String, Metadata>,
     /// The last fencing token of a key, which is that of its holder.
     counters: HashMap<String, u64>,
-    /// Owners that may not acquire, and until when.
-    undone: HashMap<(String, String), Moment>,
+    /// By key and owner: until when an acquisition is refused.
+    tombstones: HashMap<(String, String), Moment>,
     watches: HashMap<String, Vec<WatchSender>>,
 }
 
 #[derive(Clone, Debug)]
 struct Lease {
     owner: String,
-    note: Metadata,
     ends: Moment,
 }
 
@@ -65,7 +64,7 @@ impl Careless {
         Self { info: info.with_clock(Arc::new(clock)), prefix: "", shared: Arc::new(shared) }
     }
 
-    /// The same store, with every key behind a prefix.
+    /// The same store behind a prefix.
     pub(crate) fn behind(&self, prefix: &'static str) -> Self {
         Self { info: self.info.clone(), prefix, shared: Arc::clone(&self.shared) }
     }
@@ -86,13 +85,15 @@ struct CarelessLock {
     claim: Claim,
     prefix: &'static str,
     shared: Arc<Shared>,
-    /// For a flaw: an honest lock keeps nothing on this side.
+    /// Only a flaw looks at it: the truth is in the tables.
     granted_here: AtomicBool,
 }
 
 /// What a verb finds in the tables.
 struct Found {
     lease: Option<Lease>,
+    /// When a lease ended that nobody has removed.
+    dead_since: Option<Moment>,
     undone: bool,
 }
 
@@ -109,46 +110,51 @@ impl CarelessLock {
         self.shared.clock.now()
     }
 
-    /// The row of the key, in a table that may forget the prefix.
-    fn row_unless(&self, forgets_prefix: Flaw) -> String {
+    fn owner(&self) -> &str {
+        self.claim.owner().expose()
+    }
+
+    fn row_unless(&self, forgets_the_prefix: Flaw) -> String {
         let key = self.claim.key().as_str();
         let key = match self.shared.flaw {
             Some(Flaw::KeysFolded) => key.to_lowercase(),
-            Some(Flaw::KeysTrimmedBehind) => key.trim_end().into(),
             Some(Flaw::KeysTrimmedInFront) => key.trim_start().into(),
+            Some(Flaw::KeysTrimmedBehind) => key.trim_end().into(),
             Some(Flaw::KeysCut) => key.chars().take(255).collect(),
             Some(Flaw::KeysNormalised) => key.replace("e\u{301}", "\u{e9}"),
             Some(Flaw::KeysUnescaped) => key.replace("%61", "a"),
-            Some(Flaw::KeysArePaths) => key.trim_start_matches("./").replace("//", "/"),
+            Some(Flaw::KeysArePaths) => key.trim_start_matches("../").replace("//", "/"),
             _ => key.into(),
         };
-        let prefix = if self.has(forgets_prefix) { "" } else { self.prefix };
+        let prefix = if self.has(forgets_the_prefix) { "" } else { self.prefix };
         format!("{prefix}{key}")
     }
 
     fn row(&self) -> String {
-        self.row_unless(Flaw::PrefixForgottenByAll)
+        self.row_unless(Flaw::PrefixForgotten)
     }
 
     fn counter(&self) -> String {
-        if self.has(Flaw::OneCounterReadBack) {
-            return String::new();
+        match self.shared.flaw {
+            Some(Flaw::CounterOfAllKeys) => String::new(),
+            _ => self.row_unless(Flaw::PrefixForgottenByCounters),
         }
-        self.row_unless(Flaw::PrefixForgottenByCounters)
     }
 
     fn tombstone(&self) -> (String, String) {
-        let owner = if self.has(Flaw::TombstoneForAll) { "" } else { self.claim.owner().expose() };
+        let owner = if self.has(Flaw::TombstoneForEveryOwner) { "" } else { self.owner() };
         (self.row_unless(Flaw::PrefixForgottenByTombstones), owner.into())
     }
 
     fn ends(&self, ttl: Ttl) -> Moment {
         let ttl = match self.shared.flaw {
-            Some(Flaw::NeverExpires) => return Moment::NEVER,
-            Some(Flaw::HalfTheTtl) => ttl.get() / 2,
-            Some(Flaw::WholeSeconds) => Duration::from_secs(ttl.get().as_secs()),
-            Some(Flaw::ZeroSecondsAreForEver) if ttl.get().as_secs() == 0 => return Moment::NEVER,
-            Some(Flaw::MillisInThirtyTwoBits) => {
+            Some(Flaw::LeasesNeverEnd) => return Moment::NEVER,
+            Some(Flaw::TtlHalved) => ttl.get() / 2,
+            Some(Flaw::TtlInWholeSeconds) => Duration::from_secs(ttl.get().as_secs()),
+            Some(Flaw::TtlOfNoSecondsIsForEver) if ttl.get().as_secs() == 0 => {
+                return Moment::NEVER;
+            }
+            Some(Flaw::TtlInThirtyTwoBits) => {
                 Duration::from_millis(ttl.as_millis() & u64::from(u32::MAX))
             }
             _ => ttl.get(),
@@ -156,126 +162,347 @@ impl CarelessLock {
         self.now().after(ttl)
     }
 
-    fn is_mine(&self, lease: &Lease) -> bool {
-        let owner = self.claim.owner().expose();
+    fn is_mine(&self, tables: &Tables, lease: &Lease) -> bool {
+        let (theirs, mine) = (lease.owner.as_str(), self.owner());
+        let note = tables.notes.get(&self.row());
         match self.shared.flaw {
             Some(Flaw::OwnerIsTheProcess) => true,
-            Some(Flaw::OwnerByFirstBytes) => lease.owner[..8] == owner[..8],
-            Some(Flaw::OwnerByLastBytes) => lease.owner[8..] == owner[8..],
-            Some(Flaw::OwnerFolded) => lease.owner.eq_ignore_ascii_case(owner),
-            Some(Flaw::OwnerWithNote) => lease.owner == owner && lease.note == *self.claim.metadata(),
-            Some(Flaw::OwnerAnywhereInTheRow) => {
-                lease.owner == owner || lease.note.as_bytes() == owner.as_bytes()
+            Some(Flaw::OwnerByFirstBytes) => theirs[..16] == mine[..16],
+            Some(Flaw::OwnerByLastBytes) => theirs[16..] == mine[16..],
+            Some(Flaw::OwnerFolded) => theirs.eq_ignore_ascii_case(mine),
+            Some(Flaw::OwnerWithNote) => theirs == mine && note == Some(self.claim.metadata()),
+            Some(Flaw::OwnerOrNote) => {
+                theirs == mine || note.is_some_and(|note| note.as_bytes() == mine.as_bytes())
             }
-            _ => lease.owner == owner,
+            _ => theirs == mine,
         }
     }
 
-    fn look(&self, tables: &Tables, row: &str) -> Found {
+    fn find(&self, tables: &Tables, row: &str, ignores_expiry: Flaw) -> Found {
         let now = self.now();
-        let undone = tables.undone.get(&self.tombstone()).is_some_and(|until| now < *until);
-        let lease = tables.leases.get(row).filter(|lease| now < lease.ends);
-        Found { lease: lease.cloned(), undone }
+        let undone = tables.tombstones.get(&self.tombstone()).is_some_and(|until| now < *until);
+        let row = tables.leases.get(row);
+        let lives = |lease: &&Lease| {
+            now < lease.ends
+                || self.has(ignores_expiry)
+                    && (self.is_mine(tables, lease) || self.has(Flaw::InspectIgnoresExpiry))
+        };
+        let dead_since = row.filter(|lease| lease.ends <= now).map(|lease| lease.ends);
+        Found { lease: row.filter(lives).cloned(), dead_since, undone }
     }
 
-    /// What a verb finds that looks first and locks the tables later.
-    async fn looked(&self, flaw: Flaw) -> Option<Found> {
-        let found = self.has(flaw).then(|| self.look(&self.tables(), &self.row()));
-        if found.is_some() {
-            yield_now().await;
+    /// What a careless verb finds before it locks the tables for its change.
+    async fn find_early(&self, flaw: Flaw) -> Option<Found> {
+        if !self.has(flaw) {
+            return None;
         }
-        found
+        let found = self.find(&self.tables(), &self.row(), flaw);
+        yield_now().await;
+        Some(found)
+    }
+
+    fn mint(&self, tables: &mut Tables) -> u64 {
+        let now = u64::try_from(self.now().since_start().as_millis()).unwrap();
+        let last = tables.counters.entry(self.counter()).or_default();
+        *last = if self.has(Flaw::TokenIsTheTime) { now + 1 } else { *last + 1 };
+        *last
     }
 
     fn fencing(&self, tables: &Tables) -> Option<FencingToken> {
         FencingToken::new(*tables.counters.get(&self.counter())?)
     }
 
-    fn mint(&self, tables: &mut Tables) -> u64 {
-        let last = tables.counters.entry(self.counter()).or_default();
-        *last += 1;
-        if self.has(Flaw::TokenIsTheTime) {
-            *last = u64::try_from(self.now().since_start().as_millis()).unwrap() + 1;
-        }
-        *last
-    }
-
-    fn attempt(&self, looked: Option<Found>, minted: Option<u64>) -> Result<Attempt> {
-        let row = self.row();
-        let mut tables = self.tables();
-        let dead = tables.leases.get(&row).is_some_and(|lease| lease.ends <= self.now());
-        let mut found = self.look(&tables, &row);
-        match looked {
-            Some(early) if self.has(Flaw::LooksForTombstonesFirst) => found.undone = early.undone,
-            Some(early) if self.has(Flaw::LooksThenSucceeds) => {
-                // Only whoever saw a dead lease takes the key without another look.
-                found.lease = found.lease.filter(|_| early.lease.is_some() || !minted.is_some());
+    fn attempt(&self, early: Option<Found>, minted: Option<u64>) -> Result<Attempt> {
+        let tables = &mut *self.tables();
+        let mut found = self.find(tables, &self.row(), Flaw::AcquireIgnoresExpiry);
+        match early {
+            Some(early) if self.has(Flaw::AcquireLooksForTombstonesFirst) => {
+                found.undone = early.undone;
+            }
+            Some(early) if self.has(Flaw::AcquireLooksForTheDeadFirst) => {
+                found.lease = found.lease.filter(|_| early.dead_since.is_none());
             }
             Some(early) => found = early,
             None => {}
         }
         if found.undone {
             if self.has(Flaw::TombstoneOfOneUse) {
-                tables.undone.remove(&self.tombstone());
+                tables.tombstones.remove(&self.tombstone());
             }
             return Ok(Attempt::Undone);
         }
-        if self.has(Flaw::FailedAttemptsMint) {
-            self.mint(&mut tables);
-        }
-        let ends = self.ends(self.claim.ttl());
-        let note = self.claim.metadata().clone();
         match found.lease {
-            Some(lease) if self.is_mine(&lease) => {
-                if self.has(Flaw::SameOwnerIsRefused) {
-                    return Ok(Attempt::Held { remaining: Some(lease.ends.since(self.now())) });
-                }
-                if self.has(Flaw::SameOwnerMints) {
-                    self.mint(&mut tables);
-                }
-                tables.leases.get_mut(&row).unwrap().ends = match self.shared.flaw {
-                    Some(Flaw::SameOwnerKeepsTheTtl) => lease.ends,
-                    Some(Flaw::SameOwnerAddsTheTtl) => lease.ends.after(self.claim.ttl().get()),
-                    _ => ends,
-                };
-                Ok(Attempt::Granted { fencing: self.fencing(&tables) })
+            None => Ok(self.grant(tables, found.dead_since, minted)),
+            Some(lease) if self.is_mine(tables, &lease) => Ok(self.grant_again(tables, &lease)),
+            Some(lease) => self.refuse(tables, &lease),
+        }
+    }
+
+    fn grant(&self, tables: &mut Tables, dead: Option<Moment>, minted: Option<u64>) -> Attempt {
+        let idle = dead.map_or(Duration::ZERO, |since| self.now().since(since));
+        if self.has(Flaw::CounterEndsWithTheLease) && dead.is_some()
+            || self.has(Flaw::CounterForgottenWhenIdle) && idle > Duration::from_secs(3600)
+        {
+            tables.counters.remove(&self.counter());
+        }
+        let token = minted.unwrap_or_else(|| self.mint(tables));
+        let lease = Lease { owner: self.owner().into(), ends: self.ends(self.claim.ttl()) };
+        if self.has(Flaw::CounterBesideTheKey) {
+            tables.leases.insert(format!("{}:fence", self.row()), lease.clone());
+        }
+        tables.leases.insert(self.row(), lease);
+        let note = self.claim.metadata();
+        let note = match self.shared.flaw {
+            Some(Flaw::NoteDropped) => Metadata::default(),
+            Some(Flaw::NoteCut) => {
+                Metadata::from_stored(&note.as_bytes()[..note.as_bytes().len().min(512)])
             }
-            Some(lease) => {
-                let remaining = lease.ends.since(self.now());
-                let theirs = tables.leases.get_mut(&row);
-                match self.shared.flaw {
-                    Some(Flaw::ContentionIsAnError) => {
-                        return Err(Error::new(ErrorKind::Contended, "it is held"));
-                    }
-                    Some(Flaw::RefusedAttemptWritesNote) => theirs.unwrap().note = note,
-                    Some(Flaw::RefusedAttemptSetsTtl) => theirs.unwrap().ends = ends,
-                    _ => {}
-                }
-                let remaining = match self.shared.flaw {
-                    Some(Flaw::RemainingInSeconds) => Duration::from_millis(remaining.as_secs()),
-                    Some(Flaw::RemainingIsTheTtl) => self.claim.ttl().get(),
-                    _ => remaining,
-                };
-                Ok(Attempt::Held { remaining: Some(remaining) })
+            Some(Flaw::NoteIsText) => {
+                Metadata::from_stored(String::from_utf8_lossy(note.as_bytes()).as_bytes())
             }
-            None => {
-                let old = tables.leases.get(&row).filter(|old| self.is_mine(old));
-                if !(self.has(Flaw::SameOwnerIsNeverLate) && old.is_some()) {
-                    if dead && self.has(Flaw::ExpiryRestartsTheCounter) {
-                        tables.counters.remove(&self.counter());
-                    }
-                    if minted.is_none() {
-                        self.mint(&mut tables);
-                    }
-                }
-                let owner = self.claim.owner().expose().into();
-                let old = tables.leases.insert(row, Lease { owner, note, ends });
-                if self.has(Flaw::NoteIsLeftBehind) {
-                    let _ = old;
-                }
-                let fencing = minted.map_or(self.fencing(&tables), FencingToken::new);
-                Ok(Attempt::Granted { fencing })
+            _ => note.clone(),
+        };
+        if !(self.has(Flaw::NoteLeftBehind) && note.is_empty()) {
+            tables.notes.insert(self.row(), note);
+        }
+        Attempt::Granted { fencing: FencingToken::new(token) }
+    }
+
+    fn grant_again(&self, tables: &mut Tables, lease: &Lease) -> Attempt {
+        let mut ends = self.ends(self.claim.ttl());
+        match self.shared.flaw {
+            Some(Flaw::SameOwnerIsRefused) => return Attempt::Held { remaining: None },
+            Some(Flaw::SameOwnerIsAnotherGrant) => return self.grant(tables, None, None),
+            Some(Flaw::SameOwnerKeepsItsTtl) => ends = lease.ends,
+            Some(Flaw::SameOwnerAddsTheTtl) => ends = lease.ends.after(self.claim.ttl().get()),
+            _ => {}
+        }
+        tables.leases.insert(self.row(), Lease { ends, ..lease.clone() });
+        Attempt::Granted { fencing: self.fencing(tables) }
+    }
+
+    fn refuse(&self, tables: &mut Tables, lease: &Lease) -> Result<Attempt> {
+        let row = self.row();
+        let mut remaining = Some(lease.ends.since(self.now()));
+        match self.shared.flaw {
+            Some(Flaw::RefusalIsAnError) => {
+                return Err(Error::new(ErrorKind::Contended, "the key is held"));
+            }
+            Some(Flaw::RefusalMints) => drop(self.mint(tables)),
+            Some(Flaw::RefusalWritesTheNote) => {
+                tables.notes.insert(row, self.claim.metadata().clone());
+            }
+            Some(Flaw::RefusalSetsTheTtl) => {
+                tables.leases.get_mut(&row).unwrap().ends = self.ends(self.claim.ttl());
+            }
+            Some(Flaw::RemainingIsTheTtl) => remaining = Some(self.claim.ttl().get()),
+            Some(Flaw::RemainingIsInSeconds) => {
+                remaining = remaining.map(|left| Duration::from_millis(left.as_secs()));
+            }
+            _ => {}
+        }
+        Ok(Attempt::Held { remaining })
+    }
+
+    fn set_ends(&self, ends: Moment) {
+        if let Some(lease) = self.tables().leases.get_mut(&self.row()) {
+            lease.ends = ends;
+        }
+    }
+
+    fn extend(&self, early: Option<Found>, ttl: Ttl) -> Renewal {
+        let tables = &mut *self.tables();
+        let row = self.row_unless(Flaw::PrefixForgottenByRenew);
+        let by_anyone = self.has(Flaw::RenewByAnyone);
+        let found = early.unwrap_or_else(|| self.find(tables, &row, Flaw::RenewIgnoresExpiry));
+        let mine = |lease: &Lease| self.is_mine(tables, lease) || by_anyone;
+        let mut ends = self.ends(ttl);
+        let Some(lease) = found.lease.clone().filter(mine) else {
+            if self.has(Flaw::RenewSetsTheTtlFirst) {
+                tables.leases.entry(row).and_modify(|lease| lease.ends = ends);
+            } else if self.has(Flaw::RenewBringsBack) && found.lease.is_none() {
+                tables.leases.insert(row, Lease { owner: self.owner().into(), ends });
+                return Renewal::Renewed { fencing: self.fencing(tables) };
+            }
+            return Renewal::Lost;
+        };
+        match self.shared.flaw {
+            Some(Flaw::RenewDoesNothing) => ends = lease.ends,
+            Some(Flaw::RenewAdds) => ends = lease.ends.after(ttl.get()),
+            Some(Flaw::RenewOnlyLengthens) => ends = ends.max(lease.ends),
+            Some(Flaw::RenewKeepsTheFirstTtl) => ends = self.ends(self.claim.ttl()),
+            Some(Flaw::RenewMints) => drop(self.mint(tables)),
+            _ => {}
+        }
+        if self.has(Flaw::RenewLooksThenSets) {
+            tables.leases.entry(row).and_modify(|lease| lease.ends = ends);
+        } else {
+            tables.leases.insert(row, Lease { ends, ..lease });
+        }
+        Renewal::Renewed { fencing: self.fencing(tables) }
+    }
+
+    fn let_go(&self, early: Option<Found>) -> Release {
+        let tables = &mut *self.tables();
+        let row = self.row_unless(Flaw::PrefixForgottenByRelease);
+        let found = early.unwrap_or_else(|| self.find(tables, &row, Flaw::ReleaseIgnoresExpiry));
+        let by_anyone = self.has(Flaw::ReleaseByAnyone);
+        let mine = |lease: &Lease| self.is_mine(tables, lease) || by_anyone;
+        let elsewhere = !self.granted_here.load(Ordering::SeqCst);
+        if !found.lease.as_ref().is_some_and(mine)
+            || self.has(Flaw::ReleaseNeedsItsHandle) && elsewhere
+        {
+            return self.undo(tables, &found);
+        }
+        if !self.has(Flaw::ReleaseFreesNothing) {
+            tables.leases.remove(&row);
+        }
+        if let Some((like, _)) = row.split_once('%').filter(|_| self.has(Flaw::ReleaseByPattern)) {
+            tables.leases.retain(|other, _| !other.starts_with(like));
+        }
+        if self.has(Flaw::CounterEndsWithTheRelease) {
+            tables.counters.remove(&self.counter());
+        }
+        let watches = tables.watches.remove(&row).filter(|_| !self.has(Flaw::ReleaseIsSilent));
+        watches.into_iter().flatten().for_each(|watch| {
+            watch.send(Signal::Hint);
+        });
+        Release::Released
+    }
+
+    fn undo(&self, tables: &mut Tables, found: &Found) -> Release {
+        let (row, owner) = self.tombstone();
+        let mut stays = Duration::from_secs(60);
+        match self.shared.flaw {
+            Some(Flaw::UndoSaysReleased) => return Release::Released,
+            Some(Flaw::UndoForgetsTheCounter) => drop(tables.counters.remove(&self.counter())),
+            Some(Flaw::UndoLeavesNoTombstone) => stays = Duration::ZERO,
+            Some(Flaw::TombstoneIsShort) => stays = Duration::from_secs(5),
+            Some(Flaw::NoTombstoneWhileHeld) if found.lease.is_some() => stays = Duration::ZERO,
+            Some(Flaw::NoTombstoneAfterExpiry) if found.dead_since.is_some() => {
+                stays = Duration::ZERO;
+            }
+            Some(Flaw::OneTombstoneAKey) => tables.tombstones.retain(|(of, _), _| *of != row),
+            _ => {}
+        }
+        tables.tombstones.insert((row, owner), self.now().after(stays));
+        Release::NotHeld
+    }
+}
+
+#[async_trait]
+impl Lock for CarelessLock {
+    fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    async fn try_acquire(&self) -> Result<Attempt> {
+        while self.has(Flaw::AcquireWaits) && self.inspect().await?.is_some() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let mut minted = None;
+        if self.has(Flaw::AcquireMintsFirst) {
+            let number = self.mint(&mut self.tables());
+            minted = Some(number);
+            for _ in 0..number % 7 {
+                yield_now().await;
             }
         }
+        let mut early = self.find_early(Flaw::AcquireLooksFirst).await;
+        for part in [Flaw::AcquireLooksForTombstonesFirst, Flaw::AcquireLooksForTheDeadFirst] {
+            early = early.or(self.find_early(part).await);
+        }
+        let answer = self.attempt(early, minted)?;
+        if let Attempt::Granted { .. } = answer {
+            self.granted_here.store(true, Ordering::SeqCst);
+            if self.has(Flaw::AcquireSetsTheTtlLater) {
+                let ends = self.ends(self.claim.ttl());
+                self.set_ends(Moment::NEVER);
+                yield_now().await;
+                self.set_ends(ends);
+            }
+        }
+        Ok(answer)
+    }
+
+    async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
+        let mut early = self.find_early(Flaw::RenewLooksThenWrites).await;
+        early = early.or(self.find_early(Flaw::RenewLooksThenSets).await);
+        if self.has(Flaw::RenewDeletesAndWrites) {
+            let found = self.find(&self.tables(), &self.row(), Flaw::RenewDeletesAndWrites);
+            let mine = |lease: &Lease| self.is_mine(&self.tables(), lease);
+            if found.lease.as_ref().is_some_and(mine) {
+                self.tables().leases.remove(&self.row());
+                yield_now().await;
+                early = Some(found);
+            }
+        }
+        Ok(self.extend(early, ttl))
+    }
+
+    async fn release(&self) -> Result<Release> {
+        let early = self.find_early(Flaw::ReleaseLooksThenDeletes).await;
+        Ok(self.let_go(early))
+    }
+
+    async fn inspect(&self) -> Result<Option<Holder>> {
+        let tables = &mut *self.tables();
+        let row = self.row_unless(Flaw::PrefixForgottenByInspect);
+        let Some(lease) = self.find(tables, &row, Flaw::InspectIgnoresExpiry).lease else {
+            return Ok(None);
+        };
+        let note = tables.notes.get(&row).cloned().unwrap_or_default();
+        let owner = match self.shared.flaw {
+            Some(Flaw::InspectShowsTheAsker) => self.claim.owner().fingerprint(),
+            Some(Flaw::InspectHashesTheNote) => {
+                OwnerFingerprint::of(&[lease.owner.as_bytes(), note.as_bytes()].concat())
+            }
+            _ => OwnerFingerprint::of(lease.owner.as_bytes()),
+        };
+        let holder = Holder::new(owner)
+            .with_metadata(note)
+            .with_remaining(lease.ends.since(self.now()))
+            .with_fencing(self.fencing(tables));
+        match self.shared.flaw {
+            Some(Flaw::InspectRenews) => {
+                let ends = self.ends(self.claim.ttl());
+                tables.leases.insert(row, Lease { ends, ..lease });
+            }
+            Some(Flaw::InspectDeletes) => drop(tables.leases.remove(&row)),
+            Some(Flaw::InspectFindsNobody) => return Ok(None),
+            _ => {}
+        }
+        Ok(Some(holder))
+    }
+
+    async fn watch(&self) -> Result<Option<Watch>> {
+        let (sender, watch) = Watch::channel();
+        let (row, shared) = (self.row(), Arc::clone(&self.shared));
+        let subscribe = move || {
+            let mut tables = shared.tables.lock().unwrap();
+            tables.watches.entry(row).or_default().push(sender);
+        };
+        match self.shared.flaw {
+            Some(Flaw::NoWatchThoughDeclared) => return Ok(None),
+            Some(Flaw::WatchEndsAtOnce) => {}
+            Some(Flaw::WatchComesIntoForceLater) => {
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    subscribe();
+                });
+            }
+            _ => subscribe(),
+        }
+        Ok(Some(watch))
+    }
+}
+
+impl fmt::Debug for CarelessLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("CarelessLock");
+        if self.has(Flaw::DebugShowsTheToken) {
+            shown.field("owner", &self.owner());
+        }
+        shown.field("claim", &self.claim).finish_non_exhaustive()
     }
 }
