@@ -74,7 +74,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // Events arrive on the observer's own thread, a moment later.
     let complete = totals.wait_for(|totals| totals.released == WORKERS && totals.lost == 1);
-    let totals = timeout(Duration::from_secs(5), complete).await??;
+    let limit = Duration::from_secs(5);
+    let totals = timeout(limit, complete).await.map_err(|_| "the events are late")??;
     println!("acquired {}, after {:.0?} of waiting", totals.acquired, totals.waiting_time);
     println!("waited   {}", totals.waited);
     println!("released {}, after {:.0?} of holding", totals.released, totals.holding_time);

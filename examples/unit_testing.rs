@@ -14,7 +14,7 @@ use std::time::Duration;
 use lock_core::{Clock, LockClient, Result};
 use lock_memory::{Fault, Faults, ManualClock, MemoryProvider, Verb};
 
-// ── The code under test: it gets a `LockClient` and never names a store. ────────────────────────
+// --- The code under test: it gets a `LockClient` and never names a store.
 
 #[derive(Debug, PartialEq)]
 enum Night {
@@ -34,7 +34,7 @@ async fn nightly(locks: &LockClient, job: impl Future<Output = ()>) -> Result<Ni
     }
 }
 
-// ── The stage: what every test needs. ───────────────────────────────────────────────────────────
+// --- The stage: what every test needs.
 
 struct Stage {
     clock: ManualClock,
@@ -71,7 +71,7 @@ impl Stage {
     }
 }
 
-// ── The scenarios. ──────────────────────────────────────────────────────────────────────────────
+// --- The scenarios. In your own crate they are the tests; here `main` runs them as well.
 
 /// A job of an hour under a lease of a minute is renewed all along, in no time.
 async fn an_hour_of_work_is_done_in_no_time() -> Result<()> {
@@ -100,7 +100,7 @@ async fn a_lost_lock_stops_the_job() -> Result<()> {
     Ok(())
 }
 
-/// One failed renewal is not a loss: it is tried again in time.
+/// Three failed renewals in a row are no loss: they are tried again in time.
 async fn a_short_outage_does_not_stop_the_job() -> Result<()> {
     let stage = Stage::new();
     stage.faults.next(Verb::Renew, 3, Fault::unavailable());

@@ -1,6 +1,15 @@
 //! Random workers on a backend whose calls go wrong at random, in paused time: whatever happens,
 //! exclusion and the order of tokens hold, and nothing stays locked.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and tells what it has seen"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,6 +1,13 @@
 //! What the suite cannot show: object safety, a clock in the test's hand, races in great number, and
 //! signals of a store-side queue.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,12 @@
 //! No owner token is ever logged. Alone in its file: the logging library keeps one state a process.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,6 +1,13 @@
 //! Choosing providers by URL and by name: what is unknown, doubled or malformed is refused, and no
 //! secret is ever shown.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,5 +1,12 @@
 //! The whole suite on the memory store: in paused time on one thread, and in real time on two.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use lock_core::LockProvider;
 use lock_memory::MemoryProvider;
 use lock_testkit::{Pace, Subject, conformance};

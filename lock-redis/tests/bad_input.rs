@@ -1,5 +1,12 @@
 //! Whatever is wrong, a clear error says so in bounded time: each test reads the message.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use std::error::Error as _;

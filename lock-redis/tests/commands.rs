@@ -1,5 +1,12 @@
 //! What locks cost: counted by the server itself.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use lock_core::LockClient;

@@ -1,6 +1,13 @@
 //! The whole suite on real servers: over TCP, TLS and a unix socket, as a restricted user, and over
 //! the application's own pool.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use std::sync::Arc;

@@ -1,5 +1,12 @@
 //! Servers that restart, forget, freeze, refuse or lose their connections while locks are held.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use std::time::Duration;

@@ -1,5 +1,12 @@
 //! What stands in Redis: the same as other plain-string lock libraries write, and siblings beside it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use std::time::Duration;

@@ -1,5 +1,11 @@
 //! Real servers for tests: each on a free loopback port and a unix socket, stopped when dropped.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
 use std::ffi::OsStr;

@@ -96,7 +96,7 @@ pub async fn w3_l41_each_way_to_give_up_has_its_own_kind(subject: &Subject) {
     assert_eq!(kind(contended), ErrorKind::Contended);
     let exhausted = Backoff::fixed(Duration::from_millis(1)).at_most(2);
     let exhausted = client.lock(&key).retry(exhausted).acquire().await.unwrap_err();
-    assert_eq!(exhausted.effort().unwrap().attempts >= 3, true);
+    assert!(exhausted.effort().unwrap().attempts >= 3, "{exhausted}");
     assert_eq!(kind(exhausted), ErrorKind::Contended);
     let timed_out = client.lock(&key).wait_at_most(subject.units(1)).acquire().await.unwrap_err();
     assert_eq!(kind(timed_out), ErrorKind::TimedOut);
