@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
     match start().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            explain(&*error);
+            eprintln!("error: {error:#}"); // with everything that caused it
             ExitCode::FAILURE
         }
     }
@@ -38,8 +38,8 @@ async fn start() -> Result<(), Box<dyn Error>> {
     let jobs = clients.default_client()?;
     jobs.require([Capability::Fencing])?;
 
-    for name in clients.names() {
-        let info = clients.get(name)?.info();
+    for (name, locks) in clients.iter() {
+        let info = locks.info();
         println!("{name}: on {}, which has {}", info.name(), info.capabilities());
     }
 
@@ -56,14 +56,4 @@ async fn start() -> Result<(), Box<dyn Error>> {
         println!("asking for `scrach`: {error}");
     }
     Ok(())
-}
-
-/// Prints an error and what caused it, one line each.
-fn explain(error: &dyn Error) {
-    eprintln!("error: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
-    }
 }

@@ -12,7 +12,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use lock_core::{FencingGate, FencingToken, LockClient, LockGuard, OwnerToken, StaleWriter};
+use lock_core::{FencingGate, FencingToken, LockClient, LockGuard, OwnerFingerprint, StaleWriter};
 use lock_memory::{ManualClock, MemoryProvider};
 
 /// The protected resource, perhaps a service on another machine.
@@ -28,7 +28,7 @@ impl Ledger {
     fn write(
         &mut self,
         token: FencingToken,
-        owner: &OwnerToken,
+        owner: OwnerFingerprint,
         entry: &str,
     ) -> Result<(), StaleWriter> {
         self.gate.admit(token, owner)?;
@@ -52,10 +52,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let second = locks.lock("ledger").acquire().await?;
     println!("holder 2 has token {}", token(&second)?);
-    ledger.write(token(&second)?, second.owner_token(), "closed by holder 2")?;
+    ledger.write(token(&second)?, second.owner(), "closed by holder 2")?;
     println!("holder 2 writes");
 
-    match ledger.write(token(&first)?, first.owner_token(), "closed by holder 1") {
+    match ledger.write(token(&first)?, first.owner(), "closed by holder 1") {
         Ok(()) => return Err("the ledger took the write of a stale holder".into()),
         Err(stale) => println!("holder 1 writes and is refused: {stale}"),
     }

@@ -28,7 +28,7 @@ async fn main() -> ExitCode {
     match contend(&url).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            explain(&*error);
+            eprintln!("error: {error:#}"); // with everything that caused it
             ExitCode::FAILURE
         }
     }
@@ -76,14 +76,4 @@ async fn work(name: &str, locks: LockClient, updates: Arc<AtomicU32>) -> lock_co
         sleep(Duration::from_millis(20)).await;
     }
     Ok(())
-}
-
-/// Prints an error and what caused it, one line each.
-fn explain(error: &dyn Error) {
-    eprintln!("error: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
-    }
 }

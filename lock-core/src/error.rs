@@ -15,8 +15,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// Ask the predicates ([`is_contended`](Error::is_contended), [`is_unavailable`](Error::is_unavailable)
 /// …) rather than matching text. The cause a backend reported is kept as
-/// [`source`](StdError::source) and is not repeated in the message. No message holds a password or
-/// an owner token. Clones share the cause, so the error that put a lock at risk can be told to many.
+/// [`source`](StdError::source) and is not repeated in the message; `{error:#}` shows message and
+/// causes in one line. No message holds a password or an owner token. Clones share the cause, so the error that put a lock at risk can be told to many.
 ///
 /// # Examples
 ///
@@ -294,6 +294,27 @@ impl fmt::Display for Error {
         if let Some(Effort { attempts, waited }) = effort {
             write!(f, " (attempts: {attempts}, waited: {waited:.1?})")?;
         }
+        if f.alternate() {
+            self.write_causes(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl Error {
+    /// Writes the chain of sources. Some errors of drivers have the text of their own source; it is
+    /// written once.
+    fn write_causes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut cause = StdError::source(self);
+        let mut last = String::new();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !last.contains(&text) {
+                write!(f, ": {text}")?;
+            }
+            last = text;
+            cause = error.source();
+        }
         Ok(())
     }
 }
@@ -336,7 +357,13 @@ mod tests {
         assert_eq!(error.to_string(), "acquire `invoice/42` on redis: no answer within 2s");
         assert!(error.source().unwrap().downcast_ref::<std::io::Error>().is_some());
         assert!(!error.to_string().contains("reset"), "the source is not repeated");
+        assert!(format!("{error:#}").ends_with("no answer within 2s: connection reset"));
         assert_eq!(error.effect(), Effect::Unknown);
+        let nested = Error::new(ErrorKind::Misconfigured, "outer").with_source(error);
+        assert_eq!(
+            format!("{nested:#}"),
+            "outer: acquire `invoice/42` on redis: no answer within 2s: connection reset"
+        );
         assert_eq!(std::mem::size_of::<Error>(), std::mem::size_of::<usize>());
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::claim::{FencingToken, LockKey, Metadata, OwnerToken, Ttl};
+use crate::claim::{FencingToken, LockKey, Metadata, OwnerFingerprint, OwnerToken, Ttl};
 use crate::clock::Moment;
 use crate::engine::{Hold, Over, Validity};
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -33,6 +33,11 @@ impl Lease {
     /// Returns the identity of this acquisition, a bearer secret.
     pub fn owner_token(&self) -> &OwnerToken {
         self.hold.lock.claim().owner()
+    }
+
+    /// Returns a hash of the owner token that may be shown, logged and sent to the resource.
+    pub fn owner(&self) -> OwnerFingerprint {
+        self.owner_token().fingerprint()
     }
 
     /// Returns the number of the grant; `None` if the provider has no fencing.
@@ -90,7 +95,7 @@ impl Lease {
         let answer = engine.call(engine.request_timeout, lock.inspect()).await;
         let holder =
             answer.map_err(|error| engine.explain(error, Operation::Inspect, self.key()))?;
-        let ours = holder.filter(|holder| holder.owner() == self.owner_token().fingerprint());
+        let ours = holder.filter(|holder| holder.owner() == self.owner());
         Ok(ours.and_then(|holder| holder.remaining()))
     }
 

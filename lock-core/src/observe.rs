@@ -130,13 +130,31 @@ pub enum EventKind {
     Undone,
 }
 
+impl EventKind {
+    /// Returns the name of the kind, as a metric label.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Waiting { .. } => "waiting",
+            Self::Acquired { .. } => "acquired",
+            Self::NotAcquired { .. } => "not_acquired",
+            Self::Renewed { .. } => "renewed",
+            Self::AtRisk { .. } => "at_risk",
+            Self::Lost { .. } => "lost",
+            Self::Released { .. } => "released",
+            Self::ReleaseFailed { .. } => "release_failed",
+            Self::Undone => "undone",
+        }
+    }
+}
+
 /// Receives events, to count and time them.
 ///
 /// # Contract
 ///
 /// The observer runs on a thread of its own behind a queue of 4096 events: a panic is
 /// logged and the observer goes on with the next event, and when it is slow, events that do not fit
-/// are dropped. Neither can ever delay or break a lock.
+/// are dropped. Neither can ever delay or break a lock. Events still in the queue when the process
+/// exits are lost.
 ///
 /// # Examples
 ///

@@ -37,10 +37,9 @@ fn observed() -> (LockClient, Faults, Receiver<Event>) {
 }
 
 /// The next event, as its kind's name.
-fn next(events: &Receiver<Event>) -> (Event, String) {
+fn next(events: &Receiver<Event>) -> (Event, &'static str) {
     let event = events.recv_timeout(LIMIT).expect("an event");
-    let shown = format!("{:?}", event.kind());
-    let name = shown.split([' ', '{']).next().unwrap().to_owned();
+    let name = event.kind().name();
     (event, name)
 }
 
@@ -49,36 +48,33 @@ async fn every_step_of_a_locks_life_is_an_event() {
     let (client, faults, events) = observed();
     let guard = client.lock("k").ttl(Duration::from_secs(9)).auto_renew().acquire().await.unwrap();
     let (event, name) = next(&events);
-    assert_eq!(
-        (name.as_str(), event.provider(), event.key().as_str()),
-        ("Acquired", "memory", "k")
-    );
+    assert_eq!((name, event.provider(), event.key().as_str()), ("acquired", "memory", "k"));
     assert!(matches!(event.kind(), EventKind::Acquired { effort, .. } if effort.attempts == 1));
 
     let error = client.lock("k").wait_at_most(Duration::from_millis(10)).acquire().await;
     assert!(error.unwrap_err().is_timeout());
-    assert_eq!(next(&events).1, "Waiting");
-    assert_eq!(next(&events).1, "NotAcquired");
+    assert_eq!(next(&events).1, "waiting");
+    assert_eq!(next(&events).1, "not_acquired");
 
     faults.next(Verb::Renew, 1, Fault::unavailable());
     guard.at_risk().await.unwrap();
-    assert_eq!(next(&events).1, "AtRisk");
+    assert_eq!(next(&events).1, "at_risk");
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(next(&events).1, "Renewed");
+    assert_eq!(next(&events).1, "renewed");
     faults.next(Verb::Renew, 10_000, Fault::unavailable());
     guard.lost().await.unwrap();
     let lost = std::iter::repeat_with(|| next(&events).1)
-        .find(|name| name != "AtRisk" && name != "Renewed");
-    assert_eq!(lost.as_deref(), Some("Lost"));
+        .find(|name| *name != "at_risk" && *name != "renewed");
+    assert_eq!(lost, Some("lost"));
     drop(guard);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(next(&events).1, "Released");
+    assert_eq!(next(&events).1, "released");
 
     faults.next(Verb::TryAcquire, 1, Fault::LoseAnswer);
     assert!(client.lock("k").try_acquire().await.is_err());
-    assert_eq!(next(&events).1, "NotAcquired");
+    assert_eq!(next(&events).1, "not_acquired");
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(next(&events).1, "Undone");
+    assert_eq!(next(&events).1, "undone");
 }
 
 #[derive(Debug, Default)]

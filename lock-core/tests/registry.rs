@@ -128,8 +128,8 @@ async fn a_bad_entry_is_found_at_start_up_and_named() {
         .with("bad", ProviderConfig::new("redis://user:hunter2@host"));
     let error = registry().connect_all(&config).await.unwrap_err();
     assert!(error.is_misconfigured());
-    let message = error.to_string();
-    assert!(message.contains("the provider named `bad` cannot be used"), "{message}");
+    let message = format!("{error:#}");
+    assert!(message.starts_with("the provider named `bad` cannot be used: "), "{message}");
     assert!(message.contains("no provider for the scheme `redis`; known are: memory"), "{message}");
     let shown = format!("{error:?} {config:?}");
     assert!(!shown.contains("hunter2"), "{shown}");

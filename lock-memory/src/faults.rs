@@ -93,6 +93,8 @@ pub struct Faults {
 #[derive(Debug, Default)]
 struct Script {
     faults: VecDeque<(Verb, Fault)>,
+    /// For calls that have no fault of their own.
+    standing: Vec<(Verb, Fault)>,
     calls: Vec<Call>,
     /// Keeps muted watches open.
     muted: Vec<WatchSender>,
@@ -115,9 +117,16 @@ impl Faults {
         self.script().faults.extend((0..calls).map(|_| (verb, fault.clone())));
     }
 
+    /// Lets every call of a verb go wrong from now on, until [`clear`](Faults::clear).
+    pub fn always(&self, verb: Verb, fault: Fault) {
+        self.script().standing.push((verb, fault));
+    }
+
     /// Removes every fault that has not been used up.
     pub fn clear(&self) {
-        self.script().faults.clear();
+        let mut script = self.script();
+        script.faults.clear();
+        script.standing.clear();
     }
 
     /// Returns the record of calls, oldest first.
@@ -145,7 +154,9 @@ impl Faults {
         script.calls.push(Call { at, verb, key: key.clone(), answer: None });
         let line = script.calls.len() - 1;
         let position = script.faults.iter().position(|(of, _)| *of == verb);
-        (line, position.and_then(|at| script.faults.remove(at)).map(|(_, fault)| fault))
+        let next = position.and_then(|at| script.faults.remove(at));
+        let standing = script.standing.iter().find(|(of, _)| *of == verb).cloned();
+        (line, next.or(standing).map(|(_, fault)| fault))
     }
 
     fn finish<T: fmt::Debug>(&self, line: usize, answer: &Result<T>) {

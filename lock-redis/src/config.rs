@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lock_core::{Error, ErrorKind, ProviderUrl, Result};
+use redis::io::tcp::TcpSettings;
+use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 
 use crate::error::translate;
@@ -240,7 +242,18 @@ impl fmt::Debug for RedisConfig {
 
 fn info(address: ConnectionAddr, user: RedisConnectionInfo) -> Result<redis::ConnectionInfo> {
     let info = address.into_connection_info().map_err(translate)?;
-    Ok(info.set_redis_settings(user))
+    Ok(info.set_redis_settings(user).set_tcp_settings(tcp()))
+}
+
+/// A connection whose packets get lost must end, so that a new one can be opened: by itself TCP would
+/// go on resending for a quarter of an hour, and every request would wait behind the lost ones.
+fn tcp() -> TcpSettings {
+    let limit = Timeouts::default().response;
+    let probes = TcpKeepalive::new().with_time(limit).with_interval(limit / 5);
+    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(probes);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let tcp = tcp.set_user_timeout(limit);
+    tcp
 }
 
 #[cfg(feature = "tls")]

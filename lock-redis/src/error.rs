@@ -20,6 +20,9 @@ fn classify(error: &RedisError) -> (ErrorKind, Effect, &'static str) {
         RedisKind::AuthenticationFailed => {
             (Denied, NotApplied, "the server refused the user name or password")
         }
+        RedisKind::Io if is_missing_socket(error) => {
+            (Unavailable, NotApplied, "the server's socket does not exist")
+        }
         RedisKind::Io if error.is_connection_refusal() => {
             (Unavailable, NotApplied, "the server refused the connection")
         }
@@ -39,6 +42,9 @@ fn classify(error: &RedisError) -> (ErrorKind, Effect, &'static str) {
         | RedisKind::ClusterConnectionNotFound => {
             (Unavailable, NotApplied, "no server to talk to was found")
         }
+        RedisKind::Server(_) if error.detail() == Some("DB index is out of range") => {
+            (Misconfigured, NotApplied, "the server has no database of this number")
+        }
         RedisKind::Server(server) => classify_server(server, error.code()),
         _ => match error.code() {
             Some(code) => classify_code(code),
@@ -48,6 +54,12 @@ fn classify(error: &RedisError) -> (ErrorKind, Effect, &'static str) {
             None => (Unsupported, Unknown, "the driver refused the command"),
         },
     }
+}
+
+fn is_missing_socket(error: &RedisError) -> bool {
+    let source = std::error::Error::source(error);
+    let cause = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn classify_server(kind: ServerErrorKind, code: Option<&str>) -> (ErrorKind, Effect, &'static str) {

@@ -66,6 +66,15 @@ async fn a_dead_server_is_unavailable_and_named() {
     assert!(error.source().is_some());
     let error = connect(&format!("redis+unix://{}", path.display())).await;
     assert!(error.is_unavailable(), "{error:?}");
+    assert!(error.to_string().ends_with("the server's socket does not exist"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_that_the_server_does_not_have_is_misconfigured() {
+    let server = Server::start();
+    let error = connect(&format!("{}/99", server.url())).await;
+    assert!(error.is_misconfigured(), "{error:?}");
+    assert!(error.to_string().contains("the server has no database of this number"), "{error}");
 }
 
 #[tokio::test]
@@ -156,7 +165,7 @@ async fn bad_keys_and_ttls_are_refused_before_the_server_sees_them() {
         ("", Duration::from_secs(1), "acquire on redis: the lock key is empty"),
         (&*huge, Duration::from_secs(1), "the lock key has 1048576 bytes; the limit is 1024"),
         ("a\nb", Duration::from_secs(1), "the control character '\\n' at byte 1"),
-        ("k", Duration::ZERO, "acquire `k` on redis: the ttl is zero; give at least 1ms"),
+        ("k", Duration::ZERO, "acquire `k` on redis: the ttl is zero; it must be longer"),
         ("k", Duration::MAX, "the longest is 365 days"),
         ("k", Duration::from_millis(1), "shorter than the safety margins; give at least 3ms"),
     ] {

@@ -2,7 +2,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
 
-use super::OwnerToken;
+use super::OwnerFingerprint;
 
 /// Numbers the grants of one key: of two holders, the later has the larger token (law F1).
 ///
@@ -57,7 +57,11 @@ impl fmt::Debug for FencingToken {
 /// produce. Keep one gate a resource, on the side of the *resource*: a check inside the lock holder
 /// proves nothing, as the holder may be paused right after it.
 ///
-/// A database does the same with one condition: `UPDATE … SET token = $new WHERE token <= $new`.
+/// Admitting a writer and its write must be one step for the resource, under one lock or in one
+/// transaction; otherwise an older write that was admitted can land after a newer one. A database does
+/// both with one condition: `UPDATE … SET token = $new WHERE token <= $new`.
+///
+/// Writers are told apart by their [`OwnerFingerprint`], so no owner token has to leave its holder.
 ///
 /// # Examples
 ///
@@ -65,17 +69,17 @@ impl fmt::Debug for FencingToken {
 /// use lock_core::{FencingGate, FencingToken, OwnerToken};
 ///
 /// let gate = FencingGate::new();
-/// let (paused, successor) = (OwnerToken::mint()?, OwnerToken::mint()?);
+/// let [paused, successor] = [OwnerToken::mint()?.fingerprint(), OwnerToken::mint()?.fingerprint()];
 /// let token = |n| FencingToken::new(n).unwrap();
 ///
-/// assert!(gate.admit(token(33), &paused).is_ok());
-/// assert!(gate.admit(token(34), &successor).is_ok());
-/// assert!(gate.admit(token(33), &paused).is_err()); // woke up too late
+/// assert!(gate.admit(token(33), paused).is_ok());
+/// assert!(gate.admit(token(34), successor).is_ok());
+/// assert!(gate.admit(token(33), paused).is_err()); // woke up too late
 /// # Ok::<(), lock_core::Error>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct FencingGate {
-    largest: Mutex<Option<(FencingToken, OwnerToken)>>,
+    largest: Mutex<Option<(FencingToken, OwnerFingerprint)>>,
 }
 
 impl FencingGate {
@@ -85,7 +89,7 @@ impl FencingGate {
     }
 
     /// Reopens a gate at the writer that it had admitted last, after a restart of the resource.
-    pub const fn reopen(largest: FencingToken, owner: OwnerToken) -> Self {
+    pub const fn reopen(largest: FencingToken, owner: OwnerFingerprint) -> Self {
         Self { largest: Mutex::new(Some((largest, owner))) }
     }
 
@@ -94,21 +98,21 @@ impl FencingGate {
     /// # Errors
     ///
     /// [`StaleWriter`] when a larger token, or an equal one from another owner, was admitted before.
-    pub fn admit(&self, token: FencingToken, owner: &OwnerToken) -> Result<(), StaleWriter> {
+    pub fn admit(&self, token: FencingToken, owner: OwnerFingerprint) -> Result<(), StaleWriter> {
         let mut largest = self.largest.lock().unwrap_or_else(PoisonError::into_inner);
         match *largest {
-            Some((seen, by)) if token < seen || (token == seen && *owner != by) => {
+            Some((seen, by)) if token < seen || (token == seen && owner != by) => {
                 Err(StaleWriter { token, seen })
             }
             _ => {
-                *largest = Some((token, *owner));
+                *largest = Some((token, owner));
                 Ok(())
             }
         }
     }
 
     /// Returns the largest token admitted so far and its owner, to be stored with the resource.
-    pub fn largest(&self) -> Option<(FencingToken, OwnerToken)> {
+    pub fn largest(&self) -> Option<(FencingToken, OwnerFingerprint)> {
         *self.largest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -151,18 +155,18 @@ mod tests {
     #[test]
     fn f1_the_gate_refuses_smaller_tokens_and_equal_ones_of_another_owner() {
         let token = |n| FencingToken::new(n).unwrap();
-        let owner = |n| OwnerToken::from_bits([n; 16]);
+        let owner = |n: u8| OwnerFingerprint::of(&[n]);
         let gate = FencingGate::new();
-        assert_eq!(gate.admit(token(5), &owner(1)), Ok(()));
-        assert_eq!(gate.admit(token(5), &owner(1)), Ok(()), "the same writer writes again");
-        assert!(gate.admit(token(5), &owner(2)).is_err(), "a tie goes to the first");
-        assert!(gate.admit(token(4), &owner(1)).is_err());
-        assert_eq!(gate.admit(token(6), &owner(2)), Ok(()));
-        assert!(gate.admit(token(5), &owner(1)).is_err());
+        assert_eq!(gate.admit(token(5), owner(1)), Ok(()));
+        assert_eq!(gate.admit(token(5), owner(1)), Ok(()), "the same writer writes again");
+        assert!(gate.admit(token(5), owner(2)).is_err(), "a tie goes to the first");
+        assert!(gate.admit(token(4), owner(1)).is_err());
+        assert_eq!(gate.admit(token(6), owner(2)), Ok(()));
+        assert!(gate.admit(token(5), owner(1)).is_err());
         let (largest, by) = gate.largest().unwrap();
         let reopened = FencingGate::reopen(largest, by);
         assert_eq!(
-            reopened.admit(token(5), &owner(1)).unwrap_err().to_string(),
+            reopened.admit(token(5), owner(1)).unwrap_err().to_string(),
             "the writer's fencing token 5 is stale: a later holder has written with 6"
         );
     }

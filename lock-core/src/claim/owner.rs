@@ -114,7 +114,13 @@ impl OwnerFingerprint {
         Self(identity.iter().fold(0xcbf2_9ce4_8422_2325, fnv1a))
     }
 
-    pub(crate) fn hash(self) -> u64 {
+    /// Makes a fingerprint of its number, to read back what [`get`](OwnerFingerprint::get) gave.
+    pub const fn from_u64(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Returns the hash as a number, to store or to send along with a write.
+    pub const fn get(self) -> u64 {
         self.0
     }
 }

@@ -38,7 +38,7 @@ impl Ttl {
     /// [`ErrorKind::Invalid`] when `ttl` is zero or longer than [`Ttl::MAX`].
     pub fn new(ttl: Duration) -> Result<Self> {
         if ttl.is_zero() {
-            return Err(Error::new(ErrorKind::Invalid, "the ttl is zero; give at least 1ms"));
+            return Err(Error::new(ErrorKind::Invalid, "the ttl is zero; it must be longer"));
         }
         let millis = ttl.as_nanos().div_ceil(1_000_000);
         match u64::try_from(millis) {

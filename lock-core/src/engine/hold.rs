@@ -326,6 +326,7 @@ impl Hold {
         if self.stray {
             self.sweep().await.map_err(explain)?;
         }
+        self.engine.lines.freed(key);
         let held = self.now().since(self.since);
         self.engine.report(key, EventKind::Released { outcome, held });
         Ok(outcome)

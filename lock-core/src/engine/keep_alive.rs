@@ -12,7 +12,7 @@ const SHORTEST_RETRY: Duration = Duration::from_millis(10);
 /// renewed together. `every` is a third of the present ttl when the caller did not choose.
 pub(crate) async fn keep_alive(hold: Arc<Hold>, every: Option<Duration>) {
     // Seeded by the owner, so that a test that knows its tokens gets the same intervals again.
-    let mut rng = fastrand::Rng::with_seed(hold.lock.claim().owner().fingerprint().hash());
+    let mut rng = fastrand::Rng::with_seed(hold.lock.claim().owner().fingerprint().get());
     let mut failed = false;
     while hold.over().is_none() {
         let ttl = hold.ttl();

@@ -182,7 +182,7 @@ impl Pursuit {
             };
             let expiry =
                 remaining.map_or(Moment::NEVER, |left| now.after(left).after(EXPIRY_SLACK));
-            self.sleep(&mut watch, now.after(delay).min(deadline).min(expiry)).await;
+            self.sleep(place, &mut watch, now.after(delay).min(deadline).min(expiry)).await;
         }
     }
 
@@ -227,8 +227,9 @@ impl Pursuit {
         }
     }
 
-    /// Sleeps until `wake` or a hint. A watch that ends is dropped, and the sleep goes on.
-    async fn sleep(&self, watch: &mut Option<Watch>, wake: Moment) {
+    /// Sleeps until `wake` or a hint, from the backend or from a release of this client. A watch that
+    /// ends is dropped, and the sleep goes on.
+    async fn sleep(&self, place: &Place, watch: &mut Option<Watch>, wake: Moment) {
         let clock = &self.engine.clock;
         let hinted = async {
             if let Some(open) = watch {
@@ -242,6 +243,7 @@ impl Pursuit {
         tokio::select! {
             biased;
             () = clock.sleep_until(wake) => {}
+            () = place.freed() => {}
             () = hinted => {
                 // A storm of hints is not a storm of requests.
                 let earliest = self.last_attempt.after(HINT_PAUSE).min(wake);

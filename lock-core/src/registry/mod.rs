@@ -142,7 +142,7 @@ impl ProviderRegistry {
         let mut clients = BTreeMap::new();
         for (name, entry) in &config.providers {
             let client = self.connect_entry(entry).await.map_err(|error| {
-                let message = format!("the provider named `{name}` cannot be used: {error}");
+                let message = format!("the provider named `{name}` cannot be used");
                 Error::new(error.kind(), message).with_source(error)
             })?;
             clients.insert(name.clone(), client);
@@ -208,6 +208,11 @@ impl Clients {
     /// Lists the names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.clients.keys().map(String::as_str)
+    }
+
+    /// Lists names and clients, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &LockClient)> {
+        self.clients.iter().map(|(name, client)| (name.as_str(), client))
     }
 }
 

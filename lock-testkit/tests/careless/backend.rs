@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lock_core::{
     Attempt, Capabilities, Capability, Claim, Clock, Error, ErrorKind, FencingToken, Holder, Lock,
-    LockProvider, Metadata, Moment, OwnerFingerprint, ProviderInfo, Release, Renewal, Result,
-    Signal, TokioClock, Ttl, Watch, WatchSender,
+    LockProvider, Metadata, Moment, OwnerFingerprint, OwnerToken, ProviderInfo, Release, Renewal,
+    Result, Signal, TokioClock, Ttl, Watch, WatchSender,
 };
 use tokio::task::yield_now;
 
@@ -39,13 +39,13 @@ struct Tables {
     /// The last fencing token of a key, which is that of its holder.
     counters: HashMap<String, u64>,
     /// By key and owner: until when an acquisition is refused.
-    tombstones: HashMap<(String, String), Moment>,
+    tombstones: HashMap<(String, OwnerToken), Moment>,
     watches: HashMap<String, Vec<WatchSender>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Lease {
-    owner: String,
+    owner: OwnerToken,
     ends: Moment,
 }
 
@@ -110,8 +110,8 @@ impl CarelessLock {
         self.shared.clock.now()
     }
 
-    fn owner(&self) -> &str {
-        self.claim.owner().expose()
+    fn owner(&self) -> OwnerToken {
+        *self.claim.owner()
     }
 
     fn row_unless(&self, forgets_the_prefix: Flaw) -> String {
@@ -141,9 +141,10 @@ impl CarelessLock {
         }
     }
 
-    fn tombstone(&self) -> (String, String) {
-        let owner = if self.has(Flaw::TombstoneForEveryOwner) { "" } else { self.owner() };
-        (self.row_unless(Flaw::PrefixForgottenByTombstones), owner.into())
+    fn tombstone(&self) -> (String, OwnerToken) {
+        let for_all = self.has(Flaw::TombstoneForEveryOwner);
+        let owner = if for_all { OwnerToken::from_bits([0; 16]) } else { self.owner() };
+        (self.row_unless(Flaw::PrefixForgottenByTombstones), owner)
     }
 
     fn ends(&self, ttl: Ttl) -> Moment {
@@ -163,7 +164,7 @@ impl CarelessLock {
     }
 
     fn is_mine(&self, tables: &Tables, lease: &Lease) -> bool {
-        let (theirs, mine) = (lease.owner.as_str(), self.owner());
+        let (theirs, mine) = (lease.owner.expose(), self.claim.owner().expose());
         let note = tables.notes.get(&self.row());
         match self.shared.flaw {
             Some(Flaw::OwnerIsTheProcess) => true,
@@ -188,7 +189,7 @@ impl CarelessLock {
                     && (self.is_mine(tables, lease) || self.has(Flaw::InspectIgnoresExpiry))
         };
         let dead_since = row.filter(|lease| lease.ends <= now).map(|lease| lease.ends);
-        Found { lease: row.filter(lives).cloned(), dead_since, undone }
+        Found { lease: row.filter(lives).copied(), dead_since, undone }
     }
 
     /// What a careless verb finds before it locks the tables for its change.
@@ -246,9 +247,9 @@ impl CarelessLock {
             tables.counters.remove(&self.counter());
         }
         let token = minted.unwrap_or_else(|| self.mint(tables));
-        let lease = Lease { owner: self.owner().into(), ends: self.ends(self.claim.ttl()) };
+        let lease = Lease { owner: self.owner(), ends: self.ends(self.claim.ttl()) };
         if self.has(Flaw::CounterBesideTheKey) {
-            tables.leases.insert(format!("{}:fence", self.row()), lease.clone());
+            tables.leases.insert(format!("{}:fence", self.row()), lease);
         }
         tables.leases.insert(self.row(), lease);
         let note = self.claim.metadata();
@@ -277,7 +278,7 @@ impl CarelessLock {
             Some(Flaw::SameOwnerAddsTheTtl) => ends = lease.ends.after(self.claim.ttl().get()),
             _ => {}
         }
-        tables.leases.insert(self.row(), Lease { ends, ..lease.clone() });
+        tables.leases.insert(self.row(), Lease { ends, ..*lease });
         Attempt::Granted { fencing: self.fencing(tables) }
     }
 
@@ -317,11 +318,11 @@ impl CarelessLock {
         let found = early.unwrap_or_else(|| self.find(tables, &row, Flaw::RenewIgnoresExpiry));
         let mine = |lease: &Lease| self.is_mine(tables, lease) || by_anyone;
         let mut ends = self.ends(ttl);
-        let Some(lease) = found.lease.clone().filter(mine) else {
+        let Some(lease) = found.lease.filter(mine) else {
             if self.has(Flaw::RenewSetsTheTtlFirst) {
                 tables.leases.entry(row).and_modify(|lease| lease.ends = ends);
             } else if self.has(Flaw::RenewBringsBack) && found.lease.is_none() {
-                tables.leases.insert(row, Lease { owner: self.owner().into(), ends });
+                tables.leases.insert(row, Lease { owner: self.owner(), ends });
                 return Renewal::Renewed { fencing: self.fencing(tables) };
             }
             return Renewal::Lost;
@@ -455,9 +456,9 @@ impl Lock for CarelessLock {
         let owner = match self.shared.flaw {
             Some(Flaw::InspectShowsTheAsker) => self.claim.owner().fingerprint(),
             Some(Flaw::InspectHashesTheNote) => {
-                OwnerFingerprint::of(&[lease.owner.as_bytes(), note.as_bytes()].concat())
+                OwnerFingerprint::of(&[lease.owner.expose().as_bytes(), note.as_bytes()].concat())
             }
-            _ => OwnerFingerprint::of(lease.owner.as_bytes()),
+            _ => OwnerFingerprint::of(lease.owner.expose().as_bytes()),
         };
         let holder = Holder::new(owner)
             .with_metadata(note)
@@ -501,7 +502,7 @@ impl fmt::Debug for CarelessLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("CarelessLock");
         if self.has(Flaw::DebugShowsTheToken) {
-            shown.field("owner", &self.owner());
+            shown.field("owner", &self.claim.owner().expose());
         }
         shown.field("claim", &self.claim).finish_non_exhaustive()
     }
