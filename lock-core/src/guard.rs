@@ -3,13 +3,14 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::claim::{FencingToken, LockKey, Metadata, OwnerFingerprint, OwnerToken, Ttl};
 use crate::clock::Moment;
-use crate::engine::{Hold, Over, Validity};
+use crate::engine::{Hold, Over, validity};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::provider::Release;
 
@@ -19,9 +20,17 @@ use crate::provider::Release;
 ///
 /// A lease cannot close the gap between a check and the act that follows: the process may be paused
 /// in between for longer than the ttl. Only a resource that checks the [`FencingToken`] can.
-#[derive(Clone)]
 pub struct Lease {
     hold: Arc<Hold>,
+    /// How many failures of renewals `at_risk` has told.
+    told: AtomicU64,
+}
+
+impl Clone for Lease {
+    fn clone(&self) -> Self {
+        let told = AtomicU64::new(self.told.load(Ordering::Relaxed));
+        Self { hold: Arc::clone(&self.hold), told }
+    }
 }
 
 impl Lease {
@@ -117,18 +126,20 @@ impl Lease {
     /// Waits until a renewal has failed and no later one has succeeded; `None` when the lock is over.
     ///
     /// The lock is still held then, and renewing goes on (law G3): a good moment to stop taking on
-    /// new work.
+    /// new work. Each failure is told once, so the next call waits for the next one.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
     pub async fn at_risk(&self) -> Option<AtRisk> {
-        self.hold.risk().await
+        let (risk, failures) = self.hold.risk(self.told.load(Ordering::Relaxed)).await?;
+        self.told.store(failures, Ordering::Relaxed);
+        Some(risk)
     }
 
     /// Returns a token that is cancelled when the lock is lost, and not when it is released.
     ///
-    /// The first call starts a task that ends with the lock. Hand out `child_token`s of it.
+    /// The first call starts a task, on the runtime it is called on, that ends with the lock. Hand out `child_token`s of it.
     pub fn cancellation_token(&self) -> CancellationToken {
         self.hold.cancellation()
     }
@@ -175,7 +186,7 @@ pub struct LockGuard {
 
 impl LockGuard {
     pub(crate) fn new(hold: Arc<Hold>) -> Self {
-        Self { lease: Lease { hold }, armed: true }
+        Self { lease: Lease { hold, told: AtomicU64::new(0) }, armed: true }
     }
 
     /// Returns a view of the lock that can be cloned and passed around.
@@ -194,14 +205,15 @@ impl LockGuard {
     ///
     /// # Cancel safety
     ///
-    /// A dropped renewal may have taken effect. The guard then believes the earlier of the two
-    /// deadlines.
+    /// A dropped renewal may have taken effect or do so within a minute. For so long the guard believes
+    /// no more than the shorter of the two times.
     pub async fn renew(&self, ttl: Duration) -> Result<()> {
         let hold = &self.lease.hold;
         let explain = |error| hold.engine.explain(error, Operation::Renew, self.key());
         let ttl = usable_ttl(ttl).map_err(explain)?;
         hold.engine.provider.info().check_ttl(ttl).map_err(explain)?;
-        hold.renew(ttl).await
+        hold.check_margin(ttl).map_err(explain)?;
+        hold.renew(Some(ttl)).await
     }
 
     /// Releases the lock.
@@ -232,10 +244,16 @@ impl LockGuard {
     ///
     /// Renewing stops; the lock stays until its ttl ends or
     /// [`LockClient::resume`](crate::LockClient::resume), in this or another process, takes it over.
-    pub fn detach(self) -> OwnerToken {
-        let token = *self.owner_token();
-        self.forget();
-        token
+    /// A renewal under way is waited for, within the time limit of a request. If renewals have gone
+    /// unanswered, they may still land: then resume with a ttl no longer than theirs.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the guard, which releases the lock.
+    pub async fn detach(mut self) -> OwnerToken {
+        self.lease.hold.settle_and_end().await;
+        self.armed = false;
+        *self.owner_token()
     }
 
     /// Gives up the guard but not the lock: the key stays taken until its ttl ends.
@@ -263,10 +281,9 @@ impl fmt::Debug for LockGuard {
 
 impl Drop for LockGuard {
     fn drop(&mut self) {
-        let hold = &self.lease.hold;
-        // What the backend has said is not ours needs no release.
-        if self.armed && !matches!(hold.over(), Some(Over::Lost(Loss::NotYours))) {
-            hold.release_in_background();
+        // A lock that was lost is released as well: it may be ours again through a late request.
+        if self.armed {
+            self.lease.hold.release_in_background();
         }
     }
 }
@@ -274,7 +291,7 @@ impl Drop for LockGuard {
 /// Checks a ttl and that something of it is left after the safety margins of law G1.
 pub(crate) fn usable_ttl(ttl: Duration) -> Result<Ttl> {
     let ttl = Ttl::new(ttl)?;
-    if Validity::length(ttl).is_zero() {
+    if validity(ttl).is_zero() {
         return Err(Error::new(
             ErrorKind::Invalid,
             format!("the ttl {ttl} is shorter than the safety margins; give at least 3ms"),

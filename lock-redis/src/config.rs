@@ -7,8 +7,8 @@ use redis::io::tcp::TcpSettings;
 use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 
+use crate::channel::Timeouts;
 use crate::error::translate;
-use crate::link::Timeouts;
 
 const DEFAULT_PORT: u16 = 6379;
 

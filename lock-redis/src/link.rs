@@ -1,17 +1,15 @@
 //! The connections to the server, and which of them carries what.
 
 use std::fmt;
-use std::time::Duration;
 
 use lock_core::Result;
 #[cfg(feature = "deadpool")]
 use lock_core::{Effect, Error, ErrorKind};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, ScriptInvocation, Value};
-#[cfg(feature = "deadpool")]
-use {deadpool_redis::Pool, redis::aio::MultiplexedConnection};
+use redis::{Client, InfoDict, ScriptInvocation, Value};
 
-use crate::error::translate;
+use crate::channel::{Channel, Source, Timeouts};
+#[cfg(feature = "deadpool")]
+use {crate::error::translate, deadpool_redis::Pool};
 
 /// Which commands may queue behind each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,88 +20,64 @@ pub(crate) enum Lane {
     Hold,
 }
 
-/// One connection for each [`Lane`].
+/// One way to the server for each [`Lane`].
 pub(crate) struct Links {
     acquire: Link,
-    hold: Link,
+    hold: Channel,
 }
 
 enum Link {
-    /// One multiplexed connection that reconnects by itself.
-    Managed(ConnectionManager),
+    /// One multiplexed connection.
+    Channel(Box<Channel>),
     /// A connection out of the application's pool for every command.
     #[cfg(feature = "deadpool")]
     Pool(Pool),
-    /// One multiplexed connection taken out of the pool for good, and replaced when it breaks.
-    #[cfg(feature = "deadpool")]
-    Reserved { pool: Pool, connection: tokio::sync::Mutex<Option<MultiplexedConnection>> },
 }
 
 impl Links {
-    /// Opens two connections that reconnect by themselves.
+    /// Opens two connections.
     pub(crate) async fn open(client: &Client, timeouts: Timeouts) -> Result<Self> {
-        let (acquire, hold) = tokio::try_join!(
-            ConnectionManager::new_with_config(client.clone(), timeouts.into()),
-            ConnectionManager::new_with_config(client.clone(), timeouts.into()),
-        )
-        .map_err(translate)?;
-        Ok(Self { acquire: Link::Managed(acquire), hold: Link::Managed(hold) })
+        let source = || Source::Client { client: Box::new(client.clone()), timeouts };
+        let (acquire, hold) = tokio::try_join!(Channel::open(source()), Channel::open(source()))?;
+        Ok(Self { acquire: Link::Channel(Box::new(acquire)), hold })
     }
 
-    /// Uses the application's pool, less one connection that is reserved for held locks.
+    /// Uses the application's pool, and one connection beside it for held locks.
     #[cfg(feature = "deadpool")]
-    pub(crate) fn of_pool(pool: Pool) -> Self {
-        let connection = tokio::sync::Mutex::default();
-        Self { acquire: Link::Pool(pool.clone()), hold: Link::Reserved { pool, connection } }
+    pub(crate) async fn of_pool(pool: Pool) -> Result<Self> {
+        let hold = Channel::open(Source::Pool(pool.clone())).await?;
+        Ok(Self { acquire: Link::Pool(pool), hold })
     }
 
     /// Runs a script; loads it first where the server does not know it.
     pub(crate) async fn invoke(&self, lane: Lane, call: &ScriptInvocation<'_>) -> Result<Value> {
-        let link = match lane {
-            Lane::Acquire => &self.acquire,
-            Lane::Hold => &self.hold,
-        };
-        match link {
-            Link::Managed(connection) => {
-                call.invoke_async(&mut connection.clone()).await.map_err(translate)
+        match (lane, &self.acquire) {
+            (Lane::Hold, _) => {
+                self.hold.run(async |connection| call.invoke_async(connection).await).await
+            }
+            (Lane::Acquire, Link::Channel(channel)) => {
+                channel.run(async |connection| call.invoke_async(connection).await).await
             }
             #[cfg(feature = "deadpool")]
-            Link::Pool(pool) => {
+            (Lane::Acquire, Link::Pool(pool)) => {
                 let mut connection = take(pool).await?;
                 call.invoke_async(&mut *connection).await.map_err(translate)
-            }
-            #[cfg(feature = "deadpool")]
-            Link::Reserved { pool, connection } => {
-                let mut open = reserved(pool, connection).await?;
-                let answer = call.invoke_async(&mut open).await;
-                if answer.as_ref().is_err_and(|e: &redis::RedisError| e.is_io_error()) {
-                    *connection.lock().await = None;
-                }
-                answer.map_err(translate)
             }
         }
     }
 
-    /// Runs one plain command, for the checks at the start.
-    pub(crate) async fn info(&self) -> Result<redis::InfoDict> {
-        let command = redis::cmd("INFO");
-        match &self.acquire {
-            Link::Managed(connection) => command.query_async(&mut connection.clone()).await,
-            #[cfg(feature = "deadpool")]
-            Link::Pool(pool) | Link::Reserved { pool, .. } => {
-                command.query_async(&mut *take(pool).await?).await
-            }
-        }
-        .map_err(translate)
+    /// Asks the server about itself, for the checks at the start.
+    pub(crate) async fn info(&self) -> Result<InfoDict> {
+        self.hold.run(async |connection| redis::cmd("INFO").query_async(connection).await).await
     }
 }
 
 impl fmt::Debug for Links {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.acquire {
-            Link::Managed(_) => "multiplexed",
+            Link::Channel(_) => "multiplexed",
             #[cfg(feature = "deadpool")]
-            Link::Pool(_) | Link::Reserved { .. } => "pooled",
+            Link::Pool(_) => "pooled",
         })
     }
 }
@@ -118,43 +92,4 @@ async fn take(pool: &Pool) -> Result<deadpool_redis::Connection> {
             .with_effect(Effect::NotApplied)
             .with_source(other),
     })
-}
-
-#[cfg(feature = "deadpool")]
-async fn reserved(
-    pool: &Pool,
-    connection: &tokio::sync::Mutex<Option<MultiplexedConnection>>,
-) -> Result<MultiplexedConnection> {
-    let mut slot = connection.lock().await;
-    match &*slot {
-        Some(open) => Ok(open.clone()),
-        None => {
-            let open = deadpool_redis::Connection::take(take(pool).await?);
-            Ok(slot.insert(open).clone())
-        }
-    }
-}
-
-/// How long the driver waits.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timeouts {
-    pub(crate) connect: Duration,
-    pub(crate) response: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self { connect: Duration::from_secs(2), response: Duration::from_secs(5) }
-    }
-}
-
-impl From<Timeouts> for ConnectionManagerConfig {
-    /// Core does the retrying, so a lost connection is reported at once and opened again by the
-    /// next command.
-    fn from(timeouts: Timeouts) -> Self {
-        Self::new()
-            .set_number_of_retries(0)
-            .set_connection_timeout(Some(timeouts.connect))
-            .set_response_timeout(Some(timeouts.response))
-    }
 }

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,11 +26,20 @@ pub(crate) struct RedisLock {
     pub(crate) links: Arc<Links>,
     pub(crate) claim: Claim,
     pub(crate) keys: Keys,
+    /// The fencing token of the grant, once it is known; zero before.
+    pub(crate) token: AtomicU64,
 }
 
 impl RedisLock {
     fn owner(&self) -> &str {
         self.claim.owner().expose()
+    }
+
+    /// Remembers the token of the grant, for a renewal that finds its counter deleted.
+    fn note(&self, token: &Value) -> Result<FencingToken> {
+        let token = fencing(token)?;
+        self.token.store(token.get(), Ordering::Relaxed);
+        Ok(token)
     }
 }
 
@@ -46,7 +56,7 @@ impl Lock for RedisLock {
         call.arg(self.claim.ttl().as_millis()).arg(millis(FENCE_OUTLIVES));
         let answer = self.links.invoke(Lane::Acquire, &call).await?;
         match words(&answer)? {
-            (b"granted", [token]) => Ok(Attempt::Granted { fencing: Some(fencing(token)?) }),
+            (b"granted", [token]) => Ok(Attempt::Granted { fencing: Some(self.note(token)?) }),
             (b"held", [Value::Int(left)]) => Ok(Attempt::Held { remaining: remaining(*left) }),
             (b"undone", []) => Ok(Attempt::Undone),
             (b"foreign", []) => Err(foreign()),
@@ -59,9 +69,13 @@ impl Lock for RedisLock {
         let mut call = scripts::RENEW.prepare_invoke();
         call.key(&self.keys.lock).key(&self.keys.fence);
         call.arg(self.owner()).arg(ttl.as_millis()).arg(millis(FENCE_OUTLIVES));
+        match self.token.load(Ordering::Relaxed) {
+            0 => call.arg(""),
+            token => call.arg(token),
+        };
         let answer = self.links.invoke(Lane::Hold, &call).await?;
         match words(&answer)? {
-            (b"renewed", [token]) => Ok(Renewal::Renewed { fencing: Some(fencing(token)?) }),
+            (b"renewed", [token]) => Ok(Renewal::Renewed { fencing: Some(self.note(token)?) }),
             (b"lost", []) => Ok(Renewal::Lost),
             (b"fence", [why]) => Err(bad_fence(why)),
             _ => Err(senseless(&answer)),

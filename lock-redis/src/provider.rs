@@ -1,12 +1,14 @@
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use lock_core::{Capabilities, Claim, Lock, LockProvider, ProviderInfo, Result};
 
+use crate::channel::Timeouts;
 use crate::checks::check_server;
 use crate::config::{RedisConfig, RedisOptions};
 use crate::keys::{Keys, Prefix};
-use crate::link::{Links, Timeouts};
+use crate::link::Links;
 use crate::lock::{CAPABILITIES, RedisLock};
 
 /// Keeps locks on a Redis (7 or later) or Valkey server.
@@ -80,8 +82,8 @@ impl RedisProvider {
     ///
     /// A pool takes and checks a connection for every acquisition, which costs three times the
     /// commands and twice the latency of [`connect`](RedisProvider::connect); use it to save
-    /// connections, not time. One connection is taken out of the pool for good, for renewals and
-    /// releases: a pool that is used up must not cost a held lock.
+    /// connections, not time. One connection is opened beside the pool, by its manager, for renewals
+    /// and releases: a pool that is used up must not cost a held lock.
     ///
     /// # Errors
     ///
@@ -92,7 +94,7 @@ impl RedisProvider {
     /// Dropping the future gives every connection back.
     #[cfg(feature = "deadpool")]
     pub async fn with_pool(pool: deadpool_redis::Pool, options: RedisOptions) -> Result<Self> {
-        Self::start(Links::of_pool(pool), options).await
+        Self::start(Links::of_pool(pool).await?, options).await
     }
 
     async fn start(links: Links, options: RedisOptions) -> Result<Self> {
@@ -112,7 +114,8 @@ impl LockProvider for RedisProvider {
 
     fn lock(&self, claim: Claim) -> Arc<dyn Lock> {
         let keys = Keys::new(&self.prefix, claim.key(), claim.owner());
-        Arc::new(RedisLock { links: Arc::clone(&self.links), claim, keys })
+        let token = AtomicU64::new(0);
+        Arc::new(RedisLock { links: Arc::clone(&self.links), claim, keys, token })
     }
 }
 

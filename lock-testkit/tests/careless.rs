@@ -4,6 +4,13 @@
 //! `LOCK_TESTKIT_MATRIX=1 cargo test -p lock-testkit --test careless -- --show-output` also runs
 //! every other case on every mistake, and tells which of them find it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "careless/backend.rs"]
 mod backend;
 #[path = "careless/flaw.rs"]
@@ -61,6 +68,7 @@ caught! {
     acquire_looks_for_the_dead_first_is_caught: AcquireLooksForTheDeadFirst by random_schedules_match_the_model;
     acquire_looks_for_tombstones_first_is_caught: AcquireLooksForTombstonesFirst by random_schedules_match_the_model;
     acquire_mints_first_is_caught: AcquireMintsFirst by random_schedules_match_the_model;
+    acquire_mints_later_is_caught: AcquireMintsLater by random_schedules_match_the_model;
     acquire_sets_the_ttl_later_is_caught: AcquireSetsTheTtlLater by random_schedules_match_the_model;
     acquire_waits_is_caught: AcquireWaits by random_schedules_match_the_model;
     acquire_ignores_expiry_is_caught: AcquireIgnoresExpiry by random_schedules_match_the_model;
@@ -97,6 +105,7 @@ caught! {
     renew_looks_then_writes_is_caught: RenewLooksThenWrites by random_schedules_match_the_model;
     renew_looks_then_sets_is_caught: RenewLooksThenSets by random_schedules_match_the_model;
     renew_deletes_and_writes_is_caught: RenewDeletesAndWrites by random_schedules_match_the_model;
+    loss_is_an_error_is_caught: LossIsAnError by random_schedules_match_the_model;
     release_by_anyone_is_caught: ReleaseByAnyone by random_schedules_match_the_model;
     release_by_pattern_is_caught: ReleaseByPattern by random_schedules_match_the_model;
     release_looks_then_deletes_is_caught: ReleaseLooksThenDeletes by random_schedules_match_the_model;
@@ -104,6 +113,7 @@ caught! {
     release_frees_nothing_is_caught: ReleaseFreesNothing by random_schedules_match_the_model;
     release_needs_its_handle_is_caught: ReleaseNeedsItsHandle by random_schedules_match_the_model;
     release_is_silent_is_caught: ReleaseIsSilent by random_schedules_match_the_model;
+    not_held_is_an_error_is_caught: NotHeldIsAnError by random_schedules_match_the_model;
     undo_says_released_is_caught: UndoSaysReleased by random_schedules_match_the_model;
     undo_forgets_the_counter_is_caught: UndoForgetsTheCounter by random_schedules_match_the_model;
     undo_leaves_no_tombstone_is_caught: UndoLeavesNoTombstone by random_schedules_match_the_model;

@@ -8,7 +8,7 @@ use tracing::Instrument;
 
 use super::{Defaults, LockClient};
 use crate::claim::{Claim, LockKey, Metadata, OwnerToken, Ttl};
-use crate::engine::{Engine, Hold, Patience, Pursuit, Terms, Validity, Wait, keep_alive};
+use crate::engine::{Engine, Hold, Patience, Pursuit, Terms, Wait, check_margin, keep_alive};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::guard::{LockGuard, usable_ttl};
 use crate::provider::{Capability, Lock};
@@ -304,11 +304,7 @@ fn check_times(
     max_hold: Option<Duration>,
 ) -> Result<()> {
     let refuse = |message: String| Err(Error::new(ErrorKind::Invalid, message));
-    let margin = margin.unwrap_or_else(|| Validity::default_margin(ttl));
-    let usable = Validity::length(ttl).saturating_sub(margin);
-    if usable.is_zero() {
-        return refuse(format!("the stop margin {margin:?} leaves nothing of the ttl {ttl}"));
-    }
+    let usable = check_margin(ttl, margin)?;
     match every {
         Some(Duration::ZERO) => return refuse("the renewal interval is zero".into()),
         // The interval varies by a tenth.

@@ -6,16 +6,14 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, Terms, Validity};
+use super::belief::Belief;
+use super::{Engine, Terms};
 use crate::claim::{FencingToken, Ttl};
 use crate::clock::Moment;
-use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::error::{Effect, Error, ErrorKind, Operation, Result};
 use crate::guard::{AtRisk, Loss};
 use crate::observe::EventKind;
 use crate::provider::{Lock, Release, Renewal};
-
-/// How often a release is repeated to be sure that no stray request can take the key again.
-const STRAY_SWEEPS: usize = 3;
 
 /// One held lock, shared by its guard, its leases and its renewal task.
 ///
@@ -38,12 +36,15 @@ pub(crate) struct Hold {
     /// Held while a request that changes the lease is under way: they never overlap.
     requests: tokio::sync::Mutex<()>,
     cancellation: OnceLock<CancellationToken>,
+    /// What the backend answered to the first release that it answered.
+    released: OnceLock<Release>,
 }
 
 #[derive(Debug)]
 struct State {
-    ttl: Ttl,
-    deadline: Moment,
+    belief: Belief,
+    /// How many renewals have failed, ever.
+    failures: u64,
     at_risk: Option<AtRisk>,
     over: Option<Over>,
 }
@@ -72,7 +73,7 @@ pub(crate) struct Grant {
 impl Hold {
     pub(super) fn new(engine: Arc<Engine>, grant: Grant) -> Self {
         let Grant { lock, runtime, fencing, ttl, sent, max_hold, margin, stray } = grant;
-        let deadline = Validity::from_sent(sent, ttl).deadline;
+        let belief = Belief::granted(sent, ttl, stray);
         Self {
             engine,
             lock,
@@ -82,10 +83,11 @@ impl Hold {
             hold_until: max_hold.map_or(Moment::NEVER, |hold| sent.after(hold)),
             margin,
             stray,
-            state: Mutex::new(State { ttl, deadline, at_risk: None, over: None }),
+            state: Mutex::new(State { belief, failures: 0, at_risk: None, over: None }),
             changed: Notify::new(),
             requests: tokio::sync::Mutex::new(()),
             cancellation: OnceLock::new(),
+            released: OnceLock::new(),
         }
     }
 
@@ -102,7 +104,12 @@ impl Hold {
             Renewal::Renewed { fencing } => {
                 let stray = false;
                 let grant = Grant { lock, runtime, fencing, ttl, sent, max_hold, margin, stray };
-                Ok(Self::new(engine, grant))
+                let hold = Self::new(engine, grant);
+                if hold.left().is_zero() {
+                    let message = "the answer came when the resumed lease was already over";
+                    return Err(Error::new(ErrorKind::Unavailable, message));
+                }
+                Ok(hold)
             }
             Renewal::Lost => {
                 Err(Error::new(ErrorKind::Lost, "this owner does not hold the lock any more"))
@@ -120,28 +127,31 @@ impl Hold {
 
     /// The moment until which the lock may be believed to be held (law G1).
     pub(crate) fn held_until(&self) -> Moment {
-        self.state().deadline.min(self.hold_until)
+        self.state().belief.deadline().min(self.hold_until)
     }
 
-    /// The ttl that the last grant or renewal asked for.
+    /// The ttl that the last confirmed grant or renewal asked for.
     pub(crate) fn ttl(&self) -> Ttl {
-        self.state().ttl
+        self.state().belief.ttl()
+    }
+
+    /// Checks that a ttl leaves something after the stop margin.
+    pub(crate) fn check_margin(&self, ttl: Ttl) -> Result<Duration> {
+        super::check_margin(ttl, self.margin)
     }
 
     /// Returns how long the lock may still be believed to be held: zero once it is over.
     pub(crate) fn left(&self) -> Duration {
         let state = self.state();
         match state.over {
-            None => state.deadline.min(self.hold_until).since(self.now()),
+            None => state.belief.deadline().min(self.hold_until).since(self.now()),
             Some(_) => Duration::ZERO,
         }
     }
 
     /// The moment at which the holder is told to stop: a margin before the deadline (law G2).
     pub(super) fn stop_at(&self) -> Moment {
-        let state = self.state();
-        let margin = self.margin.unwrap_or_else(|| Validity::default_margin(state.ttl));
-        state.deadline.before(margin).min(self.hold_until)
+        self.state().belief.stop_at(self.margin).min(self.hold_until)
     }
 
     /// Returns how the hold ended, if it has.
@@ -175,13 +185,9 @@ impl Hold {
         let loss = if self.hold_until <= self.now() {
             Loss::MaxHold
         } else {
-            Loss::Expired { cause: self.at_risk_now().map(|risk| risk.cause) }
+            Loss::Expired { cause: self.state().at_risk.as_ref().map(|risk| risk.cause.clone()) }
         };
         self.end(Over::Lost(loss));
-    }
-
-    fn at_risk_now(&self) -> Option<AtRisk> {
-        self.state().at_risk.clone()
     }
 
     /// Waits for the end of the hold, and ends it at its time to stop.
@@ -200,16 +206,21 @@ impl Hold {
         }
     }
 
-    /// Waits for a failed renewal; `None` when the hold ends first.
-    pub(crate) async fn risk(&self) -> Option<AtRisk> {
+    /// Waits until the lock is at risk through a failure after the first `told`, and returns it with
+    /// the number of failures so far; `None` when the hold ends first.
+    pub(crate) async fn risk(&self, told: u64) -> Option<(AtRisk, u64)> {
         loop {
             let changed = self.changed.notified();
             self.stop_if_due();
             if self.over().is_some() {
                 return None;
             }
-            if let Some(risk) = self.at_risk_now() {
-                return Some(risk);
+            let (risk, failures) = {
+                let state = self.state();
+                (state.at_risk.clone(), state.failures)
+            };
+            if let Some(risk) = risk.filter(|_| failures > told) {
+                return Some((risk, failures));
             }
             tokio::select! {
                 biased;
@@ -224,7 +235,9 @@ impl Hold {
     pub(crate) fn cancellation(self: &Arc<Self>) -> CancellationToken {
         let token = self.cancellation.get_or_init(|| {
             let hold = Arc::clone(self);
-            self.runtime.spawn(async move { hold.ended().await });
+            // The runtime of the acquisition may have ended; the caller's has not.
+            let runtime = Handle::try_current().unwrap_or_else(|_| self.runtime.clone());
+            runtime.spawn(async move { hold.ended().await });
             CancellationToken::new()
         });
         if let Some(Over::Lost(_)) = self.over() {
@@ -247,20 +260,32 @@ impl Hold {
         error.about(self.lock.claim().key(), self.engine.provider.info().name())
     }
 
-    /// Renews once: by hand or from the renewal task. Never overlaps another request (law W5).
-    pub(crate) async fn renew(&self, ttl: Ttl) -> Result<()> {
-        let key = self.lock.claim().key();
+    /// Waits for a change of the deadline or the end of the hold.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Renews once, by hand to a new ttl or from the renewal task to the present one. Never overlaps
+    /// another request (law W5).
+    pub(crate) async fn renew(&self, ttl: Option<Ttl>) -> Result<()> {
         let _alone = self.requests.lock().await;
         self.stop_if_due();
         if self.over().is_some() {
             return Err(self.lost_error());
         }
-        let sent = self.now();
-        self.shorten(sent, ttl);
-        let limit = self.engine.request_timeout.min(self.stop_at().since(sent));
+        let ttl = ttl.unwrap_or_else(|| self.ttl());
+        let at = self.now();
+        let sent = self.state().belief.send(at, ttl);
+        // The deadline may have come nearer: whoever sleeps until it must know.
+        self.changed.notify_waiters();
+        // One hung request must leave the time for another.
+        let limit = self.engine.request_timeout.min(self.stop_at().since(at) / 2);
         let over = async {
-            let changed = self.changed.notified();
-            if self.over().is_none() {
+            loop {
+                let changed = self.changed.notified();
+                if self.over().is_some() {
+                    return;
+                }
                 changed.await;
             }
         };
@@ -270,42 +295,45 @@ impl Hold {
             () = over => return Err(self.lost_error()),
         };
         match answer {
-            Ok(Renewal::Renewed { fencing }) if fencing == self.fencing => self.extend(sent, ttl),
+            Ok(Renewal::Renewed { fencing }) if fencing == self.fencing => {
+                self.settle(|belief| belief.confirm(sent))?;
+                self.state().at_risk = None;
+                let renewed = EventKind::Renewed { ttl: ttl.get() };
+                self.engine.report(self.lock.claim().key(), renewed);
+                Ok(())
+            }
             Ok(Renewal::Renewed { .. } | Renewal::Lost) => {
                 self.end(Over::Lost(Loss::NotYours));
                 Err(self.lost_error())
             }
-            Err(error) => Err(self.put_at_risk(self.engine.explain(error, Operation::Renew, key))),
+            Err(error) => {
+                if error.effect() == Effect::NotApplied {
+                    self.settle(|belief| belief.refute(sent))?;
+                }
+                let key = self.lock.claim().key();
+                Err(self.put_at_risk(self.engine.explain(error, Operation::Renew, key)))
+            }
         }
     }
 
-    /// A renewal to a shorter time may take effect although its answer is lost, so from the moment
-    /// it leaves only the earlier of the two deadlines may be believed.
-    fn shorten(&self, sent: Moment, ttl: Ttl) {
-        let mut state = self.state();
-        state.deadline = state.deadline.min(Validity::from_sent(sent, ttl).deadline);
-    }
-
-    fn extend(&self, sent: Moment, ttl: Ttl) -> Result<()> {
-        // An answer that comes after the time to stop changes nothing: loss is terminal.
+    /// Takes note of an answer, unless it came after the time to stop: loss is terminal.
+    fn settle(&self, change: impl FnOnce(&mut Belief)) -> Result<()> {
         self.stop_if_due();
         let mut state = self.state();
         if state.over.is_some() {
             drop(state);
             return Err(self.lost_error());
         }
-        state.ttl = ttl;
-        state.deadline = Validity::from_sent(sent, ttl).deadline;
-        state.at_risk = None;
+        change(&mut state.belief);
         drop(state);
         self.changed.notify_waiters();
-        self.engine.report(self.lock.claim().key(), EventKind::Renewed { ttl: ttl.get() });
         Ok(())
     }
 
     /// An error from renew means unknown, not lost (law G3): tell, and let it be tried again.
     fn put_at_risk(&self, cause: Error) -> Error {
         let mut state = self.state();
+        state.failures = state.failures.saturating_add(1);
         let failures = state.at_risk.as_ref().map_or(0, |risk| risk.failures).saturating_add(1);
         state.at_risk = Some(AtRisk { failures, cause: cause.clone() });
         drop(state);
@@ -315,33 +343,33 @@ impl Hold {
         cause
     }
 
+    /// Lets the request under way come to its end, so that nothing is left to land, and ends the hold.
+    pub(crate) async fn settle_and_end(&self) {
+        let _alone = self.requests.lock().await;
+        self.end(Over::Done);
+    }
+
     /// Releases once. The hold is over from the first call on, whatever the backend answers.
     pub(crate) async fn release(&self) -> Result<Release> {
         self.end(Over::Done);
         let key = self.lock.claim().key();
         let _alone = self.requests.lock().await;
-        let limit = self.engine.request_timeout;
         let explain = |error| self.engine.explain(error, Operation::Release, key);
-        let outcome = self.engine.call(limit, self.lock.release()).await.map_err(explain)?;
+        let outcome = match self.released.get() {
+            Some(outcome) => *outcome,
+            None => {
+                let limit = self.engine.request_timeout;
+                let answer = self.engine.call(limit, self.lock.release()).await.map_err(explain)?;
+                *self.released.get_or_init(|| answer)
+            }
+        };
         if self.stray {
-            self.sweep().await.map_err(explain)?;
+            self.engine.release_for_good(&*self.lock).await.map_err(explain)?;
         }
         self.engine.lines.freed(key);
         let held = self.now().since(self.since);
         self.engine.report(key, EventKind::Released { outcome, held });
         Ok(outcome)
-    }
-
-    /// Releases until the backend answers "not held", which leaves the tombstone that keeps a stray
-    /// copy of the acquisition from taking the key again (law U1).
-    async fn sweep(&self) -> Result<()> {
-        for _ in 0..STRAY_SWEEPS {
-            let limit = self.engine.request_timeout;
-            if self.engine.call(limit, self.lock.release()).await? == Release::NotHeld {
-                break;
-            }
-        }
-        Ok(())
     }
 
     /// Releases on the runtime of the acquisition: a dropped guard cannot wait.
@@ -350,11 +378,11 @@ impl Hold {
         let hold = Arc::clone(self);
         // On a runtime that has shut down the task is dropped, and the ttl frees the key.
         self.runtime.spawn(async move {
-            let give_up = hold.state().deadline;
+            let give_up = hold.state().belief.latest_end();
             let key = hold.lock.claim().key().clone();
             let retried = hold.engine.retry_until(give_up, || hold.release()).await;
-            if let Err(error) = retried {
-                hold.engine.report(&key, EventKind::ReleaseFailed { cause: error });
+            if let Err(cause) = retried {
+                hold.engine.report(&key, EventKind::ReleaseFailed { cause });
             }
         });
     }

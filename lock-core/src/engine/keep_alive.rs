@@ -9,24 +9,43 @@ const SHORTEST_RETRY: Duration = Duration::from_millis(10);
 /// Renews a hold until it is over; ends by itself with it.
 ///
 /// The interval varies by a tenth either way, so that thousands of locks taken together are not
-/// renewed together. `every` is a third of the present ttl when the caller did not choose.
+/// renewed together. `every` is a third of the present ttl when the caller did not choose. However
+/// long it is, half of the time until the stop is left for another try.
 pub(crate) async fn keep_alive(hold: Arc<Hold>, every: Option<Duration>) {
     // Seeded by the owner, so that a test that knows its tokens gets the same intervals again.
     let mut rng = fastrand::Rng::with_seed(hold.lock.claim().owner().fingerprint().get());
     let mut failed = false;
     while hold.over().is_none() {
-        let ttl = hold.ttl();
+        let ttl = hold.ttl().get();
         let pause = match (failed, every) {
-            (true, _) => (ttl.get() / 20).max(SHORTEST_RETRY),
+            (true, _) => (ttl / 20).max(SHORTEST_RETRY),
             (false, Some(every)) => every,
-            (false, None) => ttl.get() / 3,
+            (false, None) => ttl / 3,
         };
-        let next = hold.engine.clock.now().after(pause.mul_f64(0.9 + 0.2 * rng.f64()));
-        tokio::select! {
-            biased;
-            _ = hold.ended() => return,
-            () = hold.engine.clock.sleep_until(next) => {}
+        wait(&hold, pause.mul_f64(0.9 + 0.2 * rng.f64())).await;
+        failed = hold.renew(None).await.is_err();
+    }
+}
+
+/// Waits for the pause or for half of the time that is left, whichever is shorter; returns at once
+/// when the hold is over. A renewal by hand begins the wait anew, as it has changed the time left.
+async fn wait(hold: &Hold, pause: Duration) {
+    let clock = &hold.engine.clock;
+    loop {
+        let (began, deadline) = (clock.now(), hold.held_until());
+        let wake = began.after(pause.min(hold.stop_at().since(began) / 2));
+        loop {
+            tokio::select! {
+                biased;
+                () = hold.changed() => {}
+                () = clock.sleep_until(wake) => return,
+            }
+            if hold.over().is_some() {
+                return;
+            }
+            if hold.held_until() != deadline {
+                break;
+            }
         }
-        failed = hold.renew(hold.ttl()).await.is_err();
     }
 }

@@ -7,21 +7,31 @@ use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::Engine;
 use crate::claim::LockKey;
+use crate::clock::Moment;
 use crate::error::Error;
 
 /// The waiters of one client, in a line for each key: only the head of a line makes requests, so
 /// that any number of waiters costs the backend no more than one (law W2).
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
-    lines: Mutex<HashMap<LockKey, Arc<Line>>>,
+    lines: Mutex<HashMap<LockKey, Standing>>,
+}
+
+/// A line and how many places it has.
+#[derive(Debug)]
+struct Standing {
+    line: Arc<Line>,
+    places: usize,
 }
 
 #[derive(Debug)]
 struct Line {
     /// One permit, the head's; tokio hands it on in the order of arrival.
     head: Arc<Semaphore>,
-    /// Tells the head that this client has released the key: a hint that costs no request.
-    freed: Notify,
+    /// Lets the head try at once: this client has released the key, or a waiter's patience asks.
+    nudge: Notify,
+    /// When the last attempt of anybody in line was made.
+    last_attempt: Mutex<Moment>,
     /// Why the line was given up, for everybody in it.
     failure: OnceLock<Error>,
 }
@@ -29,20 +39,26 @@ struct Line {
 impl Line {
     fn new() -> Self {
         let head = Arc::new(Semaphore::new(1));
-        Self { head, freed: Notify::new(), failure: OnceLock::new() }
+        let last_attempt = Mutex::default();
+        Self { head, nudge: Notify::new(), last_attempt, failure: OnceLock::new() }
     }
 }
 
 impl Lines {
-    fn lines(&self) -> MutexGuard<'_, HashMap<LockKey, Arc<Line>>> {
+    fn lines(&self) -> MutexGuard<'_, HashMap<LockKey, Standing>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets the head of the line, if there is one, try at once.
     pub(super) fn freed(&self, key: &LockKey) {
-        if let Some(line) = self.lines().get(key) {
-            line.freed.notify_one();
+        if let Some(standing) = self.lines().get(key) {
+            standing.line.nudge.notify_one();
         }
+    }
+
+    /// Tells whether somebody waits for the key: whoever comes now stands behind.
+    pub(super) fn has(&self, key: &LockKey) -> bool {
+        self.lines().contains_key(key)
     }
 
     #[cfg(test)]
@@ -65,7 +81,10 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn join(engine: &Arc<Engine>, key: &LockKey) -> Self {
         let mut lines = engine.lines.lines();
-        let line = Arc::clone(lines.entry(key.clone()).or_insert_with(|| Arc::new(Line::new())));
+        let new = || Standing { line: Arc::new(Line::new()), places: 0 };
+        let standing = lines.entry(key.clone()).or_insert_with(new);
+        standing.places += 1;
+        let line = Arc::clone(&standing.line);
         drop(lines);
         // An empty line has no head: the first to join is it, at once.
         let head = Arc::clone(&line.head).try_acquire_owned().ok();
@@ -96,9 +115,28 @@ impl Place {
         Ok(())
     }
 
-    /// Waits until this client has released the key.
-    pub(super) async fn freed(&self) {
-        self.line.freed.notified().await;
+    /// Waits until the head should try at once.
+    pub(super) async fn nudged(&self) {
+        self.line.nudge.notified().await;
+    }
+
+    /// Asks the head to try at once.
+    pub(super) fn nudge(&self) {
+        self.line.nudge.notify_one();
+    }
+
+    /// Takes note of an attempt, for the others in line.
+    pub(super) fn attempted(&self, at: Moment) {
+        *self.last_attempt() = at;
+    }
+
+    /// Tells whether anybody in line has made an attempt since `moment`.
+    pub(super) fn attempted_since(&self, moment: Moment) -> bool {
+        *self.last_attempt() >= moment
+    }
+
+    fn last_attempt(&self) -> MutexGuard<'_, Moment> {
+        self.line.last_attempt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells everybody in line that the backend is dead. Who comes later begins a new line.
@@ -106,7 +144,7 @@ impl Place {
         let _ = self.line.failure.set(error.clone());
         self.line.head.close();
         let mut lines = self.engine.lines.lines();
-        if lines.get(&self.key).is_some_and(|line| Arc::ptr_eq(line, &self.line)) {
+        if lines.get(&self.key).is_some_and(|standing| Arc::ptr_eq(&standing.line, &self.line)) {
             lines.remove(&self.key);
         }
     }
@@ -115,10 +153,13 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut lines = self.engine.lines.lines();
-        // The map's and this one: nobody else is in line.
-        let last = Arc::strong_count(&self.line) == 2;
-        if last && lines.get(&self.key).is_some_and(|line| Arc::ptr_eq(line, &self.line)) {
-            lines.remove(&self.key);
+        if let Some(standing) = lines.get_mut(&self.key)
+            && Arc::ptr_eq(&standing.line, &self.line)
+        {
+            standing.places -= 1;
+            if standing.places == 0 {
+                lines.remove(&self.key);
+            }
         }
     }
 }

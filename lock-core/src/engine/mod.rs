@@ -1,25 +1,25 @@
 //! What every backend gets for free: attempts with undo, waiting, renewal, loss, release.
 
+mod belief;
 mod call;
 mod hold;
 mod keep_alive;
 mod line;
 mod pursuit;
 mod undo;
-mod validity;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use belief::{default_margin, validity};
 pub(crate) use hold::{Hold, Over};
 pub(crate) use keep_alive::keep_alive;
 pub(crate) use line::Lines;
 pub(crate) use pursuit::{Patience, Pursuit, Terms, Wait};
-pub(crate) use validity::Validity;
 
-use crate::claim::{LockKey, TokenSource};
+use crate::claim::{LockKey, TokenSource, Ttl};
 use crate::clock::Clock;
-use crate::error::{Error, Operation};
+use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::observe::{Event, EventKind, Reporter};
 use crate::provider::LockProvider;
 
@@ -47,4 +47,15 @@ impl Engine {
     pub(crate) fn explain(&self, error: Error, operation: Operation, key: &LockKey) -> Error {
         error.in_operation(operation, Some(key), self.provider.info().name())
     }
+}
+
+/// Checks that something of a ttl can be used before the holder is told to stop, and returns how much.
+pub(crate) fn check_margin(ttl: Ttl, margin: Option<Duration>) -> Result<Duration> {
+    let margin = margin.unwrap_or_else(|| default_margin(ttl));
+    let usable = validity(ttl).saturating_sub(margin);
+    if usable.is_zero() {
+        let message = format!("the stop margin {margin:?} leaves nothing of the ttl {ttl}");
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    Ok(usable)
 }

@@ -6,7 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::hold::Grant;
 use super::line::Place;
-use super::{Engine, Hold, Validity};
+use super::{Engine, Hold, validity};
+use crate::claim::LockKey;
 use crate::clock::Moment;
 use crate::error::{Effect, Effort, Error, ErrorKind, Operation, Result};
 use crate::observe::EventKind;
@@ -16,11 +17,11 @@ use crate::retry::RetryStrategy;
 /// How long past its deadline the last attempt of a bounded wait may take.
 const LAST_ATTEMPT: Duration = Duration::from_millis(100);
 
-/// The pause after a hint that came to nothing, so that a storm of hints is not a storm of requests.
-const HINT_PAUSE: Duration = Duration::from_millis(1);
+/// The shortest pause between two attempts, whatever strategy, hints or the holder's remaining time
+/// say; stores count that in milliseconds, rounded down.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
-/// Added to the holder's remaining time: stores count in milliseconds, rounded down.
-const EXPIRY_SLACK: Duration = Duration::from_millis(1);
+const EXHAUSTED: &str = "another owner holds the lock and the retry strategy has ended";
 
 /// How long an acquisition may wait for a key that is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +64,24 @@ pub(crate) struct Pursuit {
     under_way: bool,
     /// A request ended without a known outcome.
     stray: bool,
+    /// The last request had less time than a request may take.
+    cut: bool,
     /// The hold has taken over whatever there is to undo.
     granted: bool,
+}
+
+/// What an acquisition has while it waits.
+struct Waiting {
+    deadline: Moment,
+    delays: Box<dyn Iterator<Item = Duration> + Send>,
+    watch: Option<Watch>,
+    place: Option<Place>,
+}
+
+impl Waiting {
+    fn join(&mut self, engine: &Arc<Engine>, key: &LockKey) -> &Place {
+        self.place.get_or_insert_with(|| Place::join(engine, key))
+    }
 }
 
 enum Answer {
@@ -90,6 +107,7 @@ impl Pursuit {
             attempts: 0,
             under_way: false,
             stray: false,
+            cut: false,
             granted: false,
         }
     }
@@ -125,28 +143,46 @@ impl Pursuit {
             Wait::AtMost(wait) => self.started.after(wait),
             Wait::Forever => Moment::NEVER,
         };
-        let mut delays = patience.retry.delays();
+        let mut waiting =
+            Waiting { deadline, delays: patience.retry.delays(), place: None, watch: None };
+        let key = self.lock.claim().key().clone();
+        // Who comes while others wait stands behind them, without a request of its own.
+        let mut in_line = patience.wait != Wait::No && self.engine.lines.has(&key);
         let mut spent = false;
+        let mut held_before = false;
         let mut failing_since = None;
-        let mut place = None;
-        let mut watch = None;
         loop {
-            let (failure, remaining) = match self.attempt(patience.wait, deadline).await {
-                Ok(Answer::Granted(hold)) => return Ok(hold),
-                Ok(Answer::Held { remaining }) => (None, remaining),
-                Err(error) if error.is_unavailable() => (Some(error), None),
-                Err(error) => return Err(error),
-            };
+            if in_line {
+                let place = waiting.join(&self.engine, &key);
+                if !place.is_head() {
+                    if !held_before {
+                        self.engine.report(&key, EventKind::Waiting { remaining: None });
+                    }
+                    spent = !self.stand_in_line(&mut waiting).await?;
+                    (held_before, failing_since) = (true, None);
+                }
+            }
+            let last = spent || self.engine.clock.now() >= deadline;
+            let (failure, remaining) =
+                match self.attempt(waiting.place.as_ref(), deadline, held_before && last).await {
+                    Ok(Answer::Granted(hold)) => return Ok(hold),
+                    Ok(Answer::Held { remaining }) => (None, remaining),
+                    Err(error) if error.is_unavailable() => (Some(error), None),
+                    Err(error) => return Err(error),
+                };
             let now = self.engine.clock.now();
             if let Some(failure) = &failure {
                 if now.since(*failing_since.get_or_insert(now)) >= self.engine.unavailable_after {
-                    place.iter().for_each(|place: &Place| place.fail(failure));
+                    waiting.place.iter().for_each(|place| place.fail(failure));
                     return Err(failure.clone());
                 }
             } else {
                 failing_since = None;
             }
-            // A dead backend is reported as such, never as contention (law W3).
+            // A dead backend is reported as such, never as contention (law W3); but one attempt that
+            // the deadline has cut says nothing about the backend.
+            let only_cut = held_before && self.cut && failing_since == Some(now);
+            let failure = failure.filter(|_| !only_cut);
             let give_up = |kind, message| {
                 let error = failure.clone().unwrap_or_else(|| Error::new(kind, message));
                 Err(error.with_remaining(remaining))
@@ -157,81 +193,77 @@ impl Pursuit {
             if now >= deadline {
                 return give_up(ErrorKind::TimedOut, "another owner held the lock all the time");
             }
-            let exhausted = "another owner holds the lock and the retry strategy has ended";
             if spent {
-                return give_up(ErrorKind::Contended, exhausted);
+                return give_up(ErrorKind::Contended, EXHAUSTED);
             }
-            let key = self.lock.claim().key();
-            if self.attempts == 1 && failure.is_none() {
-                self.engine.report(key, EventKind::Waiting { remaining });
+            if !held_before && failure.is_none() {
+                self.engine.report(&key, EventKind::Waiting { remaining });
             }
-            let place = place.get_or_insert_with(|| Place::join(&self.engine, key));
-            if !place.is_head() {
-                spent = !self.stand_in_line(place, &mut delays, deadline).await?;
-                continue;
+            held_before |= failure.is_none();
+            in_line = true;
+            if waiting.join(&self.engine, &key).is_head() {
+                let Some(delay) = waiting.delays.next() else {
+                    return give_up(ErrorKind::Contended, EXHAUSTED);
+                };
+                let expiry = remaining.map_or(Moment::NEVER, |left| now.after(left));
+                let wake =
+                    now.after(delay).min(expiry).max(self.last_attempt).after(SHORTEST_PAUSE);
+                self.sleep(&mut waiting, failure.is_none(), wake.min(deadline)).await;
             }
-            if watch.is_none() && failure.is_none() {
-                watch = self.subscribe().await;
-                if watch.is_some() {
-                    // Whatever was released before the subscription was in force is found now.
-                    continue;
-                }
-            }
-            let Some(delay) = delays.next() else {
-                return give_up(ErrorKind::Contended, exhausted);
-            };
-            let expiry =
-                remaining.map_or(Moment::NEVER, |left| now.after(left).after(EXPIRY_SLACK));
-            self.sleep(place, &mut watch, now.after(delay).min(deadline).min(expiry)).await;
         }
     }
 
     /// Lets the head of the line make the requests; returns when it is time for one of its own: at
-    /// the head, at the deadline, or (false) when the delays have ended.
-    async fn stand_in_line(
-        &self,
-        place: &mut Place,
-        delays: &mut (dyn Iterator<Item = Duration> + Send),
-        deadline: Moment,
-    ) -> Result<bool> {
+    /// the head, at the deadline, past a head that does not move, or (false) when the delays have
+    /// ended.
+    async fn stand_in_line(&self, waiting: &mut Waiting) -> Result<bool> {
         let clock = &self.engine.clock;
+        let Some(place) = &mut waiting.place else { return Ok(true) };
+        let mut asked = false;
         loop {
             // The patience of a strategy lasts as long in line as it would at the head.
-            let wake = match delays.next() {
-                Some(delay) => clock.now().after(delay).min(deadline),
-                None => return Ok(false),
-            };
+            let began = clock.now();
+            let Some(delay) = waiting.delays.next() else { return Ok(false) };
+            let wake = began.after(delay.max(SHORTEST_PAUSE)).min(waiting.deadline);
             tokio::select! {
                 biased;
                 turn = place.turn() => return turn.map(|()| true),
                 () = clock.sleep_until(wake) => {}
             }
-            if clock.now() >= deadline {
+            if clock.now() >= waiting.deadline {
                 return Ok(true);
             }
-        }
-    }
-
-    /// Asks for hints where the provider has them; without them the delays alone decide.
-    async fn subscribe(&self) -> Option<Watch> {
-        if !self.engine.provider.info().capabilities().has(Capability::Hints) {
-            return None;
-        }
-        match self.engine.call(self.engine.request_timeout, self.lock.watch()).await {
-            Ok(watch) => watch,
-            Err(error) => {
-                let error = self.engine.explain(error, Operation::Watch, self.lock.claim().key());
-                tracing::debug!(%error, "no hints, polling instead");
-                None
+            // A delay is an upper bound: if the head is slower, it is asked, and then passed.
+            if place.attempted_since(began) {
+                asked = false;
+            } else if asked {
+                return Ok(true);
+            } else {
+                place.nudge();
+                asked = true;
             }
         }
     }
 
-    /// Sleeps until `wake` or a hint, from the backend or from a release of this client. A watch that
-    /// ends is dropped, and the sleep goes on.
-    async fn sleep(&self, place: &Place, watch: &mut Option<Watch>, wake: Moment) {
-        let clock = &self.engine.clock;
+    /// Sleeps until `wake` or a hint, from the backend or from this client. The subscription is made
+    /// here as well, and ends the sleep: whatever was released before it was in force is found by the
+    /// attempt that follows. A watch that ends is dropped, and the sleep goes on.
+    async fn sleep(&mut self, waiting: &mut Waiting, subscribe: bool, wake: Moment) {
+        let clock = Arc::clone(&self.engine.clock);
+        let hints = self.engine.provider.info().capabilities().has(Capability::Hints);
+        let Waiting { place, watch, .. } = waiting;
         let hinted = async {
+            if watch.is_none() && hints && subscribe {
+                match self.engine.call(self.engine.request_timeout, self.lock.watch()).await {
+                    Ok(Some(open)) => {
+                        self.stray |= open.may_grant();
+                        *watch = Some(open);
+                        return;
+                    }
+                    Ok(None) => {}
+                    Err(error) => tracing::debug!(%error, "no hints, polling instead"),
+                }
+            }
             if let Some(open) = watch {
                 if let Some(Signal::Hint | Signal::Granted { .. }) = open.next().await {
                     return;
@@ -240,28 +272,44 @@ impl Pursuit {
             }
             std::future::pending::<()>().await;
         };
+        let nudged = async {
+            match place {
+                Some(place) => place.nudged().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
-            () = clock.sleep_until(wake) => {}
-            () = place.freed() => {}
-            () = hinted => {
-                // A storm of hints is not a storm of requests.
-                let earliest = self.last_attempt.after(HINT_PAUSE).min(wake);
-                if clock.now() < earliest {
-                    clock.sleep_until(earliest).await;
-                }
-            }
+            () = clock.sleep_until(wake) => return,
+            () = nudged => {}
+            () = hinted => {}
+        }
+        // A storm of hints is not a storm of requests.
+        let earliest = self.last_attempt.after(SHORTEST_PAUSE).min(wake);
+        if clock.now() < earliest {
+            clock.sleep_until(earliest).await;
         }
     }
 
     /// Makes one request and keeps book of what is known about it.
-    async fn attempt(&mut self, wait: Wait, deadline: Moment) -> Result<Answer> {
+    ///
+    /// The last attempt of a bounded wait has a short limit of its own.
+    async fn attempt(
+        &mut self,
+        place: Option<&Place>,
+        deadline: Moment,
+        last: bool,
+    ) -> Result<Answer> {
         let ttl = self.lock.claim().ttl();
         let sent = self.engine.clock.now();
-        let mut limit = self.engine.request_timeout.min(ttl.get());
-        if wait != Wait::No {
-            limit = limit.min(deadline.since(sent).max(LAST_ATTEMPT));
-        }
+        let whole = self.engine.request_timeout.min(ttl.get());
+        let limit = match self.attempts {
+            _ if last => whole.min(LAST_ATTEMPT),
+            0 => whole,
+            _ => whole.min(deadline.since(sent).max(LAST_ATTEMPT)),
+        };
+        self.cut = limit < whole;
+        place.iter().for_each(|place| place.attempted(sent));
         self.attempts = self.attempts.saturating_add(1);
         self.last_attempt = sent;
         self.under_way = true;
@@ -269,7 +317,7 @@ impl Pursuit {
         self.under_way = false;
         match answer {
             Ok(Attempt::Granted { fencing }) => {
-                if self.engine.clock.now() >= Validity::from_sent(sent, ttl).deadline {
+                if self.engine.clock.now() >= sent.after(validity(ttl)) {
                     self.stray = true;
                     let message = "the grant came when its lease was already over";
                     let error = Error::new(ErrorKind::Unavailable, message);

@@ -8,8 +8,11 @@ use super::Engine;
 use crate::clock::Moment;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::observe::EventKind;
-use crate::provider::Lock;
+use crate::provider::{Lock, Release};
 use crate::retry::{Backoff, RetryStrategy};
+
+/// How many copies of one acquisition may land while it is being undone.
+const MOST_COPIES: usize = 10;
 
 /// Work in the background ends by then, even if the lease is longer.
 const LONGEST_EFFORT: Duration = Duration::from_secs(60);
@@ -24,7 +27,7 @@ impl Engine {
             let claim = lock.claim();
             let give_up = self.clock.now().after(claim.ttl().get());
             let release = || async {
-                let answer = self.call(self.request_timeout, lock.release()).await;
+                let answer = self.release_for_good(&*lock).await;
                 answer.map_err(|error| self.explain(error, Operation::Release, claim.key()))
             };
             match self.retry_until(give_up, release).await {
@@ -32,6 +35,18 @@ impl Engine {
                 Err(cause) => self.report(claim.key(), EventKind::ReleaseFailed { cause }),
             }
         });
+    }
+
+    /// Releases until the backend answers "not held": only that leaves the tombstone which keeps a
+    /// stray copy of the acquisition from taking the key (again).
+    pub(super) async fn release_for_good(&self, lock: &dyn Lock) -> Result<()> {
+        for _ in 0..MOST_COPIES {
+            if self.call(self.request_timeout, lock.release()).await? == Release::NotHeld {
+                return Ok(());
+            }
+        }
+        let message = "the key is held again after every release";
+        Err(Error::new(ErrorKind::Unavailable, message))
     }
 
     /// Repeats a request of the background until it is answered or refused, or `give_up` has come.

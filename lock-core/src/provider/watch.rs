@@ -10,7 +10,7 @@ use crate::claim::FencingToken;
 pub enum Signal {
     /// The key may be free: try.
     Hint,
-    /// The store's own queue has made this claim the holder.
+    /// The store's own queue has made this claim the holder; see [`Watch::granting`].
     ///
     /// Core confirms with `try_acquire`, which law E2 answers with this same fencing token: only a
     /// request that core has timed gives a deadline (law G1).
@@ -40,6 +40,7 @@ pub enum Signal {
 /// ```
 pub struct Watch {
     signals: mpsc::Receiver<Signal>,
+    grants: bool,
 }
 
 /// The backend's end of a [`Watch`].
@@ -52,7 +53,19 @@ impl Watch {
     /// Makes a connected pair.
     pub fn channel() -> (WatchSender, Self) {
         let (sender, signals) = mpsc::channel(1);
-        (WatchSender { signals: sender }, Self { signals })
+        (WatchSender { signals: sender }, Self { signals, grants: false })
+    }
+
+    /// Says that the store's queue may make this claim the holder while it waits, so that core undoes
+    /// the claim when its waiter leaves.
+    #[must_use]
+    pub fn granting(mut self) -> Self {
+        self.grants = true;
+        self
+    }
+
+    pub(crate) fn may_grant(&self) -> bool {
+        self.grants
     }
 
     /// Waits for the next signal; `None` when the backend has ended the watch.

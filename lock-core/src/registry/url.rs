@@ -46,6 +46,14 @@ impl ProviderUrl {
         };
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, tail) = rest.split_at(end);
+        if tail.contains('@') {
+            // Most likely a password with a `/`, `?` or `#` in it, so nothing of it is repeated.
+            return Err(misconfigured(
+                "the provider URL has an `@` after its host; write `/`, `?`, `#` and `@` in a \
+                 password or option as `%2F`, `%3F`, `%23` and `%40`"
+                    .into(),
+            ));
+        }
         let (user, hosts) = match authority.rsplit_once('@') {
             Some((user, hosts)) => (format!("{user}@"), hosts),
             None => (String::new(), authority),
@@ -114,9 +122,11 @@ impl ProviderUrl {
         let mut options = BTreeMap::new();
         for (name, value) in self.url.query_pairs() {
             if !known.contains(&&*name) {
+                // Only what looks like a name is repeated: anything else may be a piece of a secret.
+                let looks_like_one = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+                let shown = if looks_like_one { &name } else { "…" };
                 return Err(misconfigured(format!(
-                    "unknown option `{}`; known are: {}",
-                    name.escape_debug(),
+                    "unknown option `{shown}`; known are: {}",
                     listed(known)
                 )));
             }
@@ -225,6 +235,9 @@ mod tests {
             "redis://u:hunter2@h:port",
             "redis://u:hunter2@h1,,h2",
             "redis://u:hunter2@h/#x",
+            "redis://u:1?hunter2@h",
+            "redis://u:1/hunter2@h",
+            "redis://u:1#hunter2@h",
             "re dis://u:hunter2@h",
         ] {
             let error = ProviderUrl::parse(bad).unwrap_err();

@@ -11,6 +11,6 @@ if held and string.sub(held, 1, #ARGV[1]) == ARGV[1] then
   redis.call('DEL', KEYS[1])
   return 1
 end
--- A server out of memory refuses this, and refuses the late acquisition as well.
-redis.pcall('SET', KEYS[2], '', 'PX', ARGV[2])
+-- A server out of memory refuses this; the caller must know that there is no tombstone.
+redis.call('SET', KEYS[2], '', 'PX', ARGV[2])
 return 0

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lock_core::{Attempt, Capability, Claim, Metadata, OwnerToken, Ttl};
+use lock_core::{Attempt, Capability, Claim, LockKey, Metadata, OwnerToken, Renewal, Ttl};
 
-use super::{grant, held, released};
+use super::{grant, held, is_renewed, released};
 use crate::{History, Subject};
 
 /// Of two owners of one key, the first is granted and the second is told how long to wait at most.
@@ -20,10 +20,22 @@ pub async fn e1_one_of_two_owners_is_granted(subject: &Subject) {
 
 /// Of 64 owners that try at the same time, exactly one is granted.
 pub async fn e1_l35_one_of_64_racing_owners_is_granted(subject: &Subject) {
+    assert_eq!(grants_of_64(subject, &subject.key("k")).await, 1);
+}
+
+/// Of 64 owners that find a lease at its end at the same time, exactly one is granted.
+pub async fn e1_l35_one_of_64_racing_owners_succeeds_a_lease_that_ran_out(subject: &Subject) {
     let key = subject.key("k");
+    grant(&*subject.lock(&key, subject.units(1))).await;
+    // The lease ends by itself: what it leaves in the store is what they race for.
+    subject.pass(subject.units(2)).await;
+    assert_eq!(grants_of_64(subject, &key).await, 1);
+}
+
+async fn grants_of_64(subject: &Subject, key: &LockKey) -> usize {
     let racers: Vec<_> = (0..64)
         .map(|_| {
-            let lock = subject.lock(&key, subject.long());
+            let lock = subject.lock(key, subject.long());
             tokio::spawn(async move { lock.try_acquire().await.unwrap() })
         })
         .collect();
@@ -31,7 +43,7 @@ pub async fn e1_l35_one_of_64_racing_owners_is_granted(subject: &Subject) {
     for racer in racers {
         grants += usize::from(matches!(racer.await.unwrap(), Attempt::Granted { .. }));
     }
-    assert_eq!(grants, 1);
+    grants
 }
 
 /// A released key is granted to the next owner, ten times in a row.
@@ -54,18 +66,43 @@ pub async fn e1_keys_are_independent(subject: &Subject) {
     held(&*subject.lock(&subject.key("two"), subject.long())).await;
 }
 
+/// Attempts of others leave the holder's owner, note, token and time as they were.
+pub async fn e1_a_refused_attempt_changes_nothing(subject: &Subject) {
+    let key = subject.key("k");
+    let noted = |claim: Claim, note| match subject.has(Capability::Metadata) {
+        true => claim.with_metadata(Metadata::new(note).unwrap()),
+        false => claim,
+    };
+    let holder = subject.provider().lock(noted(subject.claim(&key, subject.units(20)), "holder"));
+    let token = grant(&*holder).await;
+    for ttl in [subject.units(1) / 10, subject.long()] {
+        held(&*subject.provider().lock(noted(subject.claim(&key, ttl), "stranger"))).await;
+    }
+    subject.pass(subject.units(1) / 5).await;
+    let left = held(&*subject.lock(&key, subject.long())).await;
+    assert!(left.is_none_or(|left| left <= subject.units(20)), "{left:?}");
+    if subject.has(Capability::Inspect) {
+        let found = holder.inspect().await.unwrap().expect("a holder");
+        assert_eq!(found.owner(), holder.claim().owner().fingerprint());
+        assert_eq!((found.metadata(), found.fencing()), (holder.claim().metadata(), token));
+    }
+    let renewed = Renewal::Renewed { fencing: token };
+    assert_eq!(holder.renew(holder.claim().ttl()).await.unwrap(), renewed);
+}
+
 /// Sixteen workers that take turns never hold the key together, and each turn's token is larger.
 pub async fn e1_f1_holds_of_16_workers_never_overlap_and_their_tokens_grow(subject: &Subject) {
     let key = subject.key("k");
-    let (client, history) = (subject.client(), Arc::new(History::new()));
+    let history = Arc::new(History::new());
     let workers: Vec<_> = (0..16)
         .map(|_| {
-            let (client, history, key) = (client.clone(), Arc::clone(&history), key.clone());
+            // A client each, as the waiters of one client would stand in line.
+            let (client, history, key) = (subject.client(), Arc::clone(&history), key.clone());
             tokio::spawn(async move {
                 for _ in 0..8 {
                     let guard = client.lock(&key).wait_forever().acquire().await.unwrap();
                     let from = client.clock().now();
-                    tokio::task::yield_now().await;
+                    client.clock().sleep_until(from.after(Duration::from_millis(1))).await;
                     history.held(&key, from, client.clock().now(), guard.fencing_token());
                     guard.release().await.unwrap();
                 }
@@ -90,7 +127,29 @@ pub async fn e2_the_same_owner_is_granted_again_with_the_same_token(subject: &Su
     released(&*lock).await;
 }
 
-/// Asking again gives the whole ttl again.
+/// A request that is sent many times at once, as drivers and proxies do, is granted each time, and
+/// is one grant.
+pub async fn e2_l17_a_request_that_is_sent_many_times_at_once_is_one_grant(subject: &Subject) {
+    for round in 0..20 {
+        let lock = subject.lock(&subject.key(&format!("k{round}")), subject.long());
+        let copies: Vec<_> = (0..8)
+            .map(|_| {
+                let lock = Arc::clone(&lock);
+                tokio::spawn(async move { lock.try_acquire().await.unwrap() })
+            })
+            .collect();
+        let mut answers = Vec::new();
+        for copy in copies {
+            answers.push(copy.await.unwrap());
+        }
+        let fencing = grant(&*lock).await;
+        let same = Attempt::Granted { fencing };
+        assert!(answers.iter().all(|answer| *answer == same), "{answers:?}, then {same:?}");
+        released(&*lock).await;
+    }
+}
+
+/// Asking again gives the whole ttl again, whether that is more or less than was left.
 pub async fn e2_granting_again_resets_the_ttl(subject: &Subject) {
     let key = subject.key("k");
     let owner = OwnerToken::mint().unwrap();
@@ -99,6 +158,8 @@ pub async fn e2_granting_again_resets_the_ttl(subject: &Subject) {
     grant(&*subject.provider().lock(claim(subject.long()))).await;
     subject.pass(subject.units(2)).await;
     held(&*subject.lock(&key, subject.long())).await;
+    grant(&*subject.provider().lock(claim(subject.units(1)))).await;
+    subject.until_free(&key, subject.units(20)).await;
 }
 
 /// However metadata looks, it cannot make one owner pass for another.
@@ -106,13 +167,21 @@ pub async fn l4_metadata_cannot_pass_for_an_owner(subject: &Subject) {
     if !subject.has(Capability::Metadata) {
         return;
     }
-    let key = subject.key("k");
-    let holder = subject.claim(&key, subject.long());
-    let note = Metadata::new(holder.owner().expose()).unwrap();
-    let doubled = subject.provider().lock(holder.clone().with_metadata(note.clone()));
-    grant(&*doubled).await;
-    let posing = subject.claim(&key, subject.long()).with_metadata(note);
-    held(&*subject.provider().lock(posing)).await;
-    // The holder is known by its token, with or without the note.
-    grant(&*subject.provider().lock(holder)).await;
+    for of_the_holder in [true, false] {
+        let key = subject.key("k");
+        let holder = subject.claim(&key, subject.long());
+        let poser = subject.claim(&key, subject.long());
+        let owner = if of_the_holder { holder.owner() } else { poser.owner() };
+        let note = Metadata::new(owner.expose()).unwrap();
+        let lock = subject.provider().lock(holder.clone().with_metadata(note.clone()));
+        grant(&*lock).await;
+        for posing in [poser.clone(), poser.with_metadata(note)] {
+            let posing = subject.provider().lock(posing);
+            held(&*posing).await;
+            assert!(!is_renewed(&*posing).await);
+        }
+        // The holder is known by its token, with or without the note.
+        grant(&*subject.provider().lock(holder)).await;
+        released(&*lock).await;
+    }
 }

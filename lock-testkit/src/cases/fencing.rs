@@ -1,12 +1,14 @@
 //! F1 fencing.
 
+use std::time::Duration;
+
 use lock_core::{Attempt, Capability, Renewal};
 
 use super::{grant, held, released};
 use crate::Subject;
 
-/// Over hundreds of grants that end by release, by expiry or by force, every token is larger than
-/// the one before.
+/// Over hundreds of grants that end by release, by expiry or by force, with undos and idle months in
+/// between, every token is larger than the one before.
 pub async fn f1_tokens_grow_over_grants_releases_and_expiries(subject: &Subject) {
     if !subject.has(Capability::Fencing) {
         return;
@@ -25,17 +27,33 @@ pub async fn f1_tokens_grow_over_grants_releases_and_expiries(subject: &Subject)
             // On a machine that stands still, the lease may have ended by itself.
             lock.release().await.unwrap();
         }
+        if round % 4 >= 2 {
+            lock.release().await.unwrap();
+            subject.lock(&key, subject.long()).release().await.unwrap();
+        }
+    }
+    // An owner whose lease has run out begins anew, and so does a key that was idle for long.
+    let late = subject.lock(&key, subject.units(1) / 10);
+    for _ in 0..3 {
+        let token = grant(&*late).await;
+        assert!(token > last, "{token:?} after {last:?}");
+        last = token;
+        let idle = Duration::from_secs(if subject.is_virtual() { 30 * 24 * 60 * 60 } else { 0 });
+        subject.pass(subject.units(1).max(idle)).await;
     }
 }
 
-/// Renewing and asking again are no new grants.
+/// Renewing and asking again are no new grants, whatever is granted on other keys meanwhile.
 pub async fn f1_f2_renewing_and_repeating_keep_the_token(subject: &Subject) {
     let lock = subject.lock(&subject.key("k"), subject.long());
     let first = grant(&*lock).await;
-    for _ in 0..5 {
+    for round in 0..5 {
+        let other = subject.lock(&subject.key(&format!("other {round}")), subject.long());
+        grant(&*other).await;
         let renewal = lock.renew(lock.claim().ttl()).await.unwrap();
         assert_eq!(renewal, Renewal::Renewed { fencing: first });
         assert_eq!(lock.try_acquire().await.unwrap(), Attempt::Granted { fencing: first });
+        released(&*other).await;
     }
 }
 

@@ -97,7 +97,7 @@ pub async fn a_detached_lock_is_resumed_elsewhere(subject: &Subject) {
     let guard = here.lock(&key).ttl(subject.long()).auto_renew().acquire().await.unwrap();
     let fencing = guard.fencing_token();
     let lease = guard.lease();
-    let token = guard.detach();
+    let token = guard.detach().await;
     assert!(!lease.is_held() && lease.lost().await.is_none(), "given away, not lost");
     let carried = OwnerToken::parse(token.expose()).unwrap();
     let elsewhere = subject.client();
@@ -114,7 +114,7 @@ pub async fn resuming_a_lost_lock_takes_nothing(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let nobody = OwnerToken::mint().unwrap();
     assert!(client.resume(&key, nobody).await.unwrap_err().is_lost());
-    let token = client.lock(&key).acquire().await.unwrap().detach();
+    let token = client.lock(&key).acquire().await.unwrap().detach().await;
     subject.expire(&key, subject.long()).await;
     let holder = client.lock(&key).acquire().await.unwrap();
     let error = client.resume(&key, token).await.unwrap_err();

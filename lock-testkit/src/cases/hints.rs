@@ -48,7 +48,8 @@ pub async fn n1_p1_a_waiter_without_any_hint_is_served(subject: &Subject) {
     faults.next(Verb::Watch, 1_000, Fault::MuteWatch);
     let client = builder.retry(Backoff::fixed(subject.units(1) / 5)).build().unwrap();
     let key = subject.key("k");
-    let holder = client.lock(&key).acquire().await.unwrap();
+    // Another client's: the waiter's own would tell it of the release.
+    let holder = subject.client().lock(&key).acquire().await.unwrap();
     let waiter = {
         let (client, key) = (client.clone(), key.clone());
         tokio::spawn(async move { client.lock(&key).acquire().await })
@@ -65,10 +66,10 @@ pub async fn n1_p1_a_waiter_without_any_hint_is_served(subject: &Subject) {
 pub async fn n1_p2_a_release_between_try_and_watch_is_not_missed(subject: &Subject) {
     let (builder, faults) = subject.faulty_builder();
     // The subscription is slow, mute, and the backoff endless: only the try after it can succeed.
-    faults.next(Verb::Watch, 1, Fault::DelayAnswer(subject.units(1)));
+    faults.next(Verb::Watch, 1, Fault::DelayAnswer(subject.units(4)));
     faults.next(Verb::Watch, 1_000, Fault::MuteWatch);
     let delay = if subject.has(Capability::Hints) { subject.units(30) } else { subject.units(2) };
-    let limit = subject.units(4);
+    let limit = subject.units(8);
     let client = builder.retry(Backoff::fixed(delay)).request_timeout(limit).build().unwrap();
     let key = subject.key("k");
     let holder = subject.client().lock(&key).acquire().await.unwrap();
@@ -77,7 +78,7 @@ pub async fn n1_p2_a_release_between_try_and_watch_is_not_missed(subject: &Subje
         let wait = subject.units(20);
         tokio::spawn(async move { client.lock(&key).wait_at_most(wait).acquire().await })
     };
-    subject.until("the waiter has tried", || faults.count(Verb::TryAcquire) == 1).await;
+    subject.until("the waiter has tried", || faults.count(Verb::TryAcquire) >= 1).await;
     let freed = subject.clock().now();
     holder.release().await.unwrap();
     drop(waiter.await.unwrap().unwrap());

@@ -1,6 +1,6 @@
 //! I1 inspect, and capabilities that are declared absent.
 
-use lock_core::{Capability, Metadata};
+use lock_core::{Capability, Claim, Metadata, Ttl};
 
 use super::{grant, released};
 use crate::{Subject, Verb};
@@ -34,7 +34,22 @@ pub async fn i1_inspecting_tells_the_holder_and_changes_nothing(subject: &Subjec
     released(&*lock).await;
 }
 
-/// Metadata comes back as it was given: empty, text, every byte, and up to the limit.
+/// However often a lease is looked at, it ends, and then has no holder.
+pub async fn i1_inspecting_does_not_keep_a_lease_alive(subject: &Subject) {
+    if !subject.has(Capability::Inspect) {
+        return;
+    }
+    let (client, key) = (subject.client(), subject.key("k"));
+    grant(&*subject.lock(&key, subject.units(1))).await;
+    let give_up = subject.clock().now().after(subject.units(20));
+    while let Some(holder) = client.inspect(&key).await.unwrap() {
+        assert!(subject.clock().now() < give_up, "still {holder:?}");
+        subject.pass(subject.units(1) / 20).await;
+    }
+    grant(&*subject.lock(&key, subject.long())).await;
+}
+
+/// Metadata comes back as it was given: empty, text, every byte, up to the limit, and empty again.
 pub async fn i1_l5_metadata_comes_back_byte_for_byte(subject: &Subject) {
     if !subject.has(Capability::Metadata) || !subject.has(Capability::Inspect) {
         return;
@@ -42,8 +57,7 @@ pub async fn i1_l5_metadata_comes_back_byte_for_byte(subject: &Subject) {
     let every_byte: Vec<u8> = (0..=255).collect();
     let like_a_token = "AAAAAAAAAAAAAAAAAAAAAA";
     let longest = vec![b'x'; Metadata::MAX_LEN];
-    let notes =
-        [b"".as_slice(), "wörker-7".as_bytes(), like_a_token.as_bytes(), &every_byte, &longest];
+    let notes = [b"", "wörker-7".as_bytes(), like_a_token.as_bytes(), &every_byte, &longest, b""];
     for note in notes {
         let key = subject.key("k");
         let metadata = Metadata::new(note).unwrap();
@@ -52,11 +66,12 @@ pub async fn i1_l5_metadata_comes_back_byte_for_byte(subject: &Subject) {
         grant(&*lock).await;
         let holder = lock.inspect().await.unwrap().expect("a holder");
         assert_eq!(holder.metadata(), &metadata);
+        assert_eq!(holder.owner(), lock.claim().owner().fingerprint());
         released(&*lock).await;
     }
 }
 
-/// Nothing that is shown of a lock, a guard or a holder contains the owner token.
+/// Nothing that is shown of a provider, a lock, a guard or a holder contains the owner token.
 pub async fn i1_the_owner_token_is_never_shown(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let guard = client.lock(&key).acquire().await.unwrap();
@@ -65,6 +80,10 @@ pub async fn i1_the_owner_token_is_never_shown(subject: &Subject) {
     if subject.has(Capability::Inspect) {
         shown += &format!("{:?}", client.inspect(&key).await.unwrap());
     }
+    let ttl = Ttl::new(subject.long()).unwrap();
+    let lock = subject.provider().lock(Claim::new(key.clone(), *guard.owner_token(), ttl));
+    grant(&*lock).await;
+    shown += &format!("{lock:?} {:?}", subject.provider());
     let again = client.lock(&key).owner_token(*guard.owner_token());
     shown += &format!("{again:?}");
     shown += &format!("{:?}", client.lock(&key).try_acquire().await.unwrap());

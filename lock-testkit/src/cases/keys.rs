@@ -1,11 +1,11 @@
 //! K1 keys.
 
-use lock_core::LockKey;
+use lock_core::{Capability, LockKey, Release};
 
-use super::{grant, held, released};
+use super::{grant, held, is_renewed, released};
 use crate::{Subject, Verb};
 
-const AWKWARD: [&str; 26] = [
+const AWKWARD: &[&str] = &[
     "a",
     "A",
     "a ",
@@ -26,27 +26,54 @@ const AWKWARD: [&str; 26] = [
     "a*",
     "?",
     "[a]",
+    "e",
     "\u{e9}",
     "e\u{301}",
+    "ss",
+    "\u{df}",
+    "\u{ff41}",
+    "a\u{200b}",
     "\u{1f512}",
+    "\u{1f513}",
     "\"'`;--",
     "%61",
+    "%",
+    "a%",
+    "_",
+    "a_",
+    ".",
     "..",
+    "../",
+    "./a",
+    // What a store may call the rows of its own bookkeeping.
+    "a:lock",
+    "a:fence",
+    "a:token",
+    "a:owner",
 ];
 
-/// Keys that differ by a byte are different locks, whatever the store makes of their characters.
+/// Keys that differ by a byte are different locks, whatever the store makes of their characters, at
+/// the end of a key and at its beginning. Releasing one leaves the others alone.
 pub async fn k1_l30_awkward_keys_are_all_different(subject: &Subject) {
-    let mut locks = Vec::new();
-    for name in AWKWARD {
-        let lock = subject.lock(&subject.key(name), subject.long());
-        grant(&*lock).await;
-        locks.push(lock);
-    }
-    for name in AWKWARD {
-        held(&*subject.lock(&subject.key(name), subject.long())).await;
-    }
-    for lock in locks {
-        released(&*lock).await;
+    let (behind, salt) = (|name: &&str| subject.key(name), subject.key(""));
+    let in_front = |name: &&str| LockKey::new(format!("{name}{salt}")).unwrap();
+    let keys: Vec<_> = AWKWARD.iter().map(behind).chain(AWKWARD.iter().map(in_front)).collect();
+    for backwards in [false, true] {
+        let mut locks = Vec::new();
+        for key in &keys {
+            let lock = subject.lock(key, subject.long());
+            grant(&*lock).await;
+            locks.push(lock);
+        }
+        for key in &keys {
+            held(&*subject.lock(key, subject.long())).await;
+        }
+        if backwards {
+            locks.reverse();
+        }
+        for lock in locks {
+            released(&*lock).await;
+        }
     }
 }
 
@@ -82,12 +109,18 @@ pub async fn k1_l31_two_prefixes_never_meet(subject: &Subject) {
     let key = subject.key("k");
     let here = subject.lock(&key, subject.long());
     let there = neighbour.lock(here.claim().clone());
-    grant(&*here).await;
-    assert_eq!(there.release().await.unwrap(), lock_core::Release::NotHeld);
+    let token = grant(&*here).await;
+    assert!(!is_renewed(&*there).await);
+    assert_eq!(there.release().await.unwrap(), Release::NotHeld);
+    if subject.has(Capability::Inspect) {
+        assert_eq!(there.inspect().await.unwrap(), None);
+    }
+    assert_eq!(grant(&*here).await, token, "what was undone there is not undone here");
     let other = neighbour.lock(subject.claim(&key, subject.long()));
     let first = grant(&*other).await;
     held(&*neighbour.lock(subject.claim(&key, subject.long()))).await;
     assert_eq!(grant(&*other).await, first);
+    assert_eq!(grant(&*here).await, token, "what was granted there changes no token here");
     released(&*other).await;
     held(&*subject.lock(&key, subject.long())).await;
     released(&*here).await;

@@ -15,11 +15,14 @@ pub mod schedules;
 pub mod undo;
 pub mod waiting;
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use lock_core::{Attempt, Clock, FencingToken, Lock, LockKey, Release, Renewal};
+use tokio::task::JoinHandle;
 
 use crate::{Case, Subject};
 
@@ -32,15 +35,20 @@ macro_rules! __cases {
             exclusion {
                 e1_one_of_two_owners_is_granted,
                 e1_l35_one_of_64_racing_owners_is_granted,
+                e1_l35_one_of_64_racing_owners_succeeds_a_lease_that_ran_out,
                 e1_a_released_key_is_granted_to_others,
                 e1_keys_are_independent,
+                e1_a_refused_attempt_changes_nothing,
                 e1_f1_holds_of_16_workers_never_overlap_and_their_tokens_grow,
                 e2_the_same_owner_is_granted_again_with_the_same_token,
                 e2_granting_again_resets_the_ttl,
+                e2_l17_a_request_that_is_sent_many_times_at_once_is_one_grant,
                 l4_metadata_cannot_pass_for_an_owner,
             }
             owner {
                 e3_l2_a_stranger_can_neither_renew_nor_release,
+                e3_l4_owners_that_look_alike_are_strangers,
+                e3_l14_a_release_that_is_sent_many_times_at_once_frees_the_key_once,
                 e4_l3_a_stale_owner_cannot_touch_its_successor,
                 e3_l12_release_after_expiry_says_not_held,
                 e3_l13_a_second_release_touches_nobody,
@@ -50,6 +58,8 @@ macro_rules! __cases {
             expiry {
                 t1_l11_a_lease_never_ends_early,
                 t1_an_expired_key_is_granted_to_others,
+                t1_l1_a_request_that_is_dropped_on_its_way_leaves_nothing_for_ever,
+                t1_the_remaining_time_that_is_told_is_what_is_left,
                 t1_l10_a_submillisecond_ttl_is_rounded_up,
                 t1_the_longest_ttl_is_kept,
                 t1_l10_ttls_out_of_range_are_refused_before_any_request,
@@ -57,6 +67,8 @@ macro_rules! __cases {
                 t2_l6_renewing_sets_the_remaining_time_longer_or_shorter,
                 t2_l8_renewing_often_never_adds_up,
                 t2_l9_renewing_never_brings_back_an_ended_lease,
+                t2_w5_a_renewal_that_races_the_release_changes_nothing_after_it,
+                t2_nobody_gets_in_between_while_a_lease_is_renewed,
             }
             fencing {
                 f1_tokens_grow_over_grants_releases_and_expiries,
@@ -67,6 +79,7 @@ macro_rules! __cases {
             undo {
                 u1_an_undone_owner_can_never_acquire,
                 u1_undoing_a_grant_frees_the_key,
+                u1_l18_an_undo_that_races_its_acquisition_frees_the_key,
                 u1_an_undo_touches_no_other_owner,
                 u1_l14_a_release_that_is_repeated_spares_the_next_holder,
             }
@@ -79,6 +92,7 @@ macro_rules! __cases {
             inspect {
                 i1_a_free_key_has_no_holder,
                 i1_inspecting_tells_the_holder_and_changes_nothing,
+                i1_inspecting_does_not_keep_a_lease_alive,
                 i1_l5_metadata_comes_back_byte_for_byte,
                 i1_the_owner_token_is_never_shown,
                 l38_without_inspect_it_is_refused,
@@ -188,6 +202,38 @@ async fn released(lock: &dyn Lock) {
 async fn is_renewed(lock: &dyn Lock) -> bool {
     let ttl = lock.claim().ttl();
     matches!(lock.renew(ttl).await.unwrap(), Renewal::Renewed { .. })
+}
+
+/// Takes the key for a fresh owner while tasks run each of which frees it, and is refused no more
+/// once one of them is done.
+async fn succeed<T>(subject: &Subject, key: &LockKey, frees: &[JoinHandle<T>]) -> Arc<dyn Lock> {
+    let lock = subject.lock(key, subject.units(30));
+    loop {
+        let free = frees.iter().any(JoinHandle::is_finished);
+        match lock.try_acquire().await.unwrap() {
+            Attempt::Granted { .. } => return lock,
+            answer => assert!(!free, "the key was freed, but {answer:?}"),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Polls a future so many times, whenever it asks to be polled, and drops it then.
+async fn polled<T>(times: usize, future: impl Future<Output = T>) {
+    let mut future = pin!(future);
+    let mut left = times;
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending if left == 0 => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
 }
 
 impl Subject {

@@ -1,10 +1,11 @@
 //! E3 owner only, E4 fresh identity.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use lock_core::{Capability, Release};
+use lock_core::{Attempt, Capability, Claim, OwnerToken, Release, Ttl};
 
-use super::{grant, held, is_renewed, released};
+use super::{grant, held, is_renewed, released, succeed};
 use crate::Subject;
 
 /// A stranger's renew and release change nothing, not even the ttl, and say so.
@@ -20,9 +21,60 @@ pub async fn e3_l2_a_stranger_can_neither_renew_nor_release(subject: &Subject) {
         assert_eq!(found.owner(), holder.claim().owner().fingerprint());
         assert!(found.remaining().is_none_or(|left| left <= subject.units(10)));
     }
-    held(&*subject.lock(&key, subject.long())).await;
+    let left = held(&*subject.lock(&key, subject.long())).await;
+    assert!(left.is_none_or(|left| left <= subject.units(10)), "{left:?}");
     assert!(is_renewed(&*holder).await);
     released(&*holder).await;
+}
+
+/// Owners whose tokens differ in one character, or only in upper and lower case, or by what some
+/// store takes for a wildcard, are as different as any two.
+pub async fn e3_l4_owners_that_look_alike_are_strangers(subject: &Subject) {
+    let key = subject.key("k");
+    let lock = |token| {
+        let ttl = Ttl::new(subject.long()).unwrap();
+        subject.provider().lock(Claim::new(key.clone(), OwnerToken::parse(token).unwrap(), ttl))
+    };
+    let holder = lock("AbCdEfGhIjKlMnOpQrStUw");
+    grant(&*holder).await;
+    for alike in [
+        "BbCdEfGhIjKlMnOpQrStUw",
+        "AbCdEfGhIjXlMnOpQrStUw",
+        "AbCdEfGhIjKlMnOpQrStUg",
+        "aBcDeFgHiJkLmNoPqRsTuw",
+        "A_CdEfGhIjKlMnOpQrStUw",
+    ] {
+        let stranger = lock(alike);
+        held(&*stranger).await;
+        assert!(!is_renewed(&*stranger).await, "{alike}");
+        assert_eq!(stranger.release().await.unwrap(), Release::NotHeld, "{alike}");
+        assert!(is_renewed(&*holder).await, "after {alike}");
+    }
+    released(&*holder).await;
+}
+
+/// Of many copies of a release, one frees the key, and none takes it from whoever comes next.
+pub async fn e3_l14_a_release_that_is_sent_many_times_at_once_frees_the_key_once(
+    subject: &Subject,
+) {
+    for round in 0..20 {
+        let key = subject.key(&format!("k{round}"));
+        let first = subject.lock(&key, subject.long());
+        grant(&*first).await;
+        let copies: Vec<_> = (0..8)
+            .map(|_| {
+                let first = Arc::clone(&first);
+                tokio::spawn(async move { first.release().await.unwrap() })
+            })
+            .collect();
+        let next = succeed(subject, &key, &copies).await;
+        let mut frees = 0;
+        for copy in copies {
+            frees += usize::from(copy.await.unwrap() == Release::Released);
+        }
+        assert_eq!(frees, 1, "copies that freed the key");
+        released(&*next).await;
+    }
 }
 
 /// After its lease has ended, an owner cannot renew or release what the next owner holds.
@@ -37,15 +89,19 @@ pub async fn e4_l3_a_stale_owner_cannot_touch_its_successor(subject: &Subject) {
     assert_eq!(stale.release().await.unwrap(), Release::NotHeld);
     held(&*subject.lock(&key, subject.long())).await;
     released(&*successor).await;
+    assert_eq!(stale.try_acquire().await.unwrap(), Attempt::Undone);
 }
 
-/// Releasing an expired lease is no error and says that nothing was held.
+/// Releasing an expired lease is no error, says that nothing was held, and is an undo.
 pub async fn e3_l12_release_after_expiry_says_not_held(subject: &Subject) {
     let key = subject.key("k");
     let lock = subject.lock(&key, subject.units(1));
     grant(&*lock).await;
-    subject.expire(&key, subject.units(1)).await;
+    // The lease ends by itself: the store may not have noticed yet.
+    subject.pass(subject.units(2)).await;
     assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
+    assert_eq!(lock.try_acquire().await.unwrap(), Attempt::Undone);
+    grant(&*subject.lock(&key, subject.long())).await;
 }
 
 /// A second release says that nothing was held and leaves the next holder alone.

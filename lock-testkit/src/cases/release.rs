@@ -1,12 +1,8 @@
 //! G4 release, G5 nothing leaks, U1 undo from the client's side.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
-
 use lock_core::Release;
 
-use super::grant;
+use super::{grant, polled};
 use crate::{Fault, Subject, Verb};
 
 /// A release that fails gives the guard back; it is no longer held, and can be released again.
@@ -57,6 +53,7 @@ pub async fn g4_w5_nothing_is_sent_after_a_release(subject: &Subject) {
         assert_eq!(of_key.last().map(|call| call.verb), Some(Verb::Release), "{of_key:?}");
         grant(&*subject.lock(&key, subject.long())).await;
     }
+    assert!(faults.count(Verb::Renew) > 0, "no release met a renewal");
 }
 
 /// A release whose answer is lost can be repeated without touching whoever came next.
@@ -148,22 +145,4 @@ pub async fn g5_l18_an_acquisition_dropped_at_any_point_frees_the_key(subject: &
         holder.release().await.unwrap();
         subject.until_free(&key, subject.units(20)).await;
     }
-}
-
-/// Polls a future so many times, whenever it asks to be polled, and drops it then.
-async fn polled<T>(times: usize, future: impl Future<Output = T>) {
-    let mut future = pin!(future);
-    let mut left = times;
-    poll_fn(|context| {
-        if left == 0 {
-            return Poll::Ready(());
-        }
-        left -= 1;
-        match future.as_mut().poll(context) {
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending if left == 0 => Poll::Ready(()),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await;
 }

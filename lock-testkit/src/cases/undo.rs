@@ -1,19 +1,32 @@
 //! U1 undo.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use lock_core::{Attempt, Release};
 
-use super::{grant, held, released};
+use super::{elapsed, grant, held, released};
 use crate::Subject;
 
-/// A request that arrives after its own undo is refused.
+/// A request that arrives after its own undo is refused, whoever held the key since, and for half a
+/// minute at least.
 pub async fn u1_an_undone_owner_can_never_acquire(subject: &Subject) {
     let key = subject.key("k");
     let lock = subject.lock(&key, subject.long());
+    let before = subject.clock().now();
     assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
     for _ in 0..3 {
         assert_eq!(lock.try_acquire().await.unwrap(), Attempt::Undone);
     }
-    grant(&*subject.lock(&key, subject.long())).await;
+    let other = subject.lock(&key, subject.long());
+    grant(&*other).await;
+    released(&*other).await;
+    assert_eq!(lock.try_acquire().await.unwrap(), Attempt::Undone);
+    let half_a_minute = Duration::from_secs(30);
+    subject.pass(if subject.is_virtual() { half_a_minute / 2 } else { subject.units(2) }).await;
+    let answer = lock.try_acquire().await.unwrap();
+    let waited = elapsed(subject.clock(), before);
+    assert!(answer == Attempt::Undone || waited > half_a_minute, "{answer:?} after {waited:?}");
 }
 
 /// An acquisition that took effect is undone by its owner token alone.
@@ -28,17 +41,37 @@ pub async fn u1_undoing_a_grant_frees_the_key(subject: &Subject) {
     grant(&*subject.lock(&key, subject.long())).await;
 }
 
+/// An acquisition and its undo that are under way together leave nothing, whichever comes first.
+pub async fn u1_l18_an_undo_that_races_its_acquisition_frees_the_key(subject: &Subject) {
+    for round in 0..50 {
+        let key = subject.key(&format!("k{round}"));
+        let lock = subject.lock(&key, subject.long());
+        let undoing = Arc::clone(&lock);
+        let acquiring = tokio::spawn(async move { lock.try_acquire().await.unwrap() });
+        let undone = tokio::spawn(async move { undoing.release().await.unwrap() });
+        match (acquiring.await.unwrap(), undone.await.unwrap()) {
+            (Attempt::Granted { .. }, Release::Released) => {}
+            (Attempt::Undone, Release::NotHeld) => {}
+            answers => panic!("in neither order: {answers:?}"),
+        }
+        grant(&*subject.lock(&key, subject.long())).await;
+    }
+}
+
 /// An undo of one owner stops no other from acquiring, and takes nothing from a holder.
 pub async fn u1_an_undo_touches_no_other_owner(subject: &Subject) {
     let key = subject.key("k");
     let holder = subject.lock(&key, subject.long());
     grant(&*holder).await;
-    for _ in 0..5 {
-        let undone = subject.lock(&key, subject.long());
-        assert_eq!(undone.release().await.unwrap(), Release::NotHeld);
+    let undone: Vec<_> = (0..5).map(|_| subject.lock(&key, subject.long())).collect();
+    for lock in &undone {
+        assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
     }
     held(&*subject.lock(&key, subject.long())).await;
     released(&*holder).await;
+    for lock in &undone {
+        assert_eq!(lock.try_acquire().await.unwrap(), Attempt::Undone);
+    }
     grant(&*subject.lock(&key, subject.long())).await;
 }
 

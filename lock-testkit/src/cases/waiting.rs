@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use lock_core::{Backoff, Effect, Error, ErrorKind};
+use lock_core::{Backoff, Capability, Effect, Error, ErrorKind};
 use tokio_util::sync::CancellationToken;
 
 use super::{elapsed, grant, released};
@@ -12,7 +12,8 @@ use crate::{Fault, Subject, Verb};
 /// A waiter gets a key that is released while it waits.
 pub async fn w1_l20_a_waiter_gets_a_key_that_is_released_in_time(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
-    let holder = client.lock(&key).acquire().await.unwrap();
+    // Another client's: the waiter's own would tell it of the release.
+    let holder = subject.client().lock(&key).acquire().await.unwrap();
     let waiting = client.lock(&key).wait_at_most(subject.units(20)).acquire();
     let (waited, ()) = tokio::join!(waiting, async {
         subject.pass(subject.units(1)).await;
@@ -28,9 +29,11 @@ pub async fn w1_l21_a_last_attempt_is_made_at_the_deadline(subject: &Subject) {
     let client = builder.retry(Backoff::fixed(subject.units(1_000))).build().unwrap();
     let key = subject.key("k");
     let holder = subject.client().lock(&key).acquire().await.unwrap();
-    let waiting = client.lock(&key).wait_at_most(subject.units(2)).acquire();
+    let waiting = client.lock(&key).wait_at_most(subject.units(4)).acquire();
+    // Once before it subscribes and, if it does, once more.
+    let early = if subject.has(Capability::Hints) { 2 } else { 1 };
     let (waited, ()) = tokio::join!(waiting, async {
-        subject.pass(subject.units(1)).await;
+        subject.until("the waiter has tried", || faults.count(Verb::TryAcquire) >= early).await;
         holder.release().await.unwrap();
     });
     drop(waited.unwrap());
@@ -58,7 +61,7 @@ pub async fn w1_l22_a_wait_does_not_overshoot(subject: &Subject) {
 /// The ttl begins with the grant: a long wait leaves all of it.
 pub async fn w1_l23_waiting_does_not_eat_the_ttl(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
-    let holder = client.lock(&key).acquire().await.unwrap();
+    let holder = subject.client().lock(&key).acquire().await.unwrap();
     let ttl = subject.units(10);
     let waiting = client.lock(&key).ttl(ttl).acquire();
     let (guard, ()) = tokio::join!(waiting, async {
@@ -166,7 +169,8 @@ pub async fn w2_l42_200_waiters_do_not_flood_the_backend(subject: &Subject) {
     }
     let waits = elapsed(subject.clock(), started).as_secs_f64() / wait.as_secs_f64();
     let tries = faults.count(Verb::TryAcquire) as f64;
-    assert!(tries <= 400.0 + 25.0 * waits.ceil(), "{tries} requests in {waits:.1} waits");
+    // Where the deadlines are apart, a waiter may become the head for a moment before its own.
+    assert!(tries <= 200.0 * (4.0 + waits), "{tries} requests in {waits:.1} waits");
     released(&*holder).await;
 }
 

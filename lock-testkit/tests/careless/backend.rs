@@ -179,15 +179,11 @@ impl CarelessLock {
         }
     }
 
-    fn find(&self, tables: &Tables, row: &str, ignores_expiry: Flaw) -> Found {
+    fn find(&self, tables: &Tables, row: &str, ignores_expiry: bool) -> Found {
         let now = self.now();
         let undone = tables.tombstones.get(&self.tombstone()).is_some_and(|until| now < *until);
         let row = tables.leases.get(row);
-        let lives = |lease: &&Lease| {
-            now < lease.ends
-                || self.has(ignores_expiry)
-                    && (self.is_mine(tables, lease) || self.has(Flaw::InspectIgnoresExpiry))
-        };
+        let lives = |lease: &&Lease| now < lease.ends || ignores_expiry;
         let dead_since = row.filter(|lease| lease.ends <= now).map(|lease| lease.ends);
         Found { lease: row.filter(lives).copied(), dead_since, undone }
     }
@@ -197,7 +193,7 @@ impl CarelessLock {
         if !self.has(flaw) {
             return None;
         }
-        let found = self.find(&self.tables(), &self.row(), flaw);
+        let found = self.find(&self.tables(), &self.row(), false);
         yield_now().await;
         Some(found)
     }
@@ -215,7 +211,9 @@ impl CarelessLock {
 
     fn attempt(&self, early: Option<Found>, minted: Option<u64>) -> Result<Attempt> {
         let tables = &mut *self.tables();
-        let mut found = self.find(tables, &self.row(), Flaw::AcquireIgnoresExpiry);
+        let mut found = self.find(tables, &self.row(), self.has(Flaw::AcquireIgnoresExpiry));
+        // Only its own old lease: another's that has ended is in nobody's way.
+        found.lease = found.lease.filter(|old| self.now() < old.ends || self.is_mine(tables, old));
         match early {
             Some(early) if self.has(Flaw::AcquireLooksForTombstonesFirst) => {
                 found.undone = early.undone;
@@ -246,7 +244,11 @@ impl CarelessLock {
         {
             tables.counters.remove(&self.counter());
         }
-        let token = minted.unwrap_or_else(|| self.mint(tables));
+        let token = match minted {
+            Some(early) => early,
+            None if self.has(Flaw::AcquireMintsLater) => 0,
+            None => self.mint(tables),
+        };
         let lease = Lease { owner: self.owner(), ends: self.ends(self.claim.ttl()) };
         if self.has(Flaw::CounterBesideTheKey) {
             tables.leases.insert(format!("{}:fence", self.row()), lease);
@@ -287,7 +289,7 @@ impl CarelessLock {
         let mut remaining = Some(lease.ends.since(self.now()));
         match self.shared.flaw {
             Some(Flaw::RefusalIsAnError) => {
-                return Err(Error::new(ErrorKind::Contended, "the key is held"));
+                return Err(refused("the key is held"));
             }
             Some(Flaw::RefusalMints) => drop(self.mint(tables)),
             Some(Flaw::RefusalWritesTheNote) => {
@@ -315,7 +317,8 @@ impl CarelessLock {
         let tables = &mut *self.tables();
         let row = self.row_unless(Flaw::PrefixForgottenByRenew);
         let by_anyone = self.has(Flaw::RenewByAnyone);
-        let found = early.unwrap_or_else(|| self.find(tables, &row, Flaw::RenewIgnoresExpiry));
+        let ignores_expiry = self.has(Flaw::RenewIgnoresExpiry);
+        let found = early.unwrap_or_else(|| self.find(tables, &row, ignores_expiry));
         let mine = |lease: &Lease| self.is_mine(tables, lease) || by_anyone;
         let mut ends = self.ends(ttl);
         let Some(lease) = found.lease.filter(mine) else {
@@ -346,7 +349,8 @@ impl CarelessLock {
     fn let_go(&self, early: Option<Found>) -> Release {
         let tables = &mut *self.tables();
         let row = self.row_unless(Flaw::PrefixForgottenByRelease);
-        let found = early.unwrap_or_else(|| self.find(tables, &row, Flaw::ReleaseIgnoresExpiry));
+        let ignores_expiry = self.has(Flaw::ReleaseIgnoresExpiry);
+        let found = early.unwrap_or_else(|| self.find(tables, &row, ignores_expiry));
         let by_anyone = self.has(Flaw::ReleaseByAnyone);
         let mine = |lease: &Lease| self.is_mine(tables, lease) || by_anyone;
         let elsewhere = !self.granted_here.load(Ordering::SeqCst);
@@ -391,6 +395,10 @@ impl CarelessLock {
     }
 }
 
+fn refused(why: &'static str) -> Error {
+    Error::new(ErrorKind::Unavailable, why)
+}
+
 #[async_trait]
 impl Lock for CarelessLock {
     fn claim(&self) -> &Claim {
@@ -413,9 +421,15 @@ impl Lock for CarelessLock {
         for part in [Flaw::AcquireLooksForTombstonesFirst, Flaw::AcquireLooksForTheDeadFirst] {
             early = early.or(self.find_early(part).await);
         }
+        let free = self.find(&self.tables(), &self.row(), false).lease.is_none();
         let answer = self.attempt(early, minted)?;
         if let Attempt::Granted { .. } = answer {
             self.granted_here.store(true, Ordering::SeqCst);
+            if self.has(Flaw::AcquireMintsLater) && free {
+                yield_now().await;
+                let number = self.mint(&mut self.tables());
+                return Ok(Attempt::Granted { fencing: FencingToken::new(number) });
+            }
             if self.has(Flaw::AcquireSetsTheTtlLater) {
                 let ends = self.ends(self.claim.ttl());
                 self.set_ends(Moment::NEVER);
@@ -430,7 +444,7 @@ impl Lock for CarelessLock {
         let mut early = self.find_early(Flaw::RenewLooksThenWrites).await;
         early = early.or(self.find_early(Flaw::RenewLooksThenSets).await);
         if self.has(Flaw::RenewDeletesAndWrites) {
-            let found = self.find(&self.tables(), &self.row(), Flaw::RenewDeletesAndWrites);
+            let found = self.find(&self.tables(), &self.row(), false);
             let mine = |lease: &Lease| self.is_mine(&self.tables(), lease);
             if found.lease.as_ref().is_some_and(mine) {
                 self.tables().leases.remove(&self.row());
@@ -438,18 +452,25 @@ impl Lock for CarelessLock {
                 early = Some(found);
             }
         }
-        Ok(self.extend(early, ttl))
+        match self.extend(early, ttl) {
+            Renewal::Lost if self.has(Flaw::LossIsAnError) => Err(refused("the lock is lost")),
+            answer => Ok(answer),
+        }
     }
 
     async fn release(&self) -> Result<Release> {
         let early = self.find_early(Flaw::ReleaseLooksThenDeletes).await;
-        Ok(self.let_go(early))
+        match self.let_go(early) {
+            Release::NotHeld if self.has(Flaw::NotHeldIsAnError) => Err(refused("nothing is held")),
+            answer => Ok(answer),
+        }
     }
 
     async fn inspect(&self) -> Result<Option<Holder>> {
         let tables = &mut *self.tables();
         let row = self.row_unless(Flaw::PrefixForgottenByInspect);
-        let Some(lease) = self.find(tables, &row, Flaw::InspectIgnoresExpiry).lease else {
+        let ignores_expiry = self.has(Flaw::InspectIgnoresExpiry);
+        let Some(lease) = self.find(tables, &row, ignores_expiry).lease else {
             return Ok(None);
         };
         let note = tables.notes.get(&row).cloned().unwrap_or_default();

@@ -8,6 +8,7 @@ pub(crate) enum Flaw {
     AcquireLooksForTheDeadFirst,
     AcquireLooksForTombstonesFirst,
     AcquireMintsFirst,
+    AcquireMintsLater,
     AcquireSetsTheTtlLater,
     AcquireWaits,
     AcquireIgnoresExpiry,
@@ -47,6 +48,7 @@ pub(crate) enum Flaw {
     RenewLooksThenWrites,
     RenewLooksThenSets,
     RenewDeletesAndWrites,
+    LossIsAnError,
     // release
     ReleaseByAnyone,
     ReleaseByPattern,
@@ -55,6 +57,7 @@ pub(crate) enum Flaw {
     ReleaseFreesNothing,
     ReleaseNeedsItsHandle,
     ReleaseIsSilent,
+    NotHeldIsAnError,
     // release as undo
     UndoSaysReleased,
     UndoForgetsTheCounter,

@@ -1,0 +1,565 @@
+//! Bugs that were found by attacking the laws, each kept from coming back.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use lock_core::{
+    Attempt, Backoff, Claim, Error, ErrorKind, Event, Holder, Lock, LockClient, LockProvider,
+    Observer, ProviderInfo, Release, Renewal, Result, Signal, SystemClock, Ttl, Watch,
+};
+use lock_memory::{Fault, Faults, ManualClock, MemoryProvider, Verb};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+const fn s(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+fn setup() -> (MemoryProvider, Faults, LockClient) {
+    let store = MemoryProvider::new();
+    let faults = Faults::new();
+    let client = LockClient::new(faults.around(store.clone()));
+    (store, faults, client)
+}
+
+/// Late short renewal lands after a later, longer one: G1.
+#[tokio::test(start_paused = true)]
+async fn g1_a_late_short_renewal_after_a_longer_one_makes_no_two_holders() {
+    let (store, faults, client) = setup();
+    let guard = client.lock("k").ttl(s(30)).acquire().await.unwrap();
+    faults.next(Verb::Renew, 1, Fault::Late(s(5)));
+    assert!(guard.renew(s(10)).await.unwrap_err().is_unavailable()); // gave up after 2s
+    guard.renew(s(60)).await.unwrap();
+    sleep(s(20)).await; // the late one landed at 5 s: the lease ended at 15 s
+    let other = LockClient::new(store).lock("k").try_acquire().await.unwrap();
+    assert!(!(other.is_some() && guard.is_held()), "two holders");
+}
+/// The stray acquisition resets the ttl (E2) after renew to longer.
+#[tokio::test(start_paused = true)]
+async fn g1_a_late_acquisition_after_a_longer_renewal_makes_no_two_holders() {
+    let (store, faults, client) = setup();
+    faults.next(Verb::TryAcquire, 1, Fault::Late(s(5)));
+    let guard = client.lock("k").ttl(s(4)).acquire().await.unwrap();
+    guard.renew(s(60)).await.unwrap();
+    sleep(s(10)).await;
+    let other = LockClient::new(store).lock("k").try_acquire().await.unwrap();
+    assert!(!(other.is_some() && guard.is_held()), "two holders");
+}
+/// Detach while a renewal is under way, resume with longer ttl.
+#[tokio::test(start_paused = true)]
+async fn g1_detaching_waits_for_the_renewal_under_way() {
+    let (store, faults, client) = setup();
+    faults.next(Verb::Renew, 1, Fault::Late(s(1)));
+    let guard = client.lock("k").ttl(s(6)).auto_renew().acquire().await.unwrap();
+    sleep(ms(2500)).await;
+    assert_eq!(faults.count(Verb::Renew), 1);
+    let token = guard.detach().await;
+    let resumed = client.lock("k").owner_token(token).ttl(s(60)).resume().await.unwrap();
+    sleep(s(10)).await;
+    let other = LockClient::new(store).lock("k").try_acquire().await.unwrap();
+    assert!(!(other.is_some() && resumed.is_held()), "two holders");
+}
+/// Undo with two copies out: no tombstone.
+#[tokio::test(start_paused = true)]
+async fn u1_an_undo_of_two_copies_leaves_none_to_come_to_life() {
+    let (store, faults, client) = setup();
+    faults.next(Verb::TryAcquire, 1, Fault::Late(s(10)));
+    faults.next(Verb::TryAcquire, 1, Fault::LoseAnswer);
+    faults.next(Verb::TryAcquire, 1000, Fault::unavailable());
+    let e = client.lock("k").ttl(s(300)).acquire().await.unwrap_err();
+    assert!(e.is_unavailable());
+    sleep(s(1)).await; // undone
+    let holder = LockClient::new(store.clone()).inspect("k").await.unwrap();
+    assert!(holder.is_none());
+    sleep(s(10)).await;
+    let holder = LockClient::new(store).inspect("k").await.unwrap();
+    assert!(holder.is_none(), "came to life after its own undo: {holder:?}");
+}
+/// NotYours + stray: drop sends nothing.
+#[tokio::test(start_paused = true)]
+async fn u1_a_lost_guard_undoes_its_stray_copy() {
+    let (store, faults, client) = setup();
+    faults.next(Verb::TryAcquire, 1, Fault::Late(s(10)));
+    let guard = client.lock("k").ttl(s(300)).acquire().await.unwrap();
+    store.expire_now(guard.key()); // an operator deletes it
+    assert!(guard.renew(s(300)).await.unwrap_err().is_lost());
+    drop(guard);
+    sleep(s(20)).await;
+    let holder = LockClient::new(store).inspect("k").await.unwrap();
+    assert!(holder.is_none(), "the dead owner holds: {holder:?}");
+}
+/// Lost() misses shortened deadline.
+#[tokio::test(start_paused = true)]
+async fn g2_a_deadline_that_came_nearer_is_told_in_time() {
+    let (_store, faults, client) = setup();
+    let guard = client.lock("k").ttl(s(15)).acquire().await.unwrap();
+    let lease = guard.lease();
+    let started = Instant::now();
+    let lost = tokio::spawn(async move {
+        lease.lost().await;
+        started.elapsed()
+    });
+    sleep(ms(1)).await;
+    faults.next(Verb::Renew, 1, Fault::DelayAnswer(s(100)));
+    assert!(timeout(ms(10), guard.renew(s(2))).await.is_err()); // its caller gave up
+    let deadline = guard.held_until();
+    let now = client.clock().now();
+    let left = deadline.since(now);
+    sleep(left).await;
+    assert!(!guard.is_held());
+    let told = lost.await.unwrap();
+    assert!(told < s(3), "told after {told:?}");
+}
+/// Keep alive sleeps through a manual renewal to a shorter ttl.
+#[tokio::test(start_paused = true)]
+async fn g3_automatic_renewal_follows_a_shorter_ttl() {
+    let (_store, _faults, client) = setup();
+    let guard = client.lock("k").ttl(s(30)).auto_renew().acquire().await.unwrap();
+    sleep(s(1)).await;
+    guard.renew(s(5)).await.unwrap();
+    sleep(s(60)).await;
+    assert!(guard.is_held(), "auto-renewed, healthy backend, lost: {:?}", guard.lost().await);
+}
+/// Stop margin vs default interval.
+#[tokio::test(start_paused = true)]
+async fn g3_automatic_renewal_respects_a_large_stop_margin() {
+    let store = MemoryProvider::new();
+    let client = LockClient::builder(store).ttl(s(30)).stop_margin(s(21)).build().unwrap();
+    let r = client.lock("k").run(|_| async { sleep(s(120)).await }).await;
+    assert!(r.is_ok(), "{r:?}");
+}
+/// Slow grant.
+#[tokio::test(start_paused = true)]
+async fn g3_a_slow_grant_is_renewed_in_time() {
+    let (_store, faults, client) = setup();
+    faults.next(Verb::TryAcquire, 1, Fault::DelayAnswer(ms(1900)));
+    let r = client.lock("k").ttl(s(3)).run(|_| async { sleep(s(20)).await }).await;
+    assert!(r.is_ok(), "{} renewals: {r:?}", faults.count(Verb::Renew));
+}
+/// One hung renewal costs a short lease.
+#[tokio::test(start_paused = true)]
+async fn g3_one_hung_renewal_leaves_time_for_another() {
+    let (_store, faults, client) = setup();
+    let events = Arc::new(Log::default());
+    drop(client);
+    let client = LockClient::builder(faults.around(MemoryProvider::new()))
+        .observer(Arc::clone(&events))
+        .build()
+        .unwrap();
+    faults.next(Verb::Renew, 1, Fault::DelayAnswer(s(100)));
+    let r = client.lock("k").ttl(s(3)).run(|_| async { sleep(s(20)).await }).await;
+    assert!(
+        r.is_ok(),
+        "{} renewals: {r:?} {:?}",
+        faults.count(Verb::Renew),
+        events.0.lock().unwrap()
+    );
+}
+#[derive(Debug, Default)]
+struct Log(Mutex<Vec<String>>);
+impl Observer for Log {
+    fn on_event(&self, e: &Event) {
+        self.0.lock().unwrap().push(format!("{:?}", e.kind()).chars().take(40).collect());
+    }
+}
+/// Queued keep-alive renewal overrides a manual renewal with the stale ttl.
+#[tokio::test(start_paused = true)]
+async fn t2_automatic_renewal_does_not_undo_a_renewal_by_hand() {
+    let (_store, faults, client) = setup();
+    let guard = client.lock("k").ttl(s(9)).auto_renew().acquire().await.unwrap();
+    sleep(ms(2600)).await; // keep-alive fires at 2.7..3.3 s
+    faults.next(Verb::Renew, 1, Fault::DelayAnswer(ms(1500)));
+    guard.renew(s(3600)).await.unwrap();
+    sleep(ms(100)).await;
+    let left = guard.remaining().await.unwrap().unwrap();
+    assert!(left > s(3000), "renewed to an hour, {left:?} left");
+}
+/// Stop margin vs manual ttl.
+#[tokio::test(start_paused = true)]
+async fn g2_renewing_to_less_than_the_stop_margin_is_refused() {
+    let store = MemoryProvider::new();
+    let client = LockClient::builder(store).stop_margin(s(5)).build().unwrap();
+    let guard = client.lock("k").ttl(s(30)).acquire().await.unwrap();
+    let r = guard.renew(s(4)).await;
+    assert!(
+        matches!(&r, Err(e) if e.is_invalid()) && guard.is_held(),
+        "{r:?}, held {}",
+        guard.is_held()
+    );
+}
+/// A refused (not applied) shorter renewal must not cost the lease.
+#[tokio::test(start_paused = true)]
+async fn g3_a_renewal_that_did_nothing_costs_nothing() {
+    let (_store, faults, client) = setup();
+    let guard = client.lock("k").ttl(s(30)).auto_renew().acquire().await.unwrap();
+    faults.next(Verb::Renew, 1, Fault::unavailable()); // NotApplied
+    assert!(guard.renew(s(5)).await.is_err());
+    sleep(s(8)).await;
+    assert!(guard.is_held(), "lost although nothing was applied");
+}
+/// Watch is not bounded by the wait.
+#[tokio::test(start_paused = true)]
+async fn w1_a_hanging_subscription_does_not_overshoot_the_wait() {
+    let (store, faults, client) = setup();
+    let _holder = LockClient::new(store).lock("k").ttl(s(300)).acquire().await.unwrap();
+    faults.next(Verb::Watch, 100, Fault::DelayAnswer(s(100)));
+    let started = Instant::now();
+    let e = client.lock("k").wait_at_most(ms(200)).acquire().await.unwrap_err();
+    let waited = started.elapsed();
+    assert!(waited <= ms(300), "{waited:?} {e}");
+}
+/// Dead watch slows polling.
+#[tokio::test(start_paused = true)]
+async fn n1_a_hanging_subscription_does_not_stop_polling() {
+    let (store, faults, client) = setup();
+    let holder = LockClient::new(store).lock("k").ttl(s(300)).acquire().await.unwrap();
+    faults.next(Verb::Watch, 100, Fault::DelayAnswer(s(100)));
+    let c = client.clone();
+    let h = tokio::spawn(async move {
+        let st = Instant::now();
+        let g = c.lock("k").retry(Backoff::fixed(ms(50))).acquire().await;
+        (g, st.elapsed())
+    });
+    sleep(ms(100)).await;
+    holder.release().await.unwrap();
+    let (_g, t) = h.await.unwrap();
+    assert!(
+        t < ms(500),
+        "polling every 50ms, released after 100ms, got it after {t:?}; watches {}",
+        faults.count(Verb::Watch)
+    );
+}
+/// Zero delays without yields.
+#[test]
+fn w2_zero_delays_leave_the_runtime_to_others() {
+    let rt = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let (tx, rx) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        rt.block_on(async {
+            let clock = ManualClock::new();
+            let store = MemoryProvider::builder().clock(clock.clone()).build();
+            let faults = Faults::new();
+            let client = LockClient::new(faults.around(store.clone()));
+            faults.next(Verb::Watch, 100000, Fault::Fail(Error::new(ErrorKind::Unavailable, "no")));
+            let holder = LockClient::new(store).lock("k").acquire().await.unwrap();
+            let w = tokio::spawn(async move {
+                client.lock("k").retry(Backoff::exponential(Duration::ZERO, s(1))).acquire().await
+            });
+            tokio::task::yield_now().await;
+            holder.release().await.unwrap();
+            clock.advance(s(1)).await;
+            let _ = w.await.unwrap();
+        });
+        tx.send(()).unwrap();
+    });
+    assert!(rx.recv_timeout(s(5)).is_ok(), "spins for ever");
+}
+/// Resume returns a guard that is over.
+#[tokio::test(start_paused = true)]
+async fn row_3_a_resumed_lease_that_is_already_over_is_no_guard() {
+    let clock = ManualClock::new();
+    let store = MemoryProvider::builder().clock(clock.clone()).build();
+    let faults = Faults::new();
+    let client = LockClient::new(faults.around(store));
+    let token = client.lock("k").ttl(s(30)).acquire().await.unwrap().detach().await;
+    faults.next(Verb::Renew, 1, Fault::DelayAnswer(ms(1)));
+    let c2 = client.clone();
+    let h = tokio::spawn(async move { c2.lock("k").owner_token(token).ttl(s(30)).resume().await });
+    tokio::task::yield_now().await;
+    clock.jump(s(60)); // SIGSTOP, the answer was in the buffer
+    let r = h.await.unwrap();
+    assert!(r.is_err(), "a guard, held: {}", r.unwrap().is_held());
+}
+/// Release answers NotHeld on retry of sweep.
+#[tokio::test(start_paused = true)]
+async fn g4_a_repeated_release_keeps_its_first_answer() {
+    let (_store, faults, client) = setup();
+    faults.next(Verb::TryAcquire, 1, Fault::LoseAnswer);
+    let guard = client.lock("k").acquire().await.unwrap();
+    faults.next(Verb::Release, 0, Fault::unavailable());
+    // first release passes; the sweep fails
+    faults.next(Verb::Release, 1, Fault::DelayAnswer(ms(1)));
+    faults.next(Verb::Release, 1, Fault::unavailable());
+    let e = guard.release().await.unwrap_err();
+    let out = e.into_guard().release().await.unwrap();
+    assert_eq!(out, Release::Released, "it was held to the end");
+}
+
+/// A renewal to less than the old ttl's margin loses the lock on a healthy backend.
+#[tokio::test(start_paused = true)]
+async fn t2_renewing_to_less_than_the_old_margin_keeps_the_lock() {
+    let (_store, _faults, client) = setup();
+    let guard = client.lock("k").ttl(s(30)).acquire().await.unwrap();
+    guard.renew(s(3)).await.unwrap();
+    assert!(guard.is_held());
+}
+/// A store-side queue grants, the waiter has gone.
+#[tokio::test(start_paused = true)]
+async fn g5_a_grant_of_a_store_side_queue_to_a_waiter_that_left_is_undone() {
+    #[derive(Debug)]
+    struct P(MemoryProvider);
+    impl LockProvider for P {
+        fn info(&self) -> &ProviderInfo {
+            self.0.info()
+        }
+        fn lock(&self, c: Claim) -> Arc<dyn Lock> {
+            Arc::new(L(self.0.lock(c)))
+        }
+    }
+    #[derive(Debug)]
+    struct L(Arc<dyn Lock>);
+    #[async_trait::async_trait]
+    impl Lock for L {
+        fn claim(&self) -> &Claim {
+            self.0.claim()
+        }
+        async fn try_acquire(&self) -> Result<Attempt> {
+            self.0.try_acquire().await
+        }
+        async fn renew(&self, t: Ttl) -> Result<Renewal> {
+            self.0.renew(t).await
+        }
+        async fn release(&self) -> Result<Release> {
+            self.0.release().await
+        }
+        async fn inspect(&self) -> Result<Option<Holder>> {
+            self.0.inspect().await
+        }
+        async fn watch(&self) -> Result<Option<Watch>> {
+            let (tx, w) = Watch::channel();
+            let mut inner = self.0.watch().await?.unwrap();
+            let lock = Arc::clone(&self.0);
+            tokio::spawn(async move {
+                // the queue in the store: a release grants to the head
+                tokio::select! { _ = inner.next() => {
+                    if let Ok(Attempt::Granted { fencing }) = lock.try_acquire().await { tx.send(Signal::Granted { fencing }); std::future::pending::<()>().await }
+                } () = tx.closed() => {} }
+            });
+            Ok(Some(w.granting()))
+        }
+    }
+    let store = MemoryProvider::new();
+    let holder = LockClient::new(store.clone()).lock("k").ttl(s(300)).acquire().await.unwrap();
+    let client = LockClient::new(P(store.clone()));
+    let look = LockClient::new(store.clone());
+    let granted = async {
+        sleep(s(1)).await;
+        holder.release().await.unwrap();
+        while look.inspect("k").await.unwrap().is_none() {
+            tokio::task::yield_now().await
+        }
+    };
+    tokio::select! { biased; () = granted => {} // the queue has granted; just then the waiter is cancelled
+    _ = client.lock("k").ttl(s(300)).retry(Backoff::fixed(s(50))).acquire() => panic!() }
+    sleep(s(10)).await;
+    let h = LockClient::new(store).inspect("k").await.unwrap();
+    assert!(h.is_none(), "leaked for its ttl: {h:?}");
+}
+/// 100 waiters of one client: requests side by side and per release.
+#[tokio::test(start_paused = true)]
+async fn w2_100_waiters_make_one_request_a_hand_over() {
+    let (store, faults, client) = setup();
+    let holder = LockClient::new(store).lock("k").ttl(s(300)).acquire().await.unwrap();
+    let mut set = Vec::new();
+    for _ in 0..100 {
+        let c = client.clone();
+        set.push(tokio::spawn(async move {
+            let g = c.lock("k").ttl(s(300)).retry(Backoff::fixed(s(10))).acquire().await.unwrap();
+            g.release().await.unwrap()
+        }));
+    }
+    sleep(s(1)).await;
+    let before = faults.count(Verb::TryAcquire);
+    holder.release().await.unwrap();
+    for h in set {
+        h.await.unwrap();
+    }
+    let n = faults.count(Verb::TryAcquire);
+    assert!(
+        before <= 4 && n - before <= 200,
+        "{before} requests while held, {} for 100 hand-overs",
+        n - before
+    );
+}
+/// The cancellation token and a runtime that has gone.
+#[test]
+fn g2_the_cancellation_token_works_without_the_first_runtime() {
+    let rt = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let store = MemoryProvider::new();
+    let client = LockClient::new(store);
+    let guard = rt.block_on(async { client.lock("k").ttl(ms(200)).acquire().await.unwrap() });
+    drop(rt);
+    let rt2 = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let r = rt2.block_on(async { timeout(s(2), guard.cancellation_token().cancelled()).await });
+    assert!(!guard.is_held());
+    assert!(r.is_ok(), "the token is not cancelled though the lease is over");
+}
+/// Drop after a dropped short renewal gives up early.
+#[tokio::test(start_paused = true)]
+async fn g5_a_dropped_guard_is_released_for_as_long_as_the_store_may_keep_it() {
+    let (store, faults, client) = setup();
+    let guard = client.lock("k").ttl(s(60)).acquire().await.unwrap();
+    faults.next(Verb::Renew, 1, Fault::unavailable());
+    let _ = guard.renew(s(7)).await; // not applied: the store keeps 60 s
+    faults.next(Verb::Release, 12, Fault::unavailable());
+    sleep(s(1)).await;
+    drop(guard);
+    sleep(s(40)).await;
+    let h = LockClient::new(store).inspect("k").await.unwrap();
+    assert!(h.is_none(), "{} releases tried, still {h:?}", faults.count(Verb::Release));
+}
+
+/// A healthy backend 120 ms away.
+#[tokio::test(start_paused = true)]
+async fn w3_a_far_backend_is_not_taken_for_a_dead_one() {
+    let (store, faults, client) = setup();
+    faults.next(Verb::TryAcquire, 1000, Fault::DelayAnswer(ms(120)));
+    let r = client.lock("free").wait_at_most(ms(50)).acquire().await;
+    r.expect("a free key is granted however far the backend is").forget();
+    let _holder = LockClient::new(store).lock("k").ttl(s(300)).acquire().await.unwrap();
+    let e = client.lock("k").wait_at_most(s(1)).acquire().await.unwrap_err();
+    assert!(e.is_timeout(), "contended all the time, reported as {e:?}");
+}
+/// At_risk in a loop.
+#[test]
+fn g2_each_failed_renewal_is_told_once() {
+    let (tx, rx) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let rt = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        rt.block_on(async {
+            let (_s, faults, client) = setup();
+            let guard = client.lock("k").ttl(ms(600)).auto_renew().acquire().await.unwrap();
+            faults.next(Verb::Renew, 1, Fault::unavailable());
+            let lease = guard.lease();
+            let h = tokio::spawn(async move {
+                let mut n = 0u64;
+                while let Some(_risk) = lease.at_risk().await {
+                    n += 1;
+                }
+                n
+            });
+            sleep(s(2)).await;
+            guard.release().await.unwrap();
+            let n = h.await.unwrap();
+            tx.send(n).unwrap();
+        });
+    });
+    let n = rx.recv_timeout(s(8));
+    assert!(matches!(n, Ok(n) if n < 10), "one failed renewal, told {n:?} times");
+}
+/// Polling rate without hints.
+#[tokio::test(start_paused = true)]
+async fn w2_100_waiters_without_hints_poll_like_one() {
+    let (store, faults, client) = setup();
+    let _holder = LockClient::new(store).lock("k").ttl(s(300)).acquire().await.unwrap();
+    faults.next(
+        Verb::Watch,
+        1_000_000,
+        Fault::Fail(Error::new(ErrorKind::Unavailable, "no hints")),
+    );
+    for _ in 0..100 {
+        let c = client.clone();
+        tokio::spawn(async move { c.lock("k").acquire().await.map(drop) });
+    }
+    sleep(s(10)).await;
+    let n = faults.count(Verb::TryAcquire);
+    let w = faults.count(Verb::Watch);
+    assert!(
+        n < 500,
+        "{n} attempts and {w} watches in 10 s of 100 waiters of one process on one key"
+    );
+}
+/// A zero delay in line.
+#[test]
+fn w2_zero_delays_in_line_leave_the_runtime_to_others() {
+    let (tx, rx) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let rt = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        rt.block_on(async {
+            let store = MemoryProvider::new();
+            let client = LockClient::builder(store.clone()).clock(SystemClock).build().unwrap();
+            let holder = client.lock("k").ttl(s(300)).acquire().await.unwrap();
+            let (a, b) = (client.clone(), client.clone());
+            let a = tokio::spawn(async move {
+                a.lock("k").retry(Backoff::fixed(s(1))).acquire().await.map(drop)
+            });
+            tokio::task::yield_now().await;
+            let b = tokio::spawn(async move {
+                b.lock("k").retry(Backoff::fixed(Duration::ZERO)).acquire().await.map(drop)
+            });
+            sleep(ms(100)).await;
+            holder.release().await.unwrap();
+            let _ = (a.await, b.await);
+            tx.send(()).unwrap();
+        });
+    });
+    assert!(rx.recv_timeout(s(8)).is_ok(), "spins for ever, the runtime is stuck");
+}
+/// A patient head slows an impatient waiter.
+#[tokio::test(start_paused = true)]
+async fn w2_an_impatient_waiter_is_not_slowed_by_a_patient_head() {
+    let (store, faults, client) = setup();
+    faults.next(Verb::Watch, 1_000, Fault::Fail(Error::new(ErrorKind::Unavailable, "no hints")));
+    let holder = LockClient::new(store).lock("k").ttl(s(300)).acquire().await.unwrap();
+    let a = client.clone();
+    tokio::spawn(async move {
+        let g = a.lock("k").retry(Backoff::fixed(s(45))).acquire().await;
+        drop(g)
+    });
+    sleep(ms(1)).await;
+    let b = client.clone();
+    let b = tokio::spawn(async move {
+        drop(b.lock("k").retry(Backoff::fixed(ms(50))).acquire().await.unwrap());
+    });
+    sleep(s(1)).await;
+    holder.release().await.unwrap();
+    let st = Instant::now();
+    b.await.unwrap();
+    assert!(st.elapsed() < s(1), "polls every 50 ms, got a free key after {:?}", st.elapsed());
+}
+/// A head that is not polled.
+#[tokio::test(start_paused = true)]
+async fn w2_a_head_that_is_not_polled_is_passed() {
+    let (store, _faults, client) = setup();
+    let holder = LockClient::new(store.clone()).lock("k").ttl(s(300)).acquire().await.unwrap();
+    let mut head = Box::pin(client.lock("k").wait_forever().acquire());
+    let _ = timeout(ms(10), &mut head).await; // in a select! loop whose other branch now runs
+    let c = client.clone();
+    let b = tokio::spawn(async move {
+        drop(c.lock("k").wait_forever().acquire().await.unwrap());
+    });
+    sleep(s(1)).await;
+    holder.release().await.unwrap();
+    let r = timeout(s(3600), b).await;
+    assert!(r.is_ok(), "the key has been free for an hour");
+    drop(head);
+}
+/// Two blips far apart end the whole line.
+#[tokio::test(start_paused = true)]
+async fn w3_failures_far_apart_do_not_add_up() {
+    let (store, faults, client) = setup();
+    let holder = LockClient::new(store.clone()).lock("k").ttl(s(300)).acquire().await.unwrap();
+    let a = client.clone();
+    let a = tokio::spawn(async move { a.lock("k").wait_at_most(s(20)).acquire().await.map(drop) });
+    sleep(ms(10)).await;
+    let b = client.clone();
+    faults.next(Verb::TryAcquire, 1, Fault::unavailable()); // one blip at B's first request
+    let b = tokio::spawn(async move { b.lock("k").wait_at_most(s(60)).acquire().await.map(drop) });
+    sleep(ms(1)).await;
+    let c = client.clone();
+    let c = tokio::spawn(async move { c.lock("k").wait_at_most(s(60)).acquire().await.map(drop) });
+    sleep(s(10)).await; // for 10 s the head found the backend healthy
+    faults.next(Verb::TryAcquire, 1, Fault::unavailable()); // one more blip
+    a.abort();
+    sleep(s(5)).await;
+    holder.release().await.unwrap();
+    let (b, c) = (b.await.unwrap(), c.await.unwrap());
+    assert!(b.is_ok() && c.is_ok(), "B {b:?}, C {c:?}");
+}
