@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use lock_core::{Effect, Result};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisResult};
+use redis::{AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, RedisResult};
 
 use crate::error::translate;
 
@@ -117,7 +117,11 @@ impl Channel {
     async fn connect(&self, generation: u64) -> RedisResult<MultiplexedConnection> {
         match &self.source {
             Source::Client { client, timeouts } => {
-                // A connection that the server closes while it is idle is noticed here.
+                let mut config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(Some(timeouts.connect))
+                    .set_response_timeout(Some(timeouts.response));
+                // The driver tells of a connection that is closed while it is idle, with RESP3 only.
+                let protocol = client.get_connection_info().redis_settings().protocol();
                 let slot = Arc::downgrade(&self.slot);
                 let closed = move |push: PushInfo| {
                     if push.kind == PushKind::Disconnection
@@ -127,10 +131,9 @@ impl Channel {
                     }
                     Ok::<_, std::convert::Infallible>(())
                 };
-                let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(timeouts.connect))
-                    .set_response_timeout(Some(timeouts.response))
-                    .set_push_sender(closed);
+                if protocol != ProtocolVersion::RESP2 {
+                    config = config.set_push_sender(closed);
+                }
                 client.get_multiplexed_async_connection_with_config(&config).await
             }
             #[cfg(feature = "deadpool")]

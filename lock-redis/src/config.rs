@@ -5,7 +5,7 @@ use std::time::Duration;
 use lock_core::{Error, ErrorKind, ProviderUrl, Result};
 use redis::io::tcp::TcpSettings;
 use redis::io::tcp::socket2::TcpKeepalive;
-use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
+use redis::{Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
 
 use crate::channel::Timeouts;
 use crate::error::translate;
@@ -212,7 +212,9 @@ impl RedisConfig {
 
     /// Makes the driver's client.
     pub(crate) fn into_client(self) -> Result<(Client, RedisOptions)> {
-        let mut user = RedisConnectionInfo::default().set_db(self.database.into());
+        let mut user = RedisConnectionInfo::default()
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_db(self.database.into());
         if let Some(name) = &self.user {
             user = user.set_username(name);
         }

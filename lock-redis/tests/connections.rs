@@ -1,0 +1,273 @@
+//! Connections that go silent, are closed, refused or delayed: the next request opens a new one, and no
+//! lock suffers.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lock_core::{Attempt, Claim, LockClient, LockKey, LockProvider, OwnerToken, Ttl};
+use lock_redis::{RedisConfig, RedisOptions, RedisProvider};
+use support::Server;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Stands between client and server, and does to old connections what networks do.
+#[derive(Clone, Default)]
+struct Proxy {
+    opened: Arc<AtomicU64>,
+    /// Connections up to this number have gone silent: bytes vanish, and nobody is told.
+    silent: Arc<AtomicU64>,
+    /// Connections up to this number are slow to the server.
+    slow: Arc<AtomicU64>,
+}
+
+impl Proxy {
+    async fn to(server: &Server) -> (Self, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (port, to, proxy) =
+            (listener.local_addr().unwrap().port(), server.port, Self::default());
+        let accepting = proxy.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let number = accepting.opened.fetch_add(1, Ordering::SeqCst) + 1;
+                let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { continue };
+                let ((from, back), (replies, requests)) =
+                    (client.into_split(), server.into_split());
+                tokio::spawn(accepting.clone().pump(number, from, requests, true));
+                tokio::spawn(accepting.clone().pump(number, replies, back, false));
+            }
+        });
+        (proxy, port)
+    }
+
+    async fn pump(
+        self,
+        number: u64,
+        mut from: OwnedReadHalf,
+        mut to: OwnedWriteHalf,
+        requests: bool,
+    ) -> io::Result<()> {
+        let mut bytes = vec![0; 65536];
+        loop {
+            let count = from.read(&mut bytes).await?;
+            if count == 0 {
+                return Ok(());
+            }
+            if requests && number <= self.slow.load(Ordering::SeqCst) {
+                tokio::time::sleep(s(4)).await;
+            }
+            if number > self.silent.load(Ordering::SeqCst) {
+                to.write_all(&bytes[..count]).await?;
+            }
+        }
+    }
+
+    fn all_now(&self, what: &AtomicU64) {
+        what.store(self.opened.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+}
+
+/// Tries until an acquisition succeeds; fails when that takes too long.
+async fn recovers(locks: &LockClient) {
+    let recovery = async {
+        while let Err(error) = locks.lock("probe").no_wait().acquire().await.map(drop) {
+            assert!(!error.is_contended() || error.remaining().is_some());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, recovery).await.expect("it recovers");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_10_a_connection_that_has_gone_silent_is_replaced_and_no_lock_is_lost() {
+    let server = Server::start();
+    let (proxy, port) = Proxy::to(&server).await;
+    let locks =
+        LockClient::new(RedisProvider::connect(RedisConfig::tcp("127.0.0.1", port)).await.unwrap());
+    let guard = locks.lock("held").ttl(s(15)).auto_renew().acquire().await.unwrap();
+    proxy.all_now(&proxy.silent);
+    recovers(&locks).await;
+    guard.renew(s(15)).await.or_else(|_| Ok::<_, ()>(())).unwrap();
+    let later = guard.held_until().after(s(1));
+    while guard.held_until() < later {
+        assert!(guard.is_held(), "the renewals found no new connection");
+        let _ = guard.renew(s(20)).await;
+    }
+    assert!(proxy.opened.load(Ordering::SeqCst) <= 6, "a connection a request was opened");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_25_a_full_server_is_recovered_from() {
+    let server = Server::start();
+    let locks = server.client().await;
+    // The one connection that a full server still has.
+    let mut only = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    let mut say = |line: &str| {
+        let mut words = line.split(' ');
+        let mut command = redis::cmd(words.next().unwrap());
+        let answer: Result<redis::Value, _> =
+            command.arg(words.collect::<Vec<_>>()).query(&mut only);
+        answer.unwrap();
+    };
+    say("CONFIG SET maxclients 1");
+    say("CLIENT KILL TYPE normal SKIPME yes");
+    for _ in 0..5 {
+        let full = locks.lock("k").no_wait().acquire().await.unwrap_err();
+        assert!(full.is_unavailable(), "{full}");
+    }
+    say("CONFIG SET maxclients 1000");
+    recovers(&locks).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_30_a_password_that_was_refused_for_a_while_is_recovered_from() {
+    let server = Server::start();
+    server.command("ACL SETUSER locks on >pw ~* +@all");
+    let config = server.config().user("locks").password("pw");
+    let locks = LockClient::new(RedisProvider::connect(config).await.unwrap());
+    server.command("ACL DELUSER locks");
+    let error = loop {
+        match locks.lock("k").no_wait().acquire().await {
+            Err(error) if error.is_denied() => break error,
+            Err(error) => assert!(error.is_unavailable(), "{error:?}"),
+            Ok(_) => panic!("a deleted user acquires"),
+        }
+    };
+    assert!(error.to_string().contains("refused the user name or password"), "{error}");
+    server.command("ACL SETUSER locks on >pw ~* +@all");
+    recovers(&locks).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_29_a_server_that_was_busy_while_reconnecting_is_recovered_from() {
+    let server = Server::with(&["--busy-reply-threshold", "1"]);
+    let locks = LockClient::new(RedisProvider::connect(server.config().database(3)).await.unwrap());
+    server.command("CLIENT KILL TYPE normal");
+    let client = redis::Client::open(server.url()).unwrap();
+    let busy = std::thread::spawn(move || {
+        let mut connection = client.get_connection().unwrap();
+        let endless: Result<(), _> =
+            redis::cmd("EVAL").arg("while true do end").arg(0).query(&mut connection);
+        endless.unwrap_err()
+    });
+    while !server.command("GET warm").starts_with("-BUSY") {
+        std::thread::yield_now();
+    }
+    for _ in 0..5 {
+        assert!(locks.lock("k").no_wait().acquire().await.unwrap_err().is_unavailable());
+    }
+    while !server.command("SCRIPT KILL").starts_with("+OK") {}
+    recovers(&locks).await;
+    busy.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_that_the_server_closes_cost_no_request() {
+    let server = Server::start();
+    let locks = server.client().await;
+    let guard = locks.lock("held").ttl(s(60)).acquire().await.unwrap();
+    server.command("CLIENT KILL TYPE normal");
+    // The driver notices by itself; wait until the server says that they are gone, and a moment more.
+    while server.command("CLIENT LIST TYPE normal").contains("addr=127.") {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    locks.lock("free").try_acquire().await.unwrap().expect("free").forget();
+    guard.release().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_25_a_pool_that_is_used_up_from_the_start_costs_no_held_lock() {
+    let server = Server::start();
+    let config = deadpool_redis::Config::from_url(server.url());
+    let pool = config.builder().unwrap().max_size(4).build().unwrap();
+    let provider = RedisProvider::with_pool(pool.clone(), RedisOptions::new()).await.unwrap();
+    let locks = LockClient::new(provider);
+    let guard = locks.lock("k").ttl(s(3)).auto_renew().acquire().await.unwrap();
+    let mut taken = Vec::new();
+    for _ in 0..4 {
+        taken.push(pool.get().await.unwrap());
+    }
+    let later = guard.held_until().after(s(3));
+    while guard.held_until() < later {
+        assert!(guard.is_held(), "a renewal waited for the pool");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // And a provider can be made on such a pool without hanging.
+    let another = RedisProvider::with_pool(pool, RedisOptions::new());
+    tokio::time::timeout(LIMIT, another).await.expect("it does not hang").unwrap();
+    guard.release().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn u1_an_undo_without_a_tombstone_says_so() {
+    let server = Server::start();
+    let provider = server.provider().await;
+    let lock = || {
+        let owner = OwnerToken::mint().unwrap();
+        provider.lock(Claim::new(LockKey::new("k").unwrap(), owner, Ttl::MAX))
+    };
+    lock().release().await.unwrap(); // loads the script
+    let late = lock();
+    server.command("CONFIG SET maxmemory 1");
+    let error = late.release().await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    server.command("CONFIG SET maxmemory 0");
+    late.release().await.unwrap();
+    assert_eq!(late.try_acquire().await.unwrap(), Attempt::Undone);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fencing_counter_deleted_under_a_held_lock_costs_nothing() {
+    let server = Server::start();
+    let locks = server.client().await;
+    let guard = locks.lock("k").ttl(s(30)).acquire().await.unwrap();
+    assert_eq!(server.send(&["DEL", "k\u{1f}fence{k}"]), ":1\r\n");
+    guard.renew(s(30)).await.unwrap();
+    let token = guard.fencing_token();
+    guard.release().await.unwrap();
+    assert!(locks.lock("k").acquire().await.unwrap().fencing_token() > token);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g1_a_renewal_that_is_held_up_on_its_way_makes_no_two_holders() {
+    let server = Server::start();
+    let (proxy, port) = Proxy::to(&server).await;
+    let config = deadpool_redis::Config::from_url(format!("redis://127.0.0.1:{port}"));
+    let pool = config.create_pool(None).unwrap();
+    let provider = RedisProvider::with_pool(pool, RedisOptions::new()).await.unwrap();
+    let locks = LockClient::new(provider);
+    let guard = locks.lock("k").ttl(s(30)).acquire().await.unwrap();
+    proxy.all_now(&proxy.slow);
+    // The short one is under way for four seconds; the long one goes over a new connection.
+    assert!(guard.renew(s(8)).await.is_err());
+    while guard.is_held() && guard.renew(s(60)).await.is_err() {}
+    let others = server.client().await;
+    let ends = async {
+        loop {
+            if others.lock("k").try_acquire().await.unwrap().is_some() {
+                assert!(!guard.is_held(), "two holders");
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, ends).await.expect("the short renewal has landed");
+}
