@@ -1,5 +1,7 @@
 //! What a Redis error means for a lock: its kind, and whether the command took effect.
 
+use std::sync::Arc;
+
 use lock_core::{Effect, Error, ErrorKind};
 use redis::{ErrorKind as RedisKind, RedisError, ServerErrorKind};
 
@@ -57,8 +59,10 @@ fn classify(error: &RedisError) -> (ErrorKind, Effect, &'static str) {
 }
 
 fn is_missing_socket(error: &RedisError) -> bool {
-    let source = std::error::Error::source(error);
-    let cause = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    // The driver shares its cause, and the sharing is what `source` returns.
+    let shared = std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>());
+    let cause = shared.and_then(|shared| shared.downcast_ref::<std::io::Error>());
     cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::NotFound)
 }
 
