@@ -1,8 +1,9 @@
 //! N1 hints: worth having, never relied on.
 
-use lock_core::{Backoff, Capability};
+use lock_core::{Attempt, Backoff, Capability};
+use tokio::sync::oneshot;
 
-use super::{elapsed, grant, held, released};
+use super::{elapsed, grant, held, is_renewed, released};
 use crate::{Fault, Subject, Verb};
 
 /// Whoever watches a key is signalled when it is released.
@@ -23,6 +24,53 @@ pub async fn n1_a_release_wakes_a_watcher(subject: &Subject) {
         () = limit => panic!("no signal came"),
     }
     grant(&*waiter).await;
+}
+
+/// Whoever tries again at every signal, and only then, is served: the signal of a release comes when
+/// the key is free, not before.
+pub async fn n1_p2_a_waiter_that_tries_at_every_signal_is_served(subject: &Subject) {
+    if !subject.has(Capability::Hints) {
+        return;
+    }
+    for round in 0..20 {
+        let key = subject.key(&format!("k{round}"));
+        let holder = subject.lock(&key, subject.long());
+        grant(&*holder).await;
+        let (waiter, (refused, is_waiting)) =
+            (subject.lock(&key, subject.long()), oneshot::channel());
+        let served = tokio::spawn(async move {
+            let mut watch = waiter.watch().await.unwrap().expect("a watch");
+            held(&*waiter).await;
+            refused.send(()).unwrap();
+            while watch.next().await.is_some() {
+                if let Attempt::Granted { .. } = waiter.try_acquire().await.unwrap() {
+                    return;
+                }
+            }
+            panic!("the watch ended");
+        });
+        is_waiting.await.unwrap();
+        let limit = subject.clock().sleep_until(subject.clock().now().after(subject.units(10)));
+        released(&*holder).await;
+        tokio::select! {
+            served = served => served.unwrap(),
+            () = limit => panic!("no signal came when the key was free"),
+        }
+    }
+}
+
+/// A hundred watches at a time take nothing away that the other verbs need.
+pub async fn n1_p4_many_open_watches_leave_the_backend_usable(subject: &Subject) {
+    let mut watches = Vec::new();
+    for number in 0..100 {
+        let key = subject.key(&format!("k{}", number / 2));
+        watches.push(subject.lock(&key, subject.long()).watch().await.unwrap());
+    }
+    let lock = subject.lock(&subject.key("k0"), subject.long());
+    grant(&*lock).await;
+    assert!(is_renewed(&*lock).await);
+    released(&*lock).await;
+    drop(watches);
 }
 
 /// Watches that are dropped leave the key as usable as it was.

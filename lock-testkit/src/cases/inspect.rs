@@ -1,6 +1,6 @@
 //! I1 inspect, and capabilities that are declared absent.
 
-use lock_core::{Capability, Claim, Metadata, Ttl};
+use lock_core::{Capability, Claim, LockKey, Metadata, Ttl};
 
 use super::{grant, released};
 use crate::{Subject, Verb};
@@ -39,14 +39,55 @@ pub async fn i1_inspecting_does_not_keep_a_lease_alive(subject: &Subject) {
     if !subject.has(Capability::Inspect) {
         return;
     }
-    let (client, key) = (subject.client(), subject.key("k"));
+    let key = subject.key("k");
     grant(&*subject.lock(&key, subject.units(1))).await;
+    let onlooker = subject.lock(&key, subject.units(1));
     let give_up = subject.clock().now().after(subject.units(20));
-    while let Some(holder) = client.inspect(&key).await.unwrap() {
+    while let Some(holder) = onlooker.inspect().await.unwrap() {
         assert!(subject.clock().now() < give_up, "still {holder:?}");
         subject.pass(subject.units(1) / 20).await;
     }
     grant(&*subject.lock(&key, subject.long())).await;
+}
+
+/// Owner, note and token that are told together are of one holder, however fast holders change.
+pub async fn i1_what_is_told_of_a_holder_belongs_together(subject: &Subject) {
+    if !subject.has(Capability::Inspect) {
+        return;
+    }
+    let key = subject.key("k");
+    let claims: Vec<_> = (0..100).map(|_| noted_with_its_owner(subject, &key)).collect();
+    let turns: Vec<_> = claims.iter().map(|claim| subject.provider().lock(claim.clone())).collect();
+    let holders = tokio::spawn(async move {
+        let mut tokens = Vec::new();
+        for lock in turns {
+            tokens.push(grant(&*lock).await);
+            tokio::task::yield_now().await;
+            released(&*lock).await;
+        }
+        tokens
+    });
+    let (onlooker, mut told) = (subject.lock(&key, subject.long()), Vec::new());
+    while !holders.is_finished() {
+        told.extend(onlooker.inspect().await.unwrap());
+        tokio::task::yield_now().await;
+    }
+    let tokens = holders.await.unwrap();
+    for holder in told {
+        let is_owner = |claim: &Claim| claim.owner().fingerprint() == holder.owner();
+        let which = claims.iter().position(is_owner).expect("a holder of this key");
+        assert_eq!(holder.metadata(), claims[which].metadata());
+        assert_eq!(holder.fencing(), tokens[which]);
+    }
+}
+
+fn noted_with_its_owner(subject: &Subject, key: &LockKey) -> Claim {
+    let claim = subject.claim(key, subject.long());
+    if !subject.has(Capability::Metadata) {
+        return claim;
+    }
+    let note = Metadata::new(claim.owner().to_string()).unwrap();
+    claim.with_metadata(note)
 }
 
 /// Metadata comes back as it was given: empty, text, every byte, up to the limit, and empty again.

@@ -93,6 +93,7 @@ macro_rules! __cases {
                 i1_a_free_key_has_no_holder,
                 i1_inspecting_tells_the_holder_and_changes_nothing,
                 i1_inspecting_does_not_keep_a_lease_alive,
+                i1_what_is_told_of_a_holder_belongs_together,
                 i1_l5_metadata_comes_back_byte_for_byte,
                 i1_the_owner_token_is_never_shown,
                 l38_without_inspect_it_is_refused,
@@ -101,6 +102,8 @@ macro_rules! __cases {
             }
             hints {
                 n1_a_release_wakes_a_watcher,
+                n1_p2_a_waiter_that_tries_at_every_signal_is_served,
+                n1_p4_many_open_watches_leave_the_backend_usable,
                 n1_p4_a_dropped_watch_leaves_the_key_usable,
                 n1_without_hints_there_is_no_watch,
                 n1_p1_a_waiter_without_any_hint_is_served,

@@ -2,16 +2,13 @@
 //! It is honest without a flaw, and wrong in one way with one.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use lock_core::{
-    Attempt, Capabilities, Capability, Claim, Clock, Error, ErrorKind, FencingToken, Holder, Lock,
-    LockProvider, Metadata, Moment, OwnerFingerprint, OwnerToken, ProviderInfo, Release, Renewal,
-    Result, Signal, TokioClock, Ttl, Watch, WatchSender,
+    Capabilities, Capability, Claim, Clock, FencingToken, Lock, LockProvider, Metadata, Moment,
+    OwnerToken, ProviderInfo, TokioClock, Ttl, WatchSender,
 };
 use tokio::task::yield_now;
 
@@ -25,28 +22,28 @@ pub(crate) struct Careless {
 }
 
 #[derive(Debug)]
-struct Shared {
-    flaw: Option<Flaw>,
-    clock: TokioClock,
-    tables: Mutex<Tables>,
+pub(crate) struct Shared {
+    pub(crate) flaw: Option<Flaw>,
+    pub(crate) clock: TokioClock,
+    pub(crate) tables: Mutex<Tables>,
 }
 
 /// Every row begins with the prefix.
 #[derive(Debug, Default)]
-struct Tables {
-    leases: HashMap<String, Lease>,
-    notes: HashMap<String, Metadata>,
+pub(crate) struct Tables {
+    pub(crate) leases: HashMap<String, Lease>,
+    pub(crate) notes: HashMap<String, Metadata>,
     /// The last fencing token of a key, which is that of its holder.
-    counters: HashMap<String, u64>,
+    pub(crate) counters: HashMap<String, u64>,
     /// By key and owner: until when an acquisition is refused.
-    tombstones: HashMap<(String, OwnerToken), Moment>,
-    watches: HashMap<String, Vec<WatchSender>>,
+    pub(crate) tombstones: HashMap<(String, OwnerToken), Moment>,
+    pub(crate) watches: HashMap<String, Vec<WatchSender>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Lease {
-    owner: OwnerToken,
-    ends: Moment,
+pub(crate) struct Lease {
+    pub(crate) owner: OwnerToken,
+    pub(crate) ends: Moment,
 }
 
 impl Careless {
@@ -81,40 +78,40 @@ impl LockProvider for Careless {
     }
 }
 
-struct CarelessLock {
-    claim: Claim,
+pub(crate) struct CarelessLock {
+    pub(crate) claim: Claim,
     prefix: &'static str,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     /// Only a flaw looks at it: the truth is in the tables.
-    granted_here: AtomicBool,
+    pub(crate) granted_here: AtomicBool,
 }
 
 /// What a verb finds in the tables.
-struct Found {
-    lease: Option<Lease>,
+pub(crate) struct Found {
+    pub(crate) lease: Option<Lease>,
     /// When a lease ended that nobody has removed.
-    dead_since: Option<Moment>,
-    undone: bool,
+    pub(crate) dead_since: Option<Moment>,
+    pub(crate) undone: bool,
 }
 
 impl CarelessLock {
-    fn has(&self, flaw: Flaw) -> bool {
+    pub(crate) fn has(&self, flaw: Flaw) -> bool {
         self.shared.flaw == Some(flaw)
     }
 
-    fn tables(&self) -> MutexGuard<'_, Tables> {
+    pub(crate) fn tables(&self) -> MutexGuard<'_, Tables> {
         self.shared.tables.lock().unwrap()
     }
 
-    fn now(&self) -> Moment {
+    pub(crate) fn now(&self) -> Moment {
         self.shared.clock.now()
     }
 
-    fn owner(&self) -> OwnerToken {
+    pub(crate) fn owner(&self) -> OwnerToken {
         *self.claim.owner()
     }
 
-    fn row_unless(&self, forgets_the_prefix: Flaw) -> String {
+    pub(crate) fn row_unless(&self, forgets_the_prefix: Flaw) -> String {
         let key = self.claim.key().as_str();
         let key = match self.shared.flaw {
             Some(Flaw::KeysFolded) => key.to_lowercase(),
@@ -130,24 +127,24 @@ impl CarelessLock {
         format!("{prefix}{key}")
     }
 
-    fn row(&self) -> String {
+    pub(crate) fn row(&self) -> String {
         self.row_unless(Flaw::PrefixForgotten)
     }
 
-    fn counter(&self) -> String {
+    pub(crate) fn counter(&self) -> String {
         match self.shared.flaw {
             Some(Flaw::CounterOfAllKeys) => String::new(),
             _ => self.row_unless(Flaw::PrefixForgottenByCounters),
         }
     }
 
-    fn tombstone(&self) -> (String, OwnerToken) {
+    pub(crate) fn tombstone(&self) -> (String, OwnerToken) {
         let for_all = self.has(Flaw::TombstoneForEveryOwner);
         let owner = if for_all { OwnerToken::from_bits([0; 16]) } else { self.owner() };
         (self.row_unless(Flaw::PrefixForgottenByTombstones), owner)
     }
 
-    fn ends(&self, ttl: Ttl) -> Moment {
+    pub(crate) fn ends(&self, ttl: Ttl) -> Moment {
         let ttl = match self.shared.flaw {
             Some(Flaw::LeasesNeverEnd) => return Moment::NEVER,
             Some(Flaw::TtlHalved) => ttl.get() / 2,
@@ -163,7 +160,7 @@ impl CarelessLock {
         self.now().after(ttl)
     }
 
-    fn is_mine(&self, tables: &Tables, lease: &Lease) -> bool {
+    pub(crate) fn is_mine(&self, tables: &Tables, lease: &Lease) -> bool {
         let (theirs, mine) = (lease.owner.expose(), self.claim.owner().expose());
         let note = tables.notes.get(&self.row());
         match self.shared.flaw {
@@ -179,7 +176,7 @@ impl CarelessLock {
         }
     }
 
-    fn find(&self, tables: &Tables, row: &str, ignores_expiry: bool) -> Found {
+    pub(crate) fn find(&self, tables: &Tables, row: &str, ignores_expiry: bool) -> Found {
         let now = self.now();
         let undone = tables.tombstones.get(&self.tombstone()).is_some_and(|until| now < *until);
         let row = tables.leases.get(row);
@@ -189,7 +186,7 @@ impl CarelessLock {
     }
 
     /// What a careless verb finds before it locks the tables for its change.
-    async fn find_early(&self, flaw: Flaw) -> Option<Found> {
+    pub(crate) async fn find_early(&self, flaw: Flaw) -> Option<Found> {
         if !self.has(flaw) {
             return None;
         }
@@ -198,333 +195,14 @@ impl CarelessLock {
         Some(found)
     }
 
-    fn mint(&self, tables: &mut Tables) -> u64 {
+    pub(crate) fn mint(&self, tables: &mut Tables) -> u64 {
         let now = u64::try_from(self.now().since_start().as_millis()).unwrap();
         let last = tables.counters.entry(self.counter()).or_default();
         *last = if self.has(Flaw::TokenIsTheTime) { now + 1 } else { *last + 1 };
         *last
     }
 
-    fn fencing(&self, tables: &Tables) -> Option<FencingToken> {
+    pub(crate) fn fencing(&self, tables: &Tables) -> Option<FencingToken> {
         FencingToken::new(*tables.counters.get(&self.counter())?)
-    }
-
-    fn attempt(&self, early: Option<Found>, minted: Option<u64>) -> Result<Attempt> {
-        let tables = &mut *self.tables();
-        let mut found = self.find(tables, &self.row(), self.has(Flaw::AcquireIgnoresExpiry));
-        // Only its own old lease: another's that has ended is in nobody's way.
-        found.lease = found.lease.filter(|old| self.now() < old.ends || self.is_mine(tables, old));
-        match early {
-            Some(early) if self.has(Flaw::AcquireLooksForTombstonesFirst) => {
-                found.undone = early.undone;
-            }
-            Some(early) if self.has(Flaw::AcquireLooksForTheDeadFirst) => {
-                found.lease = found.lease.filter(|_| early.dead_since.is_none());
-            }
-            Some(early) => found = early,
-            None => {}
-        }
-        if found.undone {
-            if self.has(Flaw::TombstoneOfOneUse) {
-                tables.tombstones.remove(&self.tombstone());
-            }
-            return Ok(Attempt::Undone);
-        }
-        match found.lease {
-            None => Ok(self.grant(tables, found.dead_since, minted)),
-            Some(lease) if self.is_mine(tables, &lease) => Ok(self.grant_again(tables, &lease)),
-            Some(lease) => self.refuse(tables, &lease),
-        }
-    }
-
-    fn grant(&self, tables: &mut Tables, dead: Option<Moment>, minted: Option<u64>) -> Attempt {
-        let idle = dead.map_or(Duration::ZERO, |since| self.now().since(since));
-        if self.has(Flaw::CounterEndsWithTheLease) && dead.is_some()
-            || self.has(Flaw::CounterForgottenWhenIdle) && idle > Duration::from_secs(3600)
-        {
-            tables.counters.remove(&self.counter());
-        }
-        let token = match minted {
-            Some(early) => early,
-            None if self.has(Flaw::AcquireMintsLater) => 0,
-            None => self.mint(tables),
-        };
-        let lease = Lease { owner: self.owner(), ends: self.ends(self.claim.ttl()) };
-        if self.has(Flaw::CounterBesideTheKey) {
-            tables.leases.insert(format!("{}:fence", self.row()), lease);
-        }
-        tables.leases.insert(self.row(), lease);
-        let note = self.claim.metadata();
-        let note = match self.shared.flaw {
-            Some(Flaw::NoteDropped) => Metadata::default(),
-            Some(Flaw::NoteCut) => {
-                Metadata::from_stored(&note.as_bytes()[..note.as_bytes().len().min(512)])
-            }
-            Some(Flaw::NoteIsText) => {
-                Metadata::from_stored(String::from_utf8_lossy(note.as_bytes()).as_bytes())
-            }
-            _ => note.clone(),
-        };
-        if !(self.has(Flaw::NoteLeftBehind) && note.is_empty()) {
-            tables.notes.insert(self.row(), note);
-        }
-        Attempt::Granted { fencing: FencingToken::new(token) }
-    }
-
-    fn grant_again(&self, tables: &mut Tables, lease: &Lease) -> Attempt {
-        let mut ends = self.ends(self.claim.ttl());
-        match self.shared.flaw {
-            Some(Flaw::SameOwnerIsRefused) => return Attempt::Held { remaining: None },
-            Some(Flaw::SameOwnerIsAnotherGrant) => return self.grant(tables, None, None),
-            Some(Flaw::SameOwnerKeepsItsTtl) => ends = lease.ends,
-            Some(Flaw::SameOwnerAddsTheTtl) => ends = lease.ends.after(self.claim.ttl().get()),
-            _ => {}
-        }
-        tables.leases.insert(self.row(), Lease { ends, ..*lease });
-        Attempt::Granted { fencing: self.fencing(tables) }
-    }
-
-    fn refuse(&self, tables: &mut Tables, lease: &Lease) -> Result<Attempt> {
-        let row = self.row();
-        let mut remaining = Some(lease.ends.since(self.now()));
-        match self.shared.flaw {
-            Some(Flaw::RefusalIsAnError) => {
-                return Err(refused("the key is held"));
-            }
-            Some(Flaw::RefusalMints) => drop(self.mint(tables)),
-            Some(Flaw::RefusalWritesTheNote) => {
-                tables.notes.insert(row, self.claim.metadata().clone());
-            }
-            Some(Flaw::RefusalSetsTheTtl) => {
-                tables.leases.get_mut(&row).unwrap().ends = self.ends(self.claim.ttl());
-            }
-            Some(Flaw::RemainingIsTheTtl) => remaining = Some(self.claim.ttl().get()),
-            Some(Flaw::RemainingIsInSeconds) => {
-                remaining = remaining.map(|left| Duration::from_millis(left.as_secs()));
-            }
-            _ => {}
-        }
-        Ok(Attempt::Held { remaining })
-    }
-
-    fn set_ends(&self, ends: Moment) {
-        if let Some(lease) = self.tables().leases.get_mut(&self.row()) {
-            lease.ends = ends;
-        }
-    }
-
-    fn extend(&self, early: Option<Found>, ttl: Ttl) -> Renewal {
-        let tables = &mut *self.tables();
-        let row = self.row_unless(Flaw::PrefixForgottenByRenew);
-        let by_anyone = self.has(Flaw::RenewByAnyone);
-        let ignores_expiry = self.has(Flaw::RenewIgnoresExpiry);
-        let found = early.unwrap_or_else(|| self.find(tables, &row, ignores_expiry));
-        let mine = |lease: &Lease| self.is_mine(tables, lease) || by_anyone;
-        let mut ends = self.ends(ttl);
-        let Some(lease) = found.lease.filter(mine) else {
-            if self.has(Flaw::RenewSetsTheTtlFirst) {
-                tables.leases.entry(row).and_modify(|lease| lease.ends = ends);
-            } else if self.has(Flaw::RenewBringsBack) && found.lease.is_none() {
-                tables.leases.insert(row, Lease { owner: self.owner(), ends });
-                return Renewal::Renewed { fencing: self.fencing(tables) };
-            }
-            return Renewal::Lost;
-        };
-        match self.shared.flaw {
-            Some(Flaw::RenewDoesNothing) => ends = lease.ends,
-            Some(Flaw::RenewAdds) => ends = lease.ends.after(ttl.get()),
-            Some(Flaw::RenewOnlyLengthens) => ends = ends.max(lease.ends),
-            Some(Flaw::RenewKeepsTheFirstTtl) => ends = self.ends(self.claim.ttl()),
-            Some(Flaw::RenewMints) => drop(self.mint(tables)),
-            _ => {}
-        }
-        if self.has(Flaw::RenewLooksThenSets) {
-            tables.leases.entry(row).and_modify(|lease| lease.ends = ends);
-        } else {
-            tables.leases.insert(row, Lease { ends, ..lease });
-        }
-        Renewal::Renewed { fencing: self.fencing(tables) }
-    }
-
-    fn let_go(&self, early: Option<Found>) -> Release {
-        let tables = &mut *self.tables();
-        let row = self.row_unless(Flaw::PrefixForgottenByRelease);
-        let ignores_expiry = self.has(Flaw::ReleaseIgnoresExpiry);
-        let found = early.unwrap_or_else(|| self.find(tables, &row, ignores_expiry));
-        let by_anyone = self.has(Flaw::ReleaseByAnyone);
-        let mine = |lease: &Lease| self.is_mine(tables, lease) || by_anyone;
-        let elsewhere = !self.granted_here.load(Ordering::SeqCst);
-        if !found.lease.as_ref().is_some_and(mine)
-            || self.has(Flaw::ReleaseNeedsItsHandle) && elsewhere
-        {
-            return self.undo(tables, &found);
-        }
-        if !self.has(Flaw::ReleaseFreesNothing) {
-            tables.leases.remove(&row);
-        }
-        if let Some((like, _)) = row.split_once('%').filter(|_| self.has(Flaw::ReleaseByPattern)) {
-            tables.leases.retain(|other, _| !other.starts_with(like));
-        }
-        if self.has(Flaw::CounterEndsWithTheRelease) {
-            tables.counters.remove(&self.counter());
-        }
-        let watches = tables.watches.remove(&row).filter(|_| !self.has(Flaw::ReleaseIsSilent));
-        watches.into_iter().flatten().for_each(|watch| {
-            watch.send(Signal::Hint);
-        });
-        Release::Released
-    }
-
-    fn undo(&self, tables: &mut Tables, found: &Found) -> Release {
-        let (row, owner) = self.tombstone();
-        let mut stays = Duration::from_secs(60);
-        match self.shared.flaw {
-            Some(Flaw::UndoSaysReleased) => return Release::Released,
-            Some(Flaw::UndoForgetsTheCounter) => drop(tables.counters.remove(&self.counter())),
-            Some(Flaw::UndoLeavesNoTombstone) => stays = Duration::ZERO,
-            Some(Flaw::TombstoneIsShort) => stays = Duration::from_secs(5),
-            Some(Flaw::NoTombstoneWhileHeld) if found.lease.is_some() => stays = Duration::ZERO,
-            Some(Flaw::NoTombstoneAfterExpiry) if found.dead_since.is_some() => {
-                stays = Duration::ZERO;
-            }
-            Some(Flaw::OneTombstoneAKey) => tables.tombstones.retain(|(of, _), _| *of != row),
-            _ => {}
-        }
-        tables.tombstones.insert((row, owner), self.now().after(stays));
-        Release::NotHeld
-    }
-}
-
-fn refused(why: &'static str) -> Error {
-    Error::new(ErrorKind::Unavailable, why)
-}
-
-#[async_trait]
-impl Lock for CarelessLock {
-    fn claim(&self) -> &Claim {
-        &self.claim
-    }
-
-    async fn try_acquire(&self) -> Result<Attempt> {
-        while self.has(Flaw::AcquireWaits) && self.inspect().await?.is_some() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        let mut minted = None;
-        if self.has(Flaw::AcquireMintsFirst) {
-            let number = self.mint(&mut self.tables());
-            minted = Some(number);
-            for _ in 0..number % 7 {
-                yield_now().await;
-            }
-        }
-        let mut early = self.find_early(Flaw::AcquireLooksFirst).await;
-        for part in [Flaw::AcquireLooksForTombstonesFirst, Flaw::AcquireLooksForTheDeadFirst] {
-            early = early.or(self.find_early(part).await);
-        }
-        let free = self.find(&self.tables(), &self.row(), false).lease.is_none();
-        let answer = self.attempt(early, minted)?;
-        if let Attempt::Granted { .. } = answer {
-            self.granted_here.store(true, Ordering::SeqCst);
-            if self.has(Flaw::AcquireMintsLater) && free {
-                yield_now().await;
-                let number = self.mint(&mut self.tables());
-                return Ok(Attempt::Granted { fencing: FencingToken::new(number) });
-            }
-            if self.has(Flaw::AcquireSetsTheTtlLater) {
-                let ends = self.ends(self.claim.ttl());
-                self.set_ends(Moment::NEVER);
-                yield_now().await;
-                self.set_ends(ends);
-            }
-        }
-        Ok(answer)
-    }
-
-    async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
-        let mut early = self.find_early(Flaw::RenewLooksThenWrites).await;
-        early = early.or(self.find_early(Flaw::RenewLooksThenSets).await);
-        if self.has(Flaw::RenewDeletesAndWrites) {
-            let found = self.find(&self.tables(), &self.row(), false);
-            let mine = |lease: &Lease| self.is_mine(&self.tables(), lease);
-            if found.lease.as_ref().is_some_and(mine) {
-                self.tables().leases.remove(&self.row());
-                yield_now().await;
-                early = Some(found);
-            }
-        }
-        match self.extend(early, ttl) {
-            Renewal::Lost if self.has(Flaw::LossIsAnError) => Err(refused("the lock is lost")),
-            answer => Ok(answer),
-        }
-    }
-
-    async fn release(&self) -> Result<Release> {
-        let early = self.find_early(Flaw::ReleaseLooksThenDeletes).await;
-        match self.let_go(early) {
-            Release::NotHeld if self.has(Flaw::NotHeldIsAnError) => Err(refused("nothing is held")),
-            answer => Ok(answer),
-        }
-    }
-
-    async fn inspect(&self) -> Result<Option<Holder>> {
-        let tables = &mut *self.tables();
-        let row = self.row_unless(Flaw::PrefixForgottenByInspect);
-        let ignores_expiry = self.has(Flaw::InspectIgnoresExpiry);
-        let Some(lease) = self.find(tables, &row, ignores_expiry).lease else {
-            return Ok(None);
-        };
-        let note = tables.notes.get(&row).cloned().unwrap_or_default();
-        let owner = match self.shared.flaw {
-            Some(Flaw::InspectShowsTheAsker) => self.claim.owner().fingerprint(),
-            Some(Flaw::InspectHashesTheNote) => {
-                OwnerFingerprint::of(&[lease.owner.expose().as_bytes(), note.as_bytes()].concat())
-            }
-            _ => OwnerFingerprint::of(lease.owner.expose().as_bytes()),
-        };
-        let holder = Holder::new(owner)
-            .with_metadata(note)
-            .with_remaining(lease.ends.since(self.now()))
-            .with_fencing(self.fencing(tables));
-        match self.shared.flaw {
-            Some(Flaw::InspectRenews) => {
-                let ends = self.ends(self.claim.ttl());
-                tables.leases.insert(row, Lease { ends, ..lease });
-            }
-            Some(Flaw::InspectDeletes) => drop(tables.leases.remove(&row)),
-            Some(Flaw::InspectFindsNobody) => return Ok(None),
-            _ => {}
-        }
-        Ok(Some(holder))
-    }
-
-    async fn watch(&self) -> Result<Option<Watch>> {
-        let (sender, watch) = Watch::channel();
-        let (row, shared) = (self.row(), Arc::clone(&self.shared));
-        let subscribe = move || {
-            let mut tables = shared.tables.lock().unwrap();
-            tables.watches.entry(row).or_default().push(sender);
-        };
-        match self.shared.flaw {
-            Some(Flaw::NoWatchThoughDeclared) => return Ok(None),
-            Some(Flaw::WatchEndsAtOnce) => {}
-            Some(Flaw::WatchComesIntoForceLater) => {
-                tokio::spawn(async move {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    subscribe();
-                });
-            }
-            _ => subscribe(),
-        }
-        Ok(Some(watch))
-    }
-}
-
-impl fmt::Debug for CarelessLock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("CarelessLock");
-        if self.has(Flaw::DebugShowsTheToken) {
-            shown.field("owner", &self.claim.owner().expose());
-        }
-        shown.field("claim", &self.claim).finish_non_exhaustive()
     }
 }

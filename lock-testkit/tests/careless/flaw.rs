@@ -57,6 +57,7 @@ pub(crate) enum Flaw {
     ReleaseFreesNothing,
     ReleaseNeedsItsHandle,
     ReleaseIsSilent,
+    ReleaseSignalsFirst,
     NotHeldIsAnError,
     // release as undo
     UndoSaysReleased,
@@ -96,6 +97,7 @@ pub(crate) enum Flaw {
     InspectFindsNobody,
     InspectIgnoresExpiry,
     InspectShowsTheAsker,
+    InspectReadsTwice,
     InspectHashesTheNote,
     InspectsThoughUndeclared,
     NoteDropped,
@@ -106,6 +108,7 @@ pub(crate) enum Flaw {
     // hints
     WatchEndsAtOnce,
     WatchComesIntoForceLater,
+    WatchesUseUpThePool,
     WatchesThoughUndeclared,
     NoWatchThoughDeclared,
 }
