@@ -6,6 +6,7 @@ mod clock;
 mod engine;
 mod error;
 mod guard;
+mod loss;
 mod observe;
 mod provider;
 mod registry;
@@ -18,7 +19,8 @@ pub use claim::{
 pub use client::{Acquire, ClientBuilder, LockClient};
 pub use clock::{Clock, Moment, Sleep, SystemClock, TokioClock};
 pub use error::{Effect, Effort, Error, ErrorKind, Operation, Result};
-pub use guard::{AtRisk, Lease, LockGuard, Loss, ReleaseError};
+pub use guard::{Lease, LockGuard, ReleaseError};
+pub use loss::{AtRisk, Loss};
 pub use observe::{Event, EventKind, Observer};
 pub use provider::{
     Attempt, Capabilities, Capability, Holder, Lock, LockProvider, ProviderInfo, Release, Renewal,

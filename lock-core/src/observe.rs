@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::claim::{FencingToken, LockKey};
 use crate::error::{Effort, Error, ErrorKind, Result};
-use crate::guard::Loss;
+use crate::loss::Loss;
 use crate::provider::Release;
 
 /// Something that happened to a lock.

@@ -56,6 +56,7 @@ fn tell_all(flaw: Flaw) {
     finders.iter().for_each(|case| println!("    {}", case.name));
 }
 
+/// One test a line: its name, the flaw, and the case that must find it.
 macro_rules! caught {
     ($($test:ident: $flaw:ident by $case:ident;)*) => {$(
         #[test]
@@ -65,150 +66,180 @@ macro_rules! caught {
     )*};
 }
 
-// Acquiring
-
 caught! {
-    AcquireLooksFirst by e1_l35_one_of_64_racing_owners_is_granted: acquire_looks_first_is_caught;
-    AcquireLooksForTheDeadFirst by e1_l35_one_of_64_racing_owners_succeeds_a_lease_that_ran_out: acquire_looks_for_the_dead_first_is_caught;
-    AcquireLooksForTombstonesFirst by u1_l18_an_undo_that_races_its_acquisition_frees_the_key: acquire_looks_for_tombstones_first_is_caught;
-    AcquireMintsFirst by e1_f1_holds_of_16_workers_never_overlap_and_their_tokens_grow: acquire_mints_first_is_caught;
-    AcquireMintsLater by e2_l17_a_request_that_is_sent_many_times_at_once_is_one_grant: acquire_mints_later_is_caught;
-    AcquireSetsTheTtlLater by t1_l1_a_request_that_is_dropped_on_its_way_leaves_nothing_for_ever: acquire_sets_the_ttl_later_is_caught;
-    AcquireWaits by e1_one_of_two_owners_is_granted: acquire_waits_is_caught;
-    AcquireIgnoresExpiry by f1_tokens_grow_over_grants_releases_and_expiries: acquire_ignores_expiry_is_caught;
-    RefusalIsAnError by e1_one_of_two_owners_is_granted: refusal_is_an_error_is_caught;
-    RefusalMints by f1_a_failed_attempt_mints_nothing_for_the_holder: refusal_mints_is_caught;
-    RefusalWritesTheNote by e1_a_refused_attempt_changes_nothing: refusal_writes_the_note_is_caught;
-    RefusalSetsTheTtl by e1_a_refused_attempt_changes_nothing: refusal_sets_the_ttl_is_caught;
-    RemainingIsTheTtl by t1_the_remaining_time_that_is_told_is_what_is_left: remaining_is_the_ttl_is_caught;
-    RemainingIsInSeconds by t1_the_remaining_time_that_is_told_is_what_is_left: remaining_is_in_seconds_is_caught;
-    SameOwnerIsRefused by e2_the_same_owner_is_granted_again_with_the_same_token: same_owner_is_refused_is_caught;
-    SameOwnerIsAnotherGrant by e2_the_same_owner_is_granted_again_with_the_same_token: same_owner_is_another_grant_is_caught;
-    SameOwnerKeepsItsTtl by e2_granting_again_resets_the_ttl: same_owner_keeps_its_ttl_is_caught;
-    SameOwnerAddsTheTtl by e2_granting_again_resets_the_ttl: same_owner_adds_the_ttl_is_caught;
-}
+    check_and_set_in_two_steps_is_caught: AcquireLooksFirst
+        by e1_l35_one_of_64_racing_owners_is_granted;
+    two_successors_of_one_dead_lease_is_caught: AcquireLooksForTheDeadFirst
+        by e1_l35_one_of_64_racing_owners_succeeds_a_lease_that_ran_out;
+    a_tombstone_that_is_checked_too_early_is_caught: AcquireLooksForTombstonesFirst
+        by u1_l18_an_undo_that_races_its_acquisition_frees_the_key;
+    a_token_minted_before_its_grant_is_caught: AcquireMintsFirst
+        by e1_f1_holds_of_16_workers_never_overlap_and_their_tokens_grow;
+    a_token_minted_after_its_grant_is_caught: AcquireMintsLater
+        by e2_l17_a_request_that_is_sent_many_times_at_once_is_one_grant;
+    a_lease_that_gets_its_end_in_a_second_step_is_caught: AcquireSetsTheTtlLater
+        by t1_l1_a_request_that_is_dropped_on_its_way_leaves_nothing_for_ever;
+    an_attempt_that_waits_is_caught: AcquireWaits by e1_one_of_two_owners_is_granted;
+    an_old_token_for_a_new_grant_is_caught: AcquireIgnoresExpiry
+        by f1_tokens_grow_over_grants_releases_and_expiries;
+    contention_as_an_error_is_caught: RefusalIsAnError by e1_one_of_two_owners_is_granted;
+    a_refused_attempt_that_mints_is_caught: RefusalMints
+        by f1_a_failed_attempt_mints_nothing_for_the_holder;
+    a_refused_attempt_that_writes_its_note_is_caught: RefusalWritesTheNote
+        by e1_a_refused_attempt_changes_nothing;
+    a_refused_attempt_that_sets_the_ttl_is_caught: RefusalSetsTheTtl
+        by e1_a_refused_attempt_changes_nothing;
+    a_whole_ttl_told_as_remaining_is_caught: RemainingIsTheTtl
+        by t1_the_remaining_time_that_is_told_is_what_is_left;
+    remaining_time_in_the_wrong_unit_is_caught: RemainingIsInSeconds
+        by t1_the_remaining_time_that_is_told_is_what_is_left;
+    same_owner_refused_is_caught: SameOwnerIsRefused
+        by e2_the_same_owner_is_granted_again_with_the_same_token;
+    same_owner_with_another_token_is_caught: SameOwnerIsAnotherGrant
+        by e2_the_same_owner_is_granted_again_with_the_same_token;
+    same_owner_with_its_old_ttl_is_caught: SameOwnerKeepsItsTtl by e2_granting_again_resets_the_ttl;
+    same_owner_with_both_ttls_is_caught: SameOwnerAddsTheTtl by e2_granting_again_resets_the_ttl;
 
-// Owners
+    one_owner_for_a_whole_process_is_caught: OwnerIsTheProcess by e1_one_of_two_owners_is_granted;
+    owners_compared_by_their_first_bytes_is_caught: OwnerByFirstBytes
+        by e3_l4_owners_that_look_alike_are_strangers;
+    owners_compared_by_their_last_bytes_is_caught: OwnerByLastBytes
+        by e3_l4_owners_that_look_alike_are_strangers;
+    owners_compared_without_case_is_caught: OwnerFolded
+        by e3_l4_owners_that_look_alike_are_strangers;
+    metadata_that_is_part_of_the_owner_is_caught: OwnerWithNote
+        by l4_metadata_cannot_pass_for_an_owner;
+    metadata_taken_for_an_owner_is_caught: OwnerOrNote by l4_metadata_cannot_pass_for_an_owner;
 
-caught! {
-    OwnerIsTheProcess by e1_one_of_two_owners_is_granted: owner_is_the_process_is_caught;
-    OwnerByFirstBytes by e3_l4_owners_that_look_alike_are_strangers: owner_by_first_bytes_is_caught;
-    OwnerByLastBytes by e3_l4_owners_that_look_alike_are_strangers: owner_by_last_bytes_is_caught;
-    OwnerFolded by e3_l4_owners_that_look_alike_are_strangers: owner_folded_is_caught;
-    OwnerWithNote by l4_metadata_cannot_pass_for_an_owner: owner_with_note_is_caught;
-    OwnerOrNote by l4_metadata_cannot_pass_for_an_owner: owner_or_note_is_caught;
-}
+    leases_that_never_end_is_caught: LeasesNeverEnd by t1_an_expired_key_is_granted_to_others;
+    leases_of_half_the_ttl_is_caught: TtlHalved by t1_l11_a_lease_never_ends_early;
+    ttls_rounded_down_to_seconds_is_caught: TtlInWholeSeconds by t1_l11_a_lease_never_ends_early;
+    a_short_ttl_that_becomes_for_ever_is_caught: TtlOfNoSecondsIsForEver
+        by t1_l10_a_submillisecond_ttl_is_rounded_up;
+    a_long_ttl_that_overflows_is_caught: TtlInThirtyTwoBits by t1_the_longest_ttl_is_kept;
 
-// Ttls
+    renew_without_owner_check_is_caught: RenewByAnyone
+        by e3_l2_a_stranger_can_neither_renew_nor_release;
+    renew_that_checks_the_owner_too_late_is_caught: RenewSetsTheTtlFirst
+        by e3_l2_a_stranger_can_neither_renew_nor_release;
+    renew_that_adds_is_caught: RenewAdds by t2_l8_renewing_often_never_adds_up;
+    renew_that_does_nothing_is_caught: RenewDoesNothing
+        by t2_l6_renewing_sets_the_remaining_time_longer_or_shorter;
+    renew_that_cannot_shorten_is_caught: RenewOnlyLengthens
+        by t2_l6_renewing_sets_the_remaining_time_longer_or_shorter;
+    renew_that_ignores_its_ttl_is_caught: RenewKeepsTheFirstTtl
+        by t2_l6_renewing_sets_the_remaining_time_longer_or_shorter;
+    renew_that_changes_the_token_is_caught: RenewMints
+        by f1_f2_renewing_and_repeating_keep_the_token;
+    renew_that_brings_a_lease_back_is_caught: RenewBringsBack
+        by t2_l9_renewing_never_brings_back_an_ended_lease;
+    renew_of_an_expired_lease_is_caught: RenewIgnoresExpiry
+        by t2_l9_renewing_never_brings_back_an_ended_lease;
+    a_late_renewal_that_takes_the_key_back_is_caught: RenewLooksThenWrites
+        by t2_w5_a_renewal_that_races_the_release_changes_nothing_after_it;
+    a_late_renewal_that_renews_the_next_holder_is_caught: RenewLooksThenSets
+        by t2_w5_a_renewal_that_races_the_release_changes_nothing_after_it;
+    renew_that_frees_the_key_for_a_moment_is_caught: RenewDeletesAndWrites
+        by t2_nobody_gets_in_between_while_a_lease_is_renewed;
+    loss_as_an_error_is_caught: LossIsAnError by e3_l2_a_stranger_can_neither_renew_nor_release;
 
-caught! {
-    LeasesNeverEnd by t1_an_expired_key_is_granted_to_others: leases_never_end_is_caught;
-    TtlHalved by t1_l11_a_lease_never_ends_early: ttl_halved_is_caught;
-    TtlInWholeSeconds by t1_l11_a_lease_never_ends_early: ttl_in_whole_seconds_is_caught;
-    TtlOfNoSecondsIsForEver by t1_l10_a_submillisecond_ttl_is_rounded_up: ttl_of_no_seconds_is_for_ever_is_caught;
-    TtlInThirtyTwoBits by t1_the_longest_ttl_is_kept: ttl_in_thirty_two_bits_is_caught;
-}
+    release_without_owner_check_is_caught: ReleaseByAnyone
+        by e3_l2_a_stranger_can_neither_renew_nor_release;
+    release_by_pattern_is_caught: ReleaseByPattern by k1_l30_awkward_keys_are_all_different;
+    compare_and_delete_in_two_steps_is_caught: ReleaseLooksThenDeletes
+        by e3_l14_a_release_that_is_sent_many_times_at_once_frees_the_key_once;
+    release_of_an_expired_lease_is_caught: ReleaseIgnoresExpiry
+        by e3_l12_release_after_expiry_says_not_held;
+    release_that_frees_nothing_is_caught: ReleaseFreesNothing
+        by e1_a_released_key_is_granted_to_others;
+    release_that_needs_the_handle_of_the_grant_is_caught: ReleaseNeedsItsHandle
+        by u1_undoing_a_grant_frees_the_key;
+    release_without_signal_is_caught: ReleaseIsSilent by n1_a_release_wakes_a_watcher;
+    a_signal_before_the_release_is_caught: ReleaseSignalsFirst
+        by n1_p2_a_waiter_that_tries_at_every_signal_is_served;
+    not_held_as_an_error_is_caught: NotHeldIsAnError
+        by e3_l39_releasing_what_was_never_acquired_says_not_held;
 
-// Renewing
+    undo_that_says_released_is_caught: UndoSaysReleased
+        by e3_l39_releasing_what_was_never_acquired_says_not_held;
+    undo_that_resets_the_fencing_counter_is_caught: UndoForgetsTheCounter
+        by f1_tokens_grow_over_grants_releases_and_expiries;
+    undo_without_tombstone_is_caught: UndoLeavesNoTombstone by u1_an_undone_owner_can_never_acquire;
+    undo_without_tombstone_while_another_holds_is_caught: NoTombstoneWhileHeld
+        by u1_an_undo_touches_no_other_owner;
+    undo_without_tombstone_after_expiry_is_caught: NoTombstoneAfterExpiry
+        by e3_l12_release_after_expiry_says_not_held;
+    a_tombstone_that_replaces_another_is_caught: OneTombstoneAKey
+        by u1_an_undo_touches_no_other_owner;
+    a_tombstone_that_is_used_up_is_caught: TombstoneOfOneUse
+        by u1_an_undone_owner_can_never_acquire;
+    a_tombstone_of_seconds_is_caught: TombstoneIsShort by u1_an_undone_owner_can_never_acquire;
+    a_tombstone_for_every_owner_is_caught: TombstoneForEveryOwner
+        by u1_an_undone_owner_can_never_acquire;
 
-caught! {
-    RenewByAnyone by e3_l2_a_stranger_can_neither_renew_nor_release: renew_by_anyone_is_caught;
-    RenewSetsTheTtlFirst by e3_l2_a_stranger_can_neither_renew_nor_release: renew_sets_the_ttl_first_is_caught;
-    RenewAdds by t2_l8_renewing_often_never_adds_up: renew_adds_is_caught;
-    RenewDoesNothing by t2_l6_renewing_sets_the_remaining_time_longer_or_shorter: renew_does_nothing_is_caught;
-    RenewOnlyLengthens by t2_l6_renewing_sets_the_remaining_time_longer_or_shorter: renew_only_lengthens_is_caught;
-    RenewKeepsTheFirstTtl by t2_l6_renewing_sets_the_remaining_time_longer_or_shorter: renew_keeps_the_first_ttl_is_caught;
-    RenewMints by f1_f2_renewing_and_repeating_keep_the_token: renew_mints_is_caught;
-    RenewBringsBack by t2_l9_renewing_never_brings_back_an_ended_lease: renew_brings_back_is_caught;
-    RenewIgnoresExpiry by t2_l9_renewing_never_brings_back_an_ended_lease: renew_ignores_expiry_is_caught;
-    RenewLooksThenWrites by t2_w5_a_renewal_that_races_the_release_changes_nothing_after_it: renew_looks_then_writes_is_caught;
-    RenewLooksThenSets by t2_w5_a_renewal_that_races_the_release_changes_nothing_after_it: renew_looks_then_sets_is_caught;
-    RenewDeletesAndWrites by t2_nobody_gets_in_between_while_a_lease_is_renewed: renew_deletes_and_writes_is_caught;
-    LossIsAnError by e3_l2_a_stranger_can_neither_renew_nor_release: loss_is_an_error_is_caught;
-}
+    tokens_that_fall_after_a_release_is_caught: CounterEndsWithTheRelease
+        by f1_tokens_grow_over_grants_releases_and_expiries;
+    tokens_that_fall_after_an_expiry_is_caught: CounterEndsWithTheLease
+        by f1_tokens_grow_over_grants_releases_and_expiries;
+    tokens_that_fall_after_idle_time_is_caught: CounterForgottenWhenIdle
+        by f1_tokens_grow_over_grants_releases_and_expiries;
+    a_token_read_back_from_a_shared_counter_is_caught: CounterOfAllKeys
+        by f1_f2_renewing_and_repeating_keep_the_token;
+    two_tokens_of_one_millisecond_is_caught: TokenIsTheTime
+        by f1_tokens_grow_over_grants_releases_and_expiries;
+    a_token_although_undeclared_is_caught: TokensThoughUndeclared
+        by f4_without_fencing_there_is_no_token;
 
-// Releasing
+    keys_in_lower_case_is_caught: KeysFolded by k1_l30_awkward_keys_are_all_different;
+    keys_trimmed_in_front_is_caught: KeysTrimmedInFront by k1_l30_awkward_keys_are_all_different;
+    keys_trimmed_behind_is_caught: KeysTrimmedBehind by k1_l30_awkward_keys_are_all_different;
+    keys_cut_short_is_caught: KeysCut by k1_the_longest_key_works;
+    keys_normalised_is_caught: KeysNormalised by k1_l30_awkward_keys_are_all_different;
+    keys_unescaped_is_caught: KeysUnescaped by k1_l30_awkward_keys_are_all_different;
+    keys_taken_for_paths_is_caught: KeysArePaths by k1_l30_awkward_keys_are_all_different;
+    bookkeeping_at_a_users_key_is_caught: CounterBesideTheKey
+        by k1_l30_awkward_keys_are_all_different;
+    a_prefix_ignored_by_everything_is_caught: PrefixForgotten by k1_l31_two_prefixes_never_meet;
+    a_prefix_ignored_by_tokens_is_caught: PrefixForgottenByCounters
+        by k1_l31_two_prefixes_never_meet;
+    a_prefix_ignored_by_tombstones_is_caught: PrefixForgottenByTombstones
+        by k1_l31_two_prefixes_never_meet;
+    a_prefix_ignored_by_renew_is_caught: PrefixForgottenByRenew by k1_l31_two_prefixes_never_meet;
+    a_prefix_ignored_by_release_is_caught: PrefixForgottenByRelease
+        by k1_l31_two_prefixes_never_meet;
+    a_prefix_ignored_by_inspect_is_caught: PrefixForgottenByInspect
+        by k1_l31_two_prefixes_never_meet;
 
-caught! {
-    ReleaseByAnyone by e3_l2_a_stranger_can_neither_renew_nor_release: release_by_anyone_is_caught;
-    ReleaseByPattern by k1_l30_awkward_keys_are_all_different: release_by_pattern_is_caught;
-    ReleaseLooksThenDeletes by e3_l14_a_release_that_is_sent_many_times_at_once_frees_the_key_once: release_looks_then_deletes_is_caught;
-    ReleaseIgnoresExpiry by e3_l12_release_after_expiry_says_not_held: release_ignores_expiry_is_caught;
-    ReleaseFreesNothing by e1_a_released_key_is_granted_to_others: release_frees_nothing_is_caught;
-    ReleaseNeedsItsHandle by u1_undoing_a_grant_frees_the_key: release_needs_its_handle_is_caught;
-    ReleaseIsSilent by n1_a_release_wakes_a_watcher: release_is_silent_is_caught;
-    ReleaseSignalsFirst by n1_p2_a_waiter_that_tries_at_every_signal_is_served: release_signals_first_is_caught;
-    NotHeldIsAnError by e3_l39_releasing_what_was_never_acquired_says_not_held: not_held_is_an_error_is_caught;
-}
+    inspect_that_renews_is_caught: InspectRenews by i1_inspecting_does_not_keep_a_lease_alive;
+    inspect_that_deletes_is_caught: InspectDeletes
+        by i1_inspecting_tells_the_holder_and_changes_nothing;
+    inspect_that_finds_nobody_is_caught: InspectFindsNobody
+        by i1_inspecting_tells_the_holder_and_changes_nothing;
+    inspect_of_an_expired_lease_is_caught: InspectIgnoresExpiry
+        by i1_inspecting_does_not_keep_a_lease_alive;
+    inspect_of_the_wrong_owner_is_caught: InspectShowsTheAsker
+        by i1_inspecting_tells_the_holder_and_changes_nothing;
+    inspect_that_mixes_two_holders_is_caught: InspectReadsTwice
+        by i1_what_is_told_of_a_holder_belongs_together;
+    a_fingerprint_of_the_whole_row_is_caught: InspectHashesTheNote
+        by i1_l5_metadata_comes_back_byte_for_byte;
+    inspect_although_undeclared_is_caught: InspectsThoughUndeclared
+        by l38_without_inspect_it_is_refused;
+    metadata_dropped_is_caught: NoteDropped by i1_l5_metadata_comes_back_byte_for_byte;
+    metadata_cut_short_is_caught: NoteCut by i1_l5_metadata_comes_back_byte_for_byte;
+    metadata_that_must_be_text_is_caught: NoteIsText by i1_l5_metadata_comes_back_byte_for_byte;
+    metadata_of_an_earlier_holder_is_caught: NoteLeftBehind
+        by i1_l5_metadata_comes_back_byte_for_byte;
+    an_owner_token_in_debug_output_is_caught: DebugShowsTheToken
+        by i1_the_owner_token_is_never_shown;
 
-// Undoing
-
-caught! {
-    UndoSaysReleased by e3_l39_releasing_what_was_never_acquired_says_not_held: undo_says_released_is_caught;
-    UndoForgetsTheCounter by f1_tokens_grow_over_grants_releases_and_expiries: undo_forgets_the_counter_is_caught;
-    UndoLeavesNoTombstone by u1_an_undone_owner_can_never_acquire: undo_leaves_no_tombstone_is_caught;
-    NoTombstoneWhileHeld by u1_an_undo_touches_no_other_owner: no_tombstone_while_held_is_caught;
-    NoTombstoneAfterExpiry by e3_l12_release_after_expiry_says_not_held: no_tombstone_after_expiry_is_caught;
-    OneTombstoneAKey by u1_an_undo_touches_no_other_owner: one_tombstone_a_key_is_caught;
-    TombstoneOfOneUse by u1_an_undone_owner_can_never_acquire: tombstone_of_one_use_is_caught;
-    TombstoneIsShort by u1_an_undone_owner_can_never_acquire: tombstone_is_short_is_caught;
-    TombstoneForEveryOwner by u1_an_undone_owner_can_never_acquire: tombstone_for_every_owner_is_caught;
-}
-
-// Fencing
-
-caught! {
-    CounterEndsWithTheRelease by f1_tokens_grow_over_grants_releases_and_expiries: counter_ends_with_the_release_is_caught;
-    CounterEndsWithTheLease by f1_tokens_grow_over_grants_releases_and_expiries: counter_ends_with_the_lease_is_caught;
-    CounterForgottenWhenIdle by f1_tokens_grow_over_grants_releases_and_expiries: counter_forgotten_when_idle_is_caught;
-    CounterOfAllKeys by f1_f2_renewing_and_repeating_keep_the_token: counter_of_all_keys_is_caught;
-    TokenIsTheTime by f1_tokens_grow_over_grants_releases_and_expiries: token_is_the_time_is_caught;
-    TokensThoughUndeclared by f4_without_fencing_there_is_no_token: tokens_though_undeclared_is_caught;
-}
-
-// Keys
-
-caught! {
-    KeysFolded by k1_l30_awkward_keys_are_all_different: keys_folded_is_caught;
-    KeysTrimmedInFront by k1_l30_awkward_keys_are_all_different: keys_trimmed_in_front_is_caught;
-    KeysTrimmedBehind by k1_l30_awkward_keys_are_all_different: keys_trimmed_behind_is_caught;
-    KeysCut by k1_the_longest_key_works: keys_cut_is_caught;
-    KeysNormalised by k1_l30_awkward_keys_are_all_different: keys_normalised_is_caught;
-    KeysUnescaped by k1_l30_awkward_keys_are_all_different: keys_unescaped_is_caught;
-    KeysArePaths by k1_l30_awkward_keys_are_all_different: keys_are_paths_is_caught;
-    CounterBesideTheKey by k1_l30_awkward_keys_are_all_different: counter_beside_the_key_is_caught;
-    PrefixForgotten by k1_l31_two_prefixes_never_meet: prefix_forgotten_is_caught;
-    PrefixForgottenByCounters by k1_l31_two_prefixes_never_meet: prefix_forgotten_by_counters_is_caught;
-    PrefixForgottenByTombstones by k1_l31_two_prefixes_never_meet: prefix_forgotten_by_tombstones_is_caught;
-    PrefixForgottenByRenew by k1_l31_two_prefixes_never_meet: prefix_forgotten_by_renew_is_caught;
-    PrefixForgottenByRelease by k1_l31_two_prefixes_never_meet: prefix_forgotten_by_release_is_caught;
-    PrefixForgottenByInspect by k1_l31_two_prefixes_never_meet: prefix_forgotten_by_inspect_is_caught;
-}
-
-// Telling
-
-caught! {
-    InspectRenews by i1_inspecting_does_not_keep_a_lease_alive: inspect_renews_is_caught;
-    InspectDeletes by i1_inspecting_tells_the_holder_and_changes_nothing: inspect_deletes_is_caught;
-    InspectFindsNobody by i1_inspecting_tells_the_holder_and_changes_nothing: inspect_finds_nobody_is_caught;
-    InspectIgnoresExpiry by i1_inspecting_does_not_keep_a_lease_alive: inspect_ignores_expiry_is_caught;
-    InspectShowsTheAsker by i1_inspecting_tells_the_holder_and_changes_nothing: inspect_shows_the_asker_is_caught;
-    InspectReadsTwice by i1_what_is_told_of_a_holder_belongs_together: inspect_reads_twice_is_caught;
-    InspectHashesTheNote by i1_l5_metadata_comes_back_byte_for_byte: inspect_hashes_the_note_is_caught;
-    InspectsThoughUndeclared by l38_without_inspect_it_is_refused: inspects_though_undeclared_is_caught;
-    NoteDropped by i1_l5_metadata_comes_back_byte_for_byte: note_dropped_is_caught;
-    NoteCut by i1_l5_metadata_comes_back_byte_for_byte: note_cut_is_caught;
-    NoteIsText by i1_l5_metadata_comes_back_byte_for_byte: note_is_text_is_caught;
-    NoteLeftBehind by i1_l5_metadata_comes_back_byte_for_byte: note_left_behind_is_caught;
-    DebugShowsTheToken by i1_the_owner_token_is_never_shown: debug_shows_the_token_is_caught;
-}
-
-// Hints
-
-caught! {
-    WatchEndsAtOnce by n1_a_release_wakes_a_watcher: watch_ends_at_once_is_caught;
-    WatchComesIntoForceLater by n1_a_release_wakes_a_watcher: watch_comes_into_force_later_is_caught;
-    WatchesUseUpThePool by n1_p4_many_open_watches_leave_the_backend_usable: watches_use_up_the_pool_is_caught;
-    WatchesThoughUndeclared by n1_without_hints_there_is_no_watch: watches_though_undeclared_is_caught;
-    NoWatchThoughDeclared by n1_without_hints_there_is_no_watch: no_watch_though_declared_is_caught;
+    a_watch_that_ends_at_once_is_caught: WatchEndsAtOnce by n1_a_release_wakes_a_watcher;
+    a_watch_that_listens_too_late_is_caught: WatchComesIntoForceLater
+        by n1_a_release_wakes_a_watcher;
+    watches_that_use_up_the_connections_is_caught: WatchesUseUpThePool
+        by n1_p4_many_open_watches_leave_the_backend_usable;
+    a_watch_although_undeclared_is_caught: WatchesThoughUndeclared
+        by n1_without_hints_there_is_no_watch;
+    no_watch_although_declared_is_caught: NoWatchThoughDeclared
+        by n1_without_hints_there_is_no_watch;
 }

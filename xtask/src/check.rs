@@ -1,9 +1,9 @@
 //! Checks all that can be checked without running the tests; changes no file of the tree.
 
-use std::{fs, process::ExitCode};
+use std::process::ExitCode;
 
 use crate::{
-    package,
+    manifest, package,
     run::{Result, cargo, command, output, run, show},
 };
 
@@ -73,7 +73,7 @@ fn forbidden(tree: &str) -> Option<&str> {
 
 /// Compiles with the oldest Rust we promise, where that toolchain is installed.
 fn minimum_rust() -> Result<String> {
-    let version = manifest_value("rust-version")?;
+    let version = manifest::value_of("rust-version")?;
     let installed = output(command("rustup toolchain list")).unwrap_or_default();
     let Some(toolchain) = toolchain(&installed, &version) else {
         return Ok(format!(
@@ -95,20 +95,6 @@ fn toolchain<'a>(installed: &'a str, version: &str) -> Option<&'a str> {
     })
 }
 
-/// Reads the first `key = "value"` of the root manifest.
-pub(crate) fn manifest_value(key: &str) -> Result<String> {
-    let manifest = fs::read_to_string("Cargo.toml")
-        .map_err(|error| format!("cannot read Cargo.toml: {error}"))?;
-    value(&manifest, key).map(str::to_owned).ok_or_else(|| format!("Cargo.toml has no `{key}`"))
-}
-
-fn value<'a>(manifest: &'a str, key: &str) -> Option<&'a str> {
-    manifest.lines().find_map(|line| {
-        let value = line.strip_prefix(key)?.trim_start().strip_prefix('=')?;
-        value.trim().strip_prefix('"')?.split('"').next()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,13 +112,5 @@ mod tests {
         assert_eq!(toolchain(installed, "1.95"), Some("1.95-x86_64"));
         assert_eq!(toolchain(installed, "1.8"), None);
         assert_eq!(toolchain("", "1.88"), None);
-    }
-
-    #[test]
-    fn a_manifest_value_is_found_by_its_key() {
-        let manifest = "[workspace.package]\nversion = \"0.1.0\"\nrust-version = \"1.88\" # x\n";
-        assert_eq!(value(manifest, "version"), Some("0.1.0"));
-        assert_eq!(value(manifest, "rust-version"), Some("1.88"));
-        assert_eq!(value(manifest, "rust"), None);
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod check;
+mod manifest;
 mod package;
 mod redis;
 mod run;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    check::manifest_value,
+    manifest,
     run::{Result, cargo, command, run},
 };
 
@@ -40,7 +40,7 @@ fn fresh(folder: &Path) -> io::Result<()> {
 /// Unpacks every package below `folder`, and returns the manifest of a workspace of them.
 fn unpack(folder: &Path) -> Result<PathBuf> {
     let failed = |error: io::Error| format!("cannot unpack in {}: {error}", folder.display());
-    let version = manifest_value("version")?;
+    let version = manifest::value_of("version")?;
     let packages = folder.join("package");
     let mut text = format!(
         "[workspace]\nresolver = \"3\"\nmembers = [\"package/*-{version}\"]\n\n\

@@ -11,7 +11,7 @@ use super::{Engine, Terms};
 use crate::claim::{FencingToken, Ttl};
 use crate::clock::Moment;
 use crate::error::{Effect, Error, ErrorKind, Operation, Result};
-use crate::guard::{AtRisk, Loss};
+use crate::loss::{AtRisk, Loss};
 use crate::observe::EventKind;
 use crate::provider::{Lock, Release, Renewal};
 
