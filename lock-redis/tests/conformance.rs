@@ -22,6 +22,8 @@ static ACL: Shared = Shared::new();
 
 /// A provider with the prefix `app:`, a neighbour with another one, and the server behind them.
 async fn subject(server: Arc<Server>, config: RedisConfig, database: u32) -> Subject {
+    // A handshake may take long on a machine that runs dozens of tests at once.
+    let config = config.connect_timeout(std::time::Duration::from_secs(30));
     let provider = RedisProvider::connect(config.clone().prefix("app:")).await.unwrap();
     let neighbour = RedisProvider::connect(config.prefix("app:other:")).await.unwrap();
     over(server, provider, neighbour, database)

@@ -57,6 +57,7 @@ fn tell_all(flaw: Flaw) {
 }
 
 /// One test a line: its name, the flaw, and the case that must find it.
+/// One test a line: its name, the flaw, and the case that must find it.
 macro_rules! caught {
     ($($test:ident: $flaw:ident by $case:ident;)*) => {$(
         #[test]
@@ -74,7 +75,7 @@ caught! {
     a_tombstone_that_is_checked_too_early_is_caught: AcquireLooksForTombstonesFirst
         by u1_l18_an_undo_that_races_its_acquisition_frees_the_key;
     a_token_minted_before_its_grant_is_caught: AcquireMintsFirst
-        by e1_f1_holds_of_16_workers_never_overlap_and_their_tokens_grow;
+        by f1_tokens_of_racing_owners_grow_in_the_order_of_their_holds;
     a_token_minted_after_its_grant_is_caught: AcquireMintsLater
         by e2_l17_a_request_that_is_sent_many_times_at_once_is_one_grant;
     a_lease_that_gets_its_end_in_a_second_step_is_caught: AcquireSetsTheTtlLater

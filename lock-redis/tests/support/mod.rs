@@ -104,7 +104,8 @@ impl Server {
     }
 
     pub(crate) fn config(&self) -> RedisConfig {
-        RedisConfig::tcp("127.0.0.1", self.port)
+        // A handshake may take long on a machine that runs dozens of tests at once.
+        RedisConfig::tcp("127.0.0.1", self.port).connect_timeout(PATIENCE)
     }
 
     pub(crate) async fn provider(&self) -> RedisProvider {

@@ -1,5 +1,6 @@
 //! F1 fencing.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lock_core::{Attempt, Capability, Renewal};
@@ -41,6 +42,35 @@ pub async fn f1_tokens_grow_over_grants_releases_and_expiries(subject: &Subject)
         let idle = Duration::from_secs(if subject.is_virtual() { 30 * 24 * 60 * 60 } else { 0 });
         subject.pass(subject.units(1).max(idle)).await;
     }
+}
+
+/// Of owners that race and let go at once, whoever holds the key later has the larger token, however
+/// long its request was on the way.
+pub async fn f1_tokens_of_racing_owners_grow_in_the_order_of_their_holds(subject: &Subject) {
+    if !subject.has(Capability::Fencing) {
+        return;
+    }
+    let (key, tokens) = (subject.key("k"), Arc::new(Mutex::new(Vec::new())));
+    let racers: Vec<_> = (0..16)
+        .map(|_| {
+            let locks: Vec<_> = (0..20).map(|_| subject.lock(&key, subject.long())).collect();
+            let tokens = Arc::clone(&tokens);
+            tokio::spawn(async move {
+                for lock in locks {
+                    if let Attempt::Granted { fencing } = lock.try_acquire().await.unwrap() {
+                        tokens.lock().unwrap().push(fencing);
+                        released(&*lock).await;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for racer in racers {
+        racer.await.unwrap();
+    }
+    let tokens = tokens.lock().unwrap();
+    assert!(!tokens.is_empty() && tokens.is_sorted_by(|a, b| a < b), "{tokens:?}");
 }
 
 /// Renewing and asking again are no new grants, whatever is granted on other keys meanwhile.

@@ -72,6 +72,7 @@ macro_rules! __cases {
             }
             fencing {
                 f1_tokens_grow_over_grants_releases_and_expiries,
+                f1_tokens_of_racing_owners_grow_in_the_order_of_their_holds,
                 f1_f2_renewing_and_repeating_keep_the_token,
                 f1_a_failed_attempt_mints_nothing_for_the_holder,
                 f4_without_fencing_there_is_no_token,
