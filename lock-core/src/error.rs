@@ -281,10 +281,11 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { operation, key, provider, message, effort, .. } = &*self.0;
+        let place = if *operation == Some(Operation::Connect) { "to" } else { "on" };
         let subject = [
             operation.map(|operation| operation.to_string()),
             key.as_ref().map(|key| format!("`{key}`")),
-            provider.as_ref().map(|provider| format!("on {provider}")),
+            provider.as_ref().map(|provider| format!("{place} {provider}")),
         ];
         let subject = subject.into_iter().flatten().collect::<Vec<_>>().join(" ");
         if !subject.is_empty() {

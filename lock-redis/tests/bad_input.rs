@@ -61,7 +61,7 @@ async fn a_dead_server_is_unavailable_and_named() {
     };
     let error = connect(&format!("redis://me:hunter2@127.0.0.1:{port}")).await;
     assert!(error.is_unavailable(), "{error:?}");
-    let named = format!("connect on redis://127.0.0.1:{port}: the server refused the connection");
+    let named = format!("connect to redis://127.0.0.1:{port}: the server refused the connection");
     assert_eq!(error.to_string(), named);
     assert!(error.source().is_some());
     let error = connect(&format!("redis+unix://{}", path.display())).await;
