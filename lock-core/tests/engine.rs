@@ -202,3 +202,62 @@ fn guards_and_clients_can_go_anywhere() {
     send(client.lock("k").acquire());
     send(client.lock("k").run(|_| async {}));
 }
+
+#[tokio::test(start_paused = true)]
+async fn w1_l24_waiting_in_line_and_at_the_head_share_one_deadline() {
+    let store = MemoryProvider::new();
+    let _holder =
+        LockClient::new(store.clone()).lock("k").ttl(seconds(900)).acquire().await.unwrap();
+    let client = LockClient::new(store);
+    let started = tokio::time::Instant::now();
+    let waiters: Vec<_> =
+        (0..5).map(|_| tokio::spawn(client.lock("k").wait_at_most(seconds(3)).acquire())).collect();
+    for waiter in waiters {
+        assert!(waiter.await.unwrap().unwrap_err().is_timeout());
+    }
+    assert_eq!(started.elapsed().as_secs(), 3, "each wait would be three seconds of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn w1_l25_a_wait_is_bounded_unless_the_caller_says_unbounded() {
+    let store = MemoryProvider::new();
+    let holder =
+        LockClient::new(store.clone()).lock("k").ttl(seconds(9_000)).acquire().await.unwrap();
+    let client = LockClient::new(store);
+    let started = tokio::time::Instant::now();
+    assert!(client.lock("k").acquire().await.unwrap_err().is_timeout());
+    assert_eq!(started.elapsed(), LockClient::DEFAULT_WAIT);
+    let unbounded = tokio::spawn(client.lock("k").wait_forever().acquire());
+    tokio::time::sleep(LockClient::DEFAULT_WAIT * 20).await;
+    assert!(!unbounded.is_finished());
+    holder.release().await.unwrap();
+    unbounded.await.unwrap().unwrap().release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn l29_the_options_of_one_acquisition_do_not_leak_into_another() {
+    let client = LockClient::builder(MemoryProvider::new()).ttl(seconds(10)).build().unwrap();
+    let lasting = |guard: &lock_core::LockGuard| guard.held_until().since(client.clock().now());
+    let long = client.lock("long").ttl(seconds(100)).no_wait().acquire().await.unwrap();
+    let plain = client.lock("plain").acquire().await.unwrap();
+    assert!(lasting(&long) > seconds(90) && lasting(&plain) < seconds(10));
+    let clone = client.clone();
+    assert!(clone.lock("plain").wait_at_most(seconds(1)).acquire().await.unwrap_err().is_timeout());
+}
+
+#[tokio::test(start_paused = true)]
+async fn w6_the_renewal_of_a_former_holder_never_renews_the_next() {
+    let (store, faults) = (MemoryProvider::new(), Faults::new());
+    let client = LockClient::new(faults.around(store.clone()));
+    let former = client.lock("k").ttl(seconds(30)).auto_renew().acquire().await.unwrap();
+    store.expire_now(former.key());
+    let next = client.lock("k").ttl(seconds(60)).acquire().await.unwrap();
+    let before = next.remaining().await.unwrap().unwrap();
+    assert!(former.lost().await.is_some());
+    assert!(faults.count(Verb::Renew) >= 1, "it has tried");
+    let left = next.remaining().await.unwrap().unwrap();
+    assert!(left < before, "{left:?} are left of {before:?}");
+    drop(former);
+    tokio::time::sleep(seconds(1)).await;
+    assert_eq!(next.release().await.unwrap(), Release::Released);
+}

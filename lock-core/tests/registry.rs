@@ -45,6 +45,7 @@ fn l37_a_scheme_registered_twice_is_refused() {
     let error = registry().with(lock_memory::factory()).unwrap_err();
     assert!(error.is_misconfigured());
     assert!(error.to_string().contains("the scheme `memory` is registered twice"), "{error}");
+    assert_eq!(registry().replacing(lock_memory::factory()).schemes().count(), 1);
 }
 
 #[tokio::test]

@@ -197,7 +197,7 @@ async fn x1_a_key_that_holds_other_data_is_told_apart_and_never_touched() {
 }
 
 #[tokio::test]
-async fn row_35_a_damaged_fencing_counter_yields_no_lock_and_no_token() {
+async fn f5_row_35_a_damaged_fencing_counter_yields_no_lock_and_no_token() {
     let server = Server::start();
     let locks = server.client().await;
     let fence = "k\u{1f}fence{k}";

@@ -61,7 +61,7 @@ async fn plain_string_locks_of_other_libraries_exclude_us_and_are_excluded() {
 }
 
 #[tokio::test]
-async fn f1_the_token_is_the_servers_time_and_outlives_the_lease() {
+async fn f1_f3_the_token_is_the_servers_time_and_outlives_the_lease() {
     let server = Server::start();
     let locks = server.client().await;
     let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -124,7 +124,7 @@ async fn the_largest_metadata_and_key_fit() {
 }
 
 #[tokio::test]
-async fn k1_siblings_are_in_the_slot_that_a_cluster_node_computes() {
+async fn k1_l33_siblings_are_in_the_slot_that_a_cluster_node_computes() {
     let node = Server::with(&["--cluster-enabled", "yes"]);
     let slot = |key: &str| number(&node.send(&["CLUSTER", "KEYSLOT", key]));
     let server = Server::start();

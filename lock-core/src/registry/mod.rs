@@ -69,8 +69,8 @@ impl ProviderRegistry {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`] when one of its schemes is taken already; nothing is ever
-    /// replaced silently.
+    /// [`ErrorKind::Misconfigured`] when one of its schemes is taken already; nothing is replaced
+    /// unless [`replacing`](ProviderRegistry::replacing) says so.
     pub fn with(mut self, factory: impl ProviderFactory) -> Result<Self> {
         let factory: Arc<dyn ProviderFactory> = Arc::new(factory);
         for scheme in factory.schemes() {
@@ -81,6 +81,17 @@ impl ProviderRegistry {
             }
         }
         Ok(self)
+    }
+
+    /// Adds the factory of a backend, in place of whatever serves its schemes so far: for tests that
+    /// put a fake where the application has a store.
+    #[must_use]
+    pub fn replacing(mut self, factory: impl ProviderFactory) -> Self {
+        let factory: Arc<dyn ProviderFactory> = Arc::new(factory);
+        for scheme in factory.schemes() {
+            self.factories.insert((*scheme).into(), Arc::clone(&factory));
+        }
+        self
     }
 
     /// Lists the schemes that can be connected to, sorted.
