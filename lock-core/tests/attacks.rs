@@ -29,7 +29,6 @@ fn setup() -> (MemoryProvider, Faults, LockClient) {
     (store, faults, client)
 }
 
-/// Late short renewal lands after a later, longer one: G1.
 #[tokio::test(start_paused = true)]
 async fn g1_a_late_short_renewal_after_a_longer_one_makes_no_two_holders() {
     let (store, faults, client) = setup();
@@ -41,7 +40,6 @@ async fn g1_a_late_short_renewal_after_a_longer_one_makes_no_two_holders() {
     let other = LockClient::new(store).lock("k").try_acquire().await.unwrap();
     assert!(!(other.is_some() && guard.is_held()), "two holders");
 }
-/// The stray acquisition resets the ttl (E2) after renew to longer.
 #[tokio::test(start_paused = true)]
 async fn g1_a_late_acquisition_after_a_longer_renewal_makes_no_two_holders() {
     let (store, faults, client) = setup();
@@ -52,7 +50,6 @@ async fn g1_a_late_acquisition_after_a_longer_renewal_makes_no_two_holders() {
     let other = LockClient::new(store).lock("k").try_acquire().await.unwrap();
     assert!(!(other.is_some() && guard.is_held()), "two holders");
 }
-/// Detach while a renewal is under way, resume with longer ttl.
 #[tokio::test(start_paused = true)]
 async fn g1_detaching_waits_for_the_renewal_under_way() {
     let (store, faults, client) = setup();
@@ -66,7 +63,6 @@ async fn g1_detaching_waits_for_the_renewal_under_way() {
     let other = LockClient::new(store).lock("k").try_acquire().await.unwrap();
     assert!(!(other.is_some() && resumed.is_held()), "two holders");
 }
-/// Undo with two copies out: no tombstone.
 #[tokio::test(start_paused = true)]
 async fn u1_an_undo_of_two_copies_leaves_none_to_come_to_life() {
     let (store, faults, client) = setup();
@@ -82,7 +78,6 @@ async fn u1_an_undo_of_two_copies_leaves_none_to_come_to_life() {
     let holder = LockClient::new(store).inspect("k").await.unwrap();
     assert!(holder.is_none(), "came to life after its own undo: {holder:?}");
 }
-/// NotYours + stray: drop sends nothing.
 #[tokio::test(start_paused = true)]
 async fn u1_a_lost_guard_undoes_its_stray_copy() {
     let (store, faults, client) = setup();
@@ -95,7 +90,6 @@ async fn u1_a_lost_guard_undoes_its_stray_copy() {
     let holder = LockClient::new(store).inspect("k").await.unwrap();
     assert!(holder.is_none(), "the dead owner holds: {holder:?}");
 }
-/// Lost() misses shortened deadline.
 #[tokio::test(start_paused = true)]
 async fn g2_a_deadline_that_came_nearer_is_told_in_time() {
     let (_store, faults, client) = setup();
@@ -117,7 +111,6 @@ async fn g2_a_deadline_that_came_nearer_is_told_in_time() {
     let told = lost.await.unwrap();
     assert!(told < s(3), "told after {told:?}");
 }
-/// Keep alive sleeps through a manual renewal to a shorter ttl.
 #[tokio::test(start_paused = true)]
 async fn g3_automatic_renewal_follows_a_shorter_ttl() {
     let (_store, _faults, client) = setup();
@@ -127,7 +120,6 @@ async fn g3_automatic_renewal_follows_a_shorter_ttl() {
     sleep(s(60)).await;
     assert!(guard.is_held(), "auto-renewed, healthy backend, lost: {:?}", guard.lost().await);
 }
-/// Stop margin vs default interval.
 #[tokio::test(start_paused = true)]
 async fn g3_automatic_renewal_respects_a_large_stop_margin() {
     let store = MemoryProvider::new();
@@ -135,7 +127,6 @@ async fn g3_automatic_renewal_respects_a_large_stop_margin() {
     let r = client.lock("k").run(|_| async { sleep(s(120)).await }).await;
     assert!(r.is_ok(), "{r:?}");
 }
-/// Slow grant.
 #[tokio::test(start_paused = true)]
 async fn g3_a_slow_grant_is_renewed_in_time() {
     let (_store, faults, client) = setup();
@@ -143,7 +134,6 @@ async fn g3_a_slow_grant_is_renewed_in_time() {
     let r = client.lock("k").ttl(s(3)).run(|_| async { sleep(s(20)).await }).await;
     assert!(r.is_ok(), "{} renewals: {r:?}", faults.count(Verb::Renew));
 }
-/// One hung renewal costs a short lease.
 #[tokio::test(start_paused = true)]
 async fn g3_one_hung_renewal_leaves_time_for_another() {
     let (_store, faults, client) = setup();
@@ -169,7 +159,6 @@ impl Observer for Log {
         self.0.lock().unwrap().push(format!("{:?}", e.kind()).chars().take(40).collect());
     }
 }
-/// Queued keep-alive renewal overrides a manual renewal with the stale ttl.
 #[tokio::test(start_paused = true)]
 async fn t2_automatic_renewal_does_not_undo_a_renewal_by_hand() {
     let (_store, faults, client) = setup();
@@ -181,7 +170,6 @@ async fn t2_automatic_renewal_does_not_undo_a_renewal_by_hand() {
     let left = guard.remaining().await.unwrap().unwrap();
     assert!(left > s(3000), "renewed to an hour, {left:?} left");
 }
-/// Stop margin vs manual ttl.
 #[tokio::test(start_paused = true)]
 async fn g2_renewing_to_less_than_the_stop_margin_is_refused() {
     let store = MemoryProvider::new();
@@ -194,7 +182,6 @@ async fn g2_renewing_to_less_than_the_stop_margin_is_refused() {
         guard.is_held()
     );
 }
-/// A refused (not applied) shorter renewal must not cost the lease.
 #[tokio::test(start_paused = true)]
 async fn g3_a_renewal_that_did_nothing_costs_nothing() {
     let (_store, faults, client) = setup();
@@ -204,7 +191,6 @@ async fn g3_a_renewal_that_did_nothing_costs_nothing() {
     sleep(s(8)).await;
     assert!(guard.is_held(), "lost although nothing was applied");
 }
-/// Watch is not bounded by the wait.
 #[tokio::test(start_paused = true)]
 async fn w1_a_hanging_subscription_does_not_overshoot_the_wait() {
     let (store, faults, client) = setup();
@@ -215,7 +201,6 @@ async fn w1_a_hanging_subscription_does_not_overshoot_the_wait() {
     let waited = started.elapsed();
     assert!(waited <= ms(300), "{waited:?} {e}");
 }
-/// Dead watch slows polling.
 #[tokio::test(start_paused = true)]
 async fn n1_a_hanging_subscription_does_not_stop_polling() {
     let (store, faults, client) = setup();
@@ -236,7 +221,6 @@ async fn n1_a_hanging_subscription_does_not_stop_polling() {
         faults.count(Verb::Watch)
     );
 }
-/// Zero delays without yields.
 #[test]
 fn w2_zero_delays_leave_the_runtime_to_others() {
     let rt = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -261,7 +245,6 @@ fn w2_zero_delays_leave_the_runtime_to_others() {
     });
     assert!(rx.recv_timeout(s(5)).is_ok(), "spins for ever");
 }
-/// Resume returns a guard that is over.
 #[tokio::test(start_paused = true)]
 async fn row_3_a_resumed_lease_that_is_already_over_is_no_guard() {
     let clock = ManualClock::new();
@@ -277,7 +260,6 @@ async fn row_3_a_resumed_lease_that_is_already_over_is_no_guard() {
     let r = h.await.unwrap();
     assert!(r.is_err(), "a guard, held: {}", r.unwrap().is_held());
 }
-/// Release answers NotHeld on retry of sweep.
 #[tokio::test(start_paused = true)]
 async fn g4_a_repeated_release_keeps_its_first_answer() {
     let (_store, faults, client) = setup();
@@ -292,7 +274,6 @@ async fn g4_a_repeated_release_keeps_its_first_answer() {
     assert_eq!(out, Release::Released, "it was held to the end");
 }
 
-/// A renewal to less than the old ttl's margin loses the lock on a healthy backend.
 #[tokio::test(start_paused = true)]
 async fn t2_renewing_to_less_than_the_old_margin_keeps_the_lock() {
     let (_store, _faults, client) = setup();
@@ -300,7 +281,6 @@ async fn t2_renewing_to_less_than_the_old_margin_keeps_the_lock() {
     guard.renew(s(3)).await.unwrap();
     assert!(guard.is_held());
 }
-/// A store-side queue grants, the waiter has gone.
 #[tokio::test(start_paused = true)]
 async fn g5_a_grant_of_a_store_side_queue_to_a_waiter_that_left_is_undone() {
     #[derive(Debug)]
@@ -362,7 +342,6 @@ async fn g5_a_grant_of_a_store_side_queue_to_a_waiter_that_left_is_undone() {
     let h = LockClient::new(store).inspect("k").await.unwrap();
     assert!(h.is_none(), "leaked for its ttl: {h:?}");
 }
-/// 100 waiters of one client: requests side by side and per release.
 #[tokio::test(start_paused = true)]
 async fn w2_100_waiters_make_one_request_a_hand_over() {
     let (store, faults, client) = setup();
@@ -388,7 +367,6 @@ async fn w2_100_waiters_make_one_request_a_hand_over() {
         n - before
     );
 }
-/// The cancellation token and a runtime that has gone.
 #[test]
 fn g2_the_cancellation_token_works_without_the_first_runtime() {
     let rt = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -401,7 +379,6 @@ fn g2_the_cancellation_token_works_without_the_first_runtime() {
     assert!(!guard.is_held());
     assert!(r.is_ok(), "the token is not cancelled though the lease is over");
 }
-/// Drop after a dropped short renewal gives up early.
 #[tokio::test(start_paused = true)]
 async fn g5_a_dropped_guard_is_released_for_as_long_as_the_store_may_keep_it() {
     let (store, faults, client) = setup();
@@ -416,7 +393,6 @@ async fn g5_a_dropped_guard_is_released_for_as_long_as_the_store_may_keep_it() {
     assert!(h.is_none(), "{} releases tried, still {h:?}", faults.count(Verb::Release));
 }
 
-/// A healthy backend 120 ms away.
 #[tokio::test(start_paused = true)]
 async fn w3_a_far_backend_is_not_taken_for_a_dead_one() {
     let (store, faults, client) = setup();
@@ -427,7 +403,6 @@ async fn w3_a_far_backend_is_not_taken_for_a_dead_one() {
     let e = client.lock("k").wait_at_most(s(1)).acquire().await.unwrap_err();
     assert!(e.is_timeout(), "contended all the time, reported as {e:?}");
 }
-/// At_risk in a loop.
 #[test]
 fn g2_each_failed_renewal_is_told_once() {
     let (tx, rx) = std::sync::mpsc::channel();
@@ -454,7 +429,6 @@ fn g2_each_failed_renewal_is_told_once() {
     let n = rx.recv_timeout(s(8));
     assert!(matches!(n, Ok(n) if n < 10), "one failed renewal, told {n:?} times");
 }
-/// Polling rate without hints.
 #[tokio::test(start_paused = true)]
 async fn w2_100_waiters_without_hints_poll_like_one() {
     let (store, faults, client) = setup();
@@ -476,7 +450,6 @@ async fn w2_100_waiters_without_hints_poll_like_one() {
         "{n} attempts and {w} watches in 10 s of 100 waiters of one process on one key"
     );
 }
-/// A zero delay in line.
 #[test]
 fn w2_zero_delays_in_line_leave_the_runtime_to_others() {
     let (tx, rx) = std::sync::mpsc::channel();
@@ -502,7 +475,6 @@ fn w2_zero_delays_in_line_leave_the_runtime_to_others() {
     });
     assert!(rx.recv_timeout(s(8)).is_ok(), "spins for ever, the runtime is stuck");
 }
-/// A patient head slows an impatient waiter.
 #[tokio::test(start_paused = true)]
 async fn w2_an_impatient_waiter_is_not_slowed_by_a_patient_head() {
     let (store, faults, client) = setup();
@@ -524,7 +496,6 @@ async fn w2_an_impatient_waiter_is_not_slowed_by_a_patient_head() {
     b.await.unwrap();
     assert!(st.elapsed() < s(1), "polls every 50 ms, got a free key after {:?}", st.elapsed());
 }
-/// A head that is not polled.
 #[tokio::test(start_paused = true)]
 async fn w2_a_head_that_is_not_polled_is_passed() {
     let (store, _faults, client) = setup();
@@ -541,7 +512,6 @@ async fn w2_a_head_that_is_not_polled_is_passed() {
     assert!(r.is_ok(), "the key has been free for an hour");
     drop(head);
 }
-/// Two blips far apart end the whole line.
 #[tokio::test(start_paused = true)]
 async fn w3_failures_far_apart_do_not_add_up() {
     let (store, faults, client) = setup();
