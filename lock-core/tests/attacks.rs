@@ -333,7 +333,7 @@ async fn g5_a_grant_of_a_store_side_queue_to_a_waiter_that_left_is_undone() {
         sleep(s(1)).await;
         holder.release().await.unwrap();
         while look.inspect("k").await.unwrap().is_none() {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     };
     tokio::select! { biased; () = granted => {} // the queue has granted; just then the waiter is cancelled
@@ -483,7 +483,7 @@ async fn w2_an_impatient_waiter_is_not_slowed_by_a_patient_head() {
     let a = client.clone();
     tokio::spawn(async move {
         let g = a.lock("k").retry(Backoff::fixed(s(45))).acquire().await;
-        drop(g)
+        drop(g);
     });
     sleep(ms(1)).await;
     let b = client.clone();
