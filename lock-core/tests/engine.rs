@@ -246,6 +246,21 @@ async fn l29_the_options_of_one_acquisition_do_not_leak_into_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn g3_a_renewal_that_fails_for_ever_is_tried_a_bounded_number_of_times() {
+    let faults = Faults::new();
+    let client = LockClient::new(faults.around(MemoryProvider::new()));
+    faults.always(Verb::Renew, Fault::unavailable());
+    for ttl in [Duration::from_millis(10), seconds(1), seconds(60), seconds(86_400)] {
+        faults.forget_calls();
+        let guard = client.lock("k").ttl(ttl).auto_renew().acquire().await.unwrap();
+        assert!(guard.lost().await.is_some());
+        let tries = faults.count(Verb::Renew);
+        assert!((1..=40).contains(&tries), "{tries} renewals of a lease of {ttl:?}");
+        guard.release().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn w6_the_renewal_of_a_former_holder_never_renews_the_next() {
     let (store, faults) = (MemoryProvider::new(), Faults::new());
     let client = LockClient::new(faults.around(store.clone()));

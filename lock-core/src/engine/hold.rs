@@ -15,6 +15,9 @@ use crate::loss::{AtRisk, Loss};
 use crate::observe::EventKind;
 use crate::provider::{Lock, Release, Renewal};
 
+/// No renewal has less time than this.
+const SHORTEST_LIMIT: Duration = Duration::from_millis(1);
+
 /// One held lock, shared by its guard, its leases and its renewal task.
 ///
 /// Every change of state happens here, under one mutex: a lock is held, then it is over, once.
@@ -279,7 +282,8 @@ impl Hold {
         // The deadline may have come nearer: whoever sleeps until it must know.
         self.changed.notify_waiters();
         // One hung request must leave the time for another.
-        let limit = self.engine.request_timeout.min(self.stop_at().since(at) / 2);
+        let half = self.stop_at().since(at) / 2;
+        let limit = self.engine.request_timeout.min(half.max(SHORTEST_LIMIT));
         let over = async {
             loop {
                 let changed = self.changed.notified();

@@ -3,8 +3,11 @@ use std::time::Duration;
 
 use super::Hold;
 
-/// The shortest pause before a failed renewal is tried again.
-const SHORTEST_RETRY: Duration = Duration::from_millis(10);
+/// The shortest pause between two renewals, as a share of the ttl: time is halved only so often.
+const SHORTEST_SHARE: u32 = 1000;
+
+/// And in any case.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Renews a hold until it is over; ends by itself with it.
 ///
@@ -18,7 +21,7 @@ pub(crate) async fn keep_alive(hold: Arc<Hold>, every: Option<Duration>) {
     while hold.over().is_none() {
         let ttl = hold.ttl().get();
         let pause = match (failed, every) {
-            (true, _) => (ttl / 20).max(SHORTEST_RETRY),
+            (true, _) => ttl / 20,
             (false, Some(every)) => every,
             (false, None) => ttl / 3,
         };
@@ -33,7 +36,8 @@ async fn wait(hold: &Hold, pause: Duration) {
     let clock = &hold.engine.clock;
     loop {
         let (began, deadline) = (clock.now(), hold.held_until());
-        let wake = began.after(pause.min(hold.stop_at().since(began) / 2));
+        let shortest = (hold.ttl().get() / SHORTEST_SHARE).max(SHORTEST);
+        let wake = began.after(pause.min(hold.stop_at().since(began) / 2).max(shortest));
         loop {
             tokio::select! {
                 biased;

@@ -175,7 +175,7 @@ pub async fn t2_l9_renewing_never_brings_back_an_ended_lease(subject: &Subject) 
 /// A renewal that is still under way when its lease is released neither brings it back nor gives
 /// its time to whoever comes next.
 pub async fn t2_w5_a_renewal_that_races_the_release_changes_nothing_after_it(subject: &Subject) {
-    for round in 0..20 {
+    for round in 0..50 {
         let key = subject.key(&format!("k{round}"));
         let first = subject.lock(&key, subject.long());
         grant(&*first).await;
