@@ -10,8 +10,8 @@ use redis::{AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, 
 
 use crate::error::translate;
 
-/// A request that nobody has answered for this long, and that its caller has given up, casts doubt on
-/// its connection: packets may get lost without an error ever being seen.
+/// A connection that owes answers for this long is taken for broken: packets may get lost without an
+/// error ever being seen.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// Where a channel's connections come from.
@@ -38,46 +38,64 @@ impl Default for Timeouts {
 
 /// One connection for any number of concurrent requests.
 ///
-/// A broken connection is noticed when it is closed, when a request fails, or when a request stays
+/// A broken connection is noticed when it is closed, when a request fails, or when requests stay
 /// without an answer; the next request then opens a new one. Whatever goes wrong while opening
 /// concerns that attempt alone.
 pub(crate) struct Channel {
-    source: Source,
+    source: Arc<Source>,
     slot: Arc<Slot>,
     /// Held while a connection is opened, so that one is opened, not one a request.
-    opening: tokio::sync::Mutex<()>,
+    opening: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// The present connection, and how many there were: what was learned about an old one must not
-/// close a new one.
+/// The present connection, and what is known about it.
 #[derive(Default)]
-struct Slot(Mutex<(u64, Option<MultiplexedConnection>)>);
+struct Slot(Mutex<Present>);
+
+#[derive(Default)]
+struct Present {
+    /// How many were begun: what is learned about an old connection must not close a new one.
+    generation: u64,
+    connection: Option<MultiplexedConnection>,
+    /// Since when it owes an answer without having given any.
+    unanswered_since: Option<Instant>,
+}
 
 impl Slot {
-    fn lock(&self) -> MutexGuard<'_, (u64, Option<MultiplexedConnection>)> {
+    fn lock(&self) -> MutexGuard<'_, Present> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn present(&self) -> Option<(u64, MultiplexedConnection)> {
-        let slot = self.lock();
-        slot.1.clone().map(|connection| (slot.0, connection))
+    fn connection(&self) -> Option<(u64, MultiplexedConnection)> {
+        let present = self.lock();
+        present.connection.clone().map(|connection| (present.generation, connection))
     }
 
-    /// Gives up a connection, if it is still the present one.
-    fn discard(&self, generation: u64) {
-        let mut slot = self.lock();
-        if slot.0 == generation {
-            slot.1 = None;
+    fn begin(&self) -> u64 {
+        let mut present = self.lock();
+        present.generation += 1;
+        present.generation
+    }
+
+    /// Changes what is known about a connection, if it is still the present one.
+    fn about(&self, generation: u64, change: impl FnOnce(&mut Present)) {
+        let mut present = self.lock();
+        if present.generation == generation {
+            change(&mut present);
         }
+    }
+
+    fn discard(&self, generation: u64) {
+        self.about(generation, |present| present.connection = None);
     }
 }
 
 impl Channel {
     /// Makes a channel and opens its first connection.
     pub(crate) async fn open(source: Source) -> Result<Self> {
-        let opening = tokio::sync::Mutex::new(());
-        let channel = Self { source, slot: Arc::default(), opening };
-        channel.connection().await.map_err(translate)?;
+        let (slot, opening) = Default::default();
+        let channel = Self { source: Arc::new(source), slot, opening };
+        channel.connection().await?;
         Ok(channel)
     }
 
@@ -86,13 +104,10 @@ impl Channel {
         &self,
         request: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> Result<T> {
-        // Nothing has been sent as long as there is no connection.
-        let opened = self.connection().await;
-        let (generation, mut connection) =
-            opened.map_err(|error| translate(error).with_effect(Effect::NotApplied))?;
-        let mut doubt = Doubt { slot: &self.slot, generation, since: Some(Instant::now()) };
+        let (generation, mut connection) = self.connection().await?;
+        let mut doubt = Doubt::begin(&self.slot, generation);
         let answer = request(&mut connection).await;
-        doubt.since = None;
+        doubt.answered();
         if answer.as_ref().is_err_and(|error| error.is_io_error() || error.is_unrecoverable_error())
         {
             self.slot.discard(generation);
@@ -100,29 +115,48 @@ impl Channel {
         answer.map_err(translate)
     }
 
-    async fn connection(&self) -> RedisResult<(u64, MultiplexedConnection)> {
-        if let Some(present) = self.slot.present() {
+    /// Returns the present connection or opens one; an error means that nothing was sent.
+    ///
+    /// Opening goes on when its caller gives up: on a slow way, callers in a hurry would otherwise
+    /// begin one connection after the other and never finish any.
+    async fn connection(&self) -> Result<(u64, MultiplexedConnection)> {
+        if let Some(present) = self.slot.connection() {
             return Ok(present);
         }
-        let _one_at_a_time = self.opening.lock().await;
-        if let Some(present) = self.slot.present() {
+        let one_at_a_time = Arc::clone(&self.opening).lock_owned().await;
+        if let Some(present) = self.slot.connection() {
             return Ok(present);
         }
-        let generation = self.slot.lock().0 + 1;
-        let connection = self.connect(generation).await?;
-        *self.slot.lock() = (generation, Some(connection.clone()));
-        Ok((generation, connection))
+        let (source, slot) = (Arc::clone(&self.source), Arc::clone(&self.slot));
+        let opened = tokio::spawn(async move {
+            let _until_done = one_at_a_time;
+            let generation = slot.begin();
+            let connection = source.connect(&slot, generation).await?;
+            slot.about(generation, |present| {
+                present.connection = Some(connection.clone());
+                present.unanswered_since = None;
+            });
+            Ok((generation, connection))
+        });
+        let opened = opened.await.unwrap_or_else(|gone| Err(std::io::Error::other(gone).into()));
+        opened.map_err(|error| translate(error).with_effect(Effect::NotApplied))
     }
+}
 
-    async fn connect(&self, generation: u64) -> RedisResult<MultiplexedConnection> {
-        match &self.source {
-            Source::Client { client, timeouts } => {
+impl Source {
+    async fn connect(
+        &self,
+        slot: &Arc<Slot>,
+        generation: u64,
+    ) -> RedisResult<MultiplexedConnection> {
+        match self {
+            Self::Client { client, timeouts } => {
                 let mut config = AsyncConnectionConfig::new()
                     .set_connection_timeout(Some(timeouts.connect))
                     .set_response_timeout(Some(timeouts.response));
                 // The driver tells of a connection that is closed while it is idle, with RESP3 only.
                 let protocol = client.get_connection_info().redis_settings().protocol();
-                let slot = Arc::downgrade(&self.slot);
+                let slot = Arc::downgrade(slot);
                 let closed = move |push: PushInfo| {
                     if push.kind == PushKind::Disconnection
                         && let Some(slot) = slot.upgrade()
@@ -137,24 +171,43 @@ impl Channel {
                 client.get_multiplexed_async_connection_with_config(&config).await
             }
             #[cfg(feature = "deadpool")]
-            Source::Pool(pool) => deadpool::managed::Manager::create(pool.manager()).await,
+            Self::Pool(pool) => deadpool::managed::Manager::create(pool.manager()).await,
         }
     }
 }
 
-/// Casts doubt on a connection when a request is dropped without an answer.
+/// Casts doubt on a connection when a request is dropped without an answer: if by then it has owed
+/// answers for too long without giving any, it is discarded.
 struct Doubt<'a> {
     slot: &'a Slot,
     generation: u64,
-    /// `None` once the answer has come.
-    since: Option<Instant>,
+    open: bool,
+}
+
+impl<'a> Doubt<'a> {
+    fn begin(slot: &'a Slot, generation: u64) -> Self {
+        slot.about(generation, |present| {
+            present.unanswered_since.get_or_insert_with(Instant::now);
+        });
+        Self { slot, generation, open: true }
+    }
+
+    fn answered(&mut self) {
+        self.open = false;
+        self.slot.about(self.generation, |present| present.unanswered_since = None);
+    }
 }
 
 impl Drop for Doubt<'_> {
     fn drop(&mut self) {
-        if self.since.is_some_and(|since| since.elapsed() >= SILENCE) {
-            self.slot.discard(self.generation);
+        if !self.open {
+            return;
         }
+        self.slot.about(self.generation, |present| {
+            if present.unanswered_since.is_some_and(|since| since.elapsed() >= SILENCE) {
+                present.connection = None;
+            }
+        });
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio_util::sync::CancellationToken;
 
 use super::belief::Belief;
@@ -263,15 +264,23 @@ impl Hold {
         error.about(self.lock.claim().key(), self.engine.provider.info().name())
     }
 
-    /// Waits for a change of the deadline or the end of the hold.
-    pub(super) async fn changed(&self) {
-        self.changed.notified().await;
+    /// Resolves at the next change of the deadline, or the end, after this call.
+    pub(super) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// Waits for the request under way, for no longer than a request may take: its task may not be
+    /// running.
+    async fn alone(&self) -> Result<tokio::sync::MutexGuard<'_, ()>> {
+        let waiting = async { Ok(self.requests.lock().await) };
+        self.engine.call(self.engine.request_timeout, waiting).await
     }
 
     /// Renews once, by hand to a new ttl or from the renewal task to the present one. Never overlaps
     /// another request (law W5).
     pub(crate) async fn renew(&self, ttl: Option<Ttl>) -> Result<()> {
-        let _alone = self.requests.lock().await;
+        let nothing_sent = |error: Error| error.with_effect(Effect::NotApplied);
+        let _alone = self.alone().await.map_err(nothing_sent)?;
         self.stop_if_due();
         if self.over().is_some() {
             return Err(self.lost_error());
@@ -349,7 +358,7 @@ impl Hold {
 
     /// Lets the request under way come to its end, so that nothing is left to land, and ends the hold.
     pub(crate) async fn settle_and_end(&self) {
-        let _alone = self.requests.lock().await;
+        let _alone = self.alone().await;
         self.end(Over::Done);
     }
 
@@ -357,7 +366,7 @@ impl Hold {
     pub(crate) async fn release(&self) -> Result<Release> {
         self.end(Over::Done);
         let key = self.lock.claim().key();
-        let _alone = self.requests.lock().await;
+        let alone = self.alone().await;
         let explain = |error| self.engine.explain(error, Operation::Release, key);
         let outcome = match self.released.get() {
             Some(outcome) => *outcome,
@@ -367,7 +376,7 @@ impl Hold {
                 *self.released.get_or_init(|| answer)
             }
         };
-        if self.stray {
+        if self.stray || alone.is_err() {
             self.engine.release_for_good(&*self.lock).await.map_err(explain)?;
         }
         self.engine.lines.freed(key);

@@ -3,10 +3,7 @@ use std::time::Duration;
 
 use super::Hold;
 
-/// The shortest pause between two renewals, as a share of the ttl: time is halved only so often.
-const SHORTEST_SHARE: u32 = 1000;
-
-/// And in any case.
+/// The shortest pause between two renewals: time is halved only so often.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Renews a hold until it is over; ends by itself with it.
@@ -34,22 +31,26 @@ pub(crate) async fn keep_alive(hold: Arc<Hold>, every: Option<Duration>) {
 /// when the hold is over. A renewal by hand begins the wait anew, as it has changed the time left.
 async fn wait(hold: &Hold, pause: Duration) {
     let clock = &hold.engine.clock;
+    let mut plan = None;
     loop {
-        let (began, deadline) = (clock.now(), hold.held_until());
-        let shortest = (hold.ttl().get() / SHORTEST_SHARE).max(SHORTEST);
-        let wake = began.after(pause.min(hold.stop_at().since(began) / 2).max(shortest));
-        loop {
-            tokio::select! {
-                biased;
-                () = hold.changed() => {}
-                () = clock.sleep_until(wake) => return,
+        // Listening begins before looking, so that no change in between is missed.
+        let changed = hold.changed();
+        if hold.over().is_some() {
+            return;
+        }
+        let deadline = hold.held_until();
+        let wake = match plan {
+            Some((planned, wake)) if planned == deadline => wake,
+            _ => {
+                let began = clock.now();
+                began.after(pause.min(hold.stop_at().since(began) / 2).max(SHORTEST))
             }
-            if hold.over().is_some() {
-                return;
-            }
-            if hold.held_until() != deadline {
-                break;
-            }
+        };
+        plan = Some((deadline, wake));
+        tokio::select! {
+            biased;
+            () = changed => {}
+            () = clock.sleep_until(wake) => return,
         }
     }
 }

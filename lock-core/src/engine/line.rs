@@ -30,17 +30,26 @@ struct Line {
     head: Arc<Semaphore>,
     /// Lets the head try at once: this client has released the key, or a waiter's patience asks.
     nudge: Notify,
-    /// When the last attempt of anybody in line was made.
-    last_attempt: Mutex<Moment>,
+    known: Mutex<Known>,
     /// Why the line was given up, for everybody in it.
     failure: OnceLock<Error>,
+}
+
+/// What the attempts of anybody in line have shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known {
+    /// Until when an attempt is under way at the most, or when the last one ended.
+    pub(super) busy_until: Moment,
+    /// The key was seen to be held.
+    pub(super) held: bool,
+    /// Since when the backend fails.
+    pub(super) failing_since: Option<Moment>,
 }
 
 impl Line {
     fn new() -> Self {
         let head = Arc::new(Semaphore::new(1));
-        let last_attempt = Mutex::default();
-        Self { head, nudge: Notify::new(), last_attempt, failure: OnceLock::new() }
+        Self { head, nudge: Notify::new(), known: Mutex::default(), failure: OnceLock::new() }
     }
 }
 
@@ -125,18 +134,14 @@ impl Place {
         self.line.nudge.notify_one();
     }
 
-    /// Takes note of an attempt, for the others in line.
-    pub(super) fn attempted(&self, at: Moment) {
-        *self.last_attempt() = at;
+    /// Returns what anybody in line has learned.
+    pub(super) fn known(&self) -> Known {
+        *self.line.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells whether anybody in line has made an attempt since `moment`.
-    pub(super) fn attempted_since(&self, moment: Moment) -> bool {
-        *self.last_attempt() >= moment
-    }
-
-    fn last_attempt(&self) -> MutexGuard<'_, Moment> {
-        self.line.last_attempt.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Tells everybody in line what was learned.
+    pub(super) fn learn(&self, lesson: impl FnOnce(&mut Known)) {
+        lesson(&mut self.line.known.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Tells everybody in line that the backend is dead. Who comes later begins a new line.

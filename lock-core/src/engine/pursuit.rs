@@ -74,6 +74,8 @@ pub(crate) struct Pursuit {
 struct Waiting {
     deadline: Moment,
     delays: Box<dyn Iterator<Item = Duration> + Send>,
+    /// When the present delay is over; hints and nudges come earlier and do not use it up.
+    due: Option<Moment>,
     watch: Option<Watch>,
     place: Option<Place>,
 }
@@ -81,6 +83,14 @@ struct Waiting {
 impl Waiting {
     fn join(&mut self, engine: &Arc<Engine>, key: &LockKey) -> &Place {
         self.place.get_or_insert_with(|| Place::join(engine, key))
+    }
+
+    /// Returns when the strategy wants the next attempt; `None` when its patience has ended.
+    fn due(&mut self, now: Moment) -> Option<Moment> {
+        if self.due.is_none_or(|due| due <= now) {
+            self.due = Some(now.after(self.delays.next()?.max(SHORTEST_PAUSE)));
+        }
+        self.due
     }
 }
 
@@ -143,8 +153,13 @@ impl Pursuit {
             Wait::AtMost(wait) => self.started.after(wait),
             Wait::Forever => Moment::NEVER,
         };
-        let mut waiting =
-            Waiting { deadline, delays: patience.retry.delays(), place: None, watch: None };
+        let mut waiting = Waiting {
+            deadline,
+            delays: patience.retry.delays(),
+            due: None,
+            place: None,
+            watch: None,
+        };
         let key = self.lock.claim().key().clone();
         // Who comes while others wait stands behind them, without a request of its own.
         let mut in_line = patience.wait != Wait::No && self.engine.lines.has(&key);
@@ -159,12 +174,14 @@ impl Pursuit {
                         self.engine.report(&key, EventKind::Waiting { remaining: None });
                     }
                     spent = !self.stand_in_line(&mut waiting).await?;
-                    (held_before, failing_since) = (true, None);
+                    let known = waiting.join(&self.engine, &key).known();
+                    held_before |= known.held;
+                    failing_since = known.failing_since;
                 }
             }
-            let last = spent || self.engine.clock.now() >= deadline;
+            let last = held_before && self.engine.clock.now() >= deadline;
             let (failure, remaining) =
-                match self.attempt(waiting.place.as_ref(), deadline, held_before && last).await {
+                match self.attempt(waiting.place.as_ref(), deadline, last).await {
                     Ok(Answer::Granted(hold)) => return Ok(hold),
                     Ok(Answer::Held { remaining }) => (None, remaining),
                     Err(error) if error.is_unavailable() => (Some(error), None),
@@ -201,14 +218,17 @@ impl Pursuit {
             }
             held_before |= failure.is_none();
             in_line = true;
-            if waiting.join(&self.engine, &key).is_head() {
-                let Some(delay) = waiting.delays.next() else {
+            let place = waiting.join(&self.engine, &key);
+            place.learn(|known| {
+                (known.held, known.failing_since) = (failure.is_none(), failing_since);
+            });
+            if place.is_head() {
+                let Some(due) = waiting.due(now) else {
                     return give_up(ErrorKind::Contended, EXHAUSTED);
                 };
                 let expiry = remaining.map_or(Moment::NEVER, |left| now.after(left));
-                let wake =
-                    now.after(delay).min(expiry).max(self.last_attempt).after(SHORTEST_PAUSE);
-                self.sleep(&mut waiting, failure.is_none(), wake.min(deadline)).await;
+                let wake = due.min(expiry.after(SHORTEST_PAUSE)).min(deadline);
+                self.sleep(&mut waiting, failure.is_none(), wake).await;
             }
         }
     }
@@ -218,13 +238,13 @@ impl Pursuit {
     /// ended.
     async fn stand_in_line(&self, waiting: &mut Waiting) -> Result<bool> {
         let clock = &self.engine.clock;
-        let Some(place) = &mut waiting.place else { return Ok(true) };
         let mut asked = false;
         loop {
             // The patience of a strategy lasts as long in line as it would at the head.
             let began = clock.now();
-            let Some(delay) = waiting.delays.next() else { return Ok(false) };
-            let wake = began.after(delay.max(SHORTEST_PAUSE)).min(waiting.deadline);
+            let Some(due) = waiting.due(began) else { return Ok(false) };
+            let wake = due.min(waiting.deadline);
+            let Some(place) = &mut waiting.place else { return Ok(true) };
             tokio::select! {
                 biased;
                 turn = place.turn() => return turn.map(|()| true),
@@ -234,7 +254,7 @@ impl Pursuit {
                 return Ok(true);
             }
             // A delay is an upper bound: if the head is slower, it is asked, and then passed.
-            if place.attempted_since(began) {
+            if place.known().busy_until >= began {
                 asked = false;
             } else if asked {
                 return Ok(true);
@@ -308,16 +328,19 @@ impl Pursuit {
             0 => whole,
             _ => whole.min(deadline.since(sent).max(LAST_ATTEMPT)),
         };
-        self.cut = limit < whole;
-        place.iter().for_each(|place| place.attempted(sent));
+        let busy = |until| place.iter().for_each(|p| p.learn(|known| known.busy_until = until));
+        busy(sent.after(limit));
         self.attempts = self.attempts.saturating_add(1);
         self.last_attempt = sent;
         self.under_way = true;
         let answer = self.engine.call(limit, self.lock.try_acquire()).await;
         self.under_way = false;
+        let answered = self.engine.clock.now();
+        busy(answered);
+        self.cut = limit < whole && answered >= sent.after(limit);
         match answer {
             Ok(Attempt::Granted { fencing }) => {
-                if self.engine.clock.now() >= sent.after(validity(ttl)) {
+                if answered >= sent.after(validity(ttl)) {
                     self.stray = true;
                     let message = "the grant came when its lease was already over";
                     let error = Error::new(ErrorKind::Unavailable, message);
