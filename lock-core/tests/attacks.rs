@@ -12,6 +12,7 @@ use lock_core::{
     Observer, ProviderInfo, Release, Renewal, Result, Signal, SystemClock, Ttl, Watch,
 };
 use lock_memory::{Fault, Faults, ManualClock, MemoryProvider, Verb};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -532,4 +533,211 @@ async fn w3_failures_far_apart_do_not_add_up() {
     holder.release().await.unwrap();
     let (b, c) = (b.await.unwrap(), c.await.unwrap());
     assert!(b.is_ok() && c.is_ok(), "B {b:?}, C {c:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn w2_neighbours_do_not_use_up_the_patience_of_the_head() {
+    let (store, faults, client) = setup();
+    faults.always(Verb::Watch, Fault::Fail(Error::new(ErrorKind::Unavailable, "no hints")));
+    let _holder = LockClient::new(store).lock("k").ttl(s(3000)).acquire().await.unwrap();
+    let a = client.clone();
+    let began = Instant::now();
+    let a = tokio::spawn(async move {
+        let r = a
+            .lock("k")
+            .wait_forever()
+            .retry(Backoff::fixed(s(60)).at_most(3))
+            .acquire()
+            .await
+            .map(drop);
+        (r, began.elapsed())
+    });
+    sleep(ms(1)).await;
+    let b = client.clone();
+    tokio::spawn(async move {
+        drop(b.lock("k").wait_forever().retry(Backoff::fixed(ms(10))).acquire().await);
+    });
+    let (r, t) = a.await.unwrap();
+    assert!(t >= s(180), "patience of 3 x 60 s ended after {t:?}: {r:?}");
+}
+#[tokio::test(start_paused = true)]
+async fn w2_a_subscription_does_not_use_up_a_delay() {
+    let (store, _faults, client) = setup();
+    let _holder = LockClient::new(store).lock("k").ttl(s(3000)).acquire().await.unwrap();
+    let began = Instant::now();
+    let r = client
+        .lock("k")
+        .wait_forever()
+        .retry(Backoff::fixed(s(10)).at_most(1))
+        .acquire()
+        .await
+        .map(drop);
+    assert!(began.elapsed() >= s(10), "patience of 10 s ended after {:?}: {r:?}", began.elapsed());
+}
+#[tokio::test(start_paused = true)]
+async fn w3_a_dead_backend_is_no_contention_to_those_in_line() {
+    let (_store, faults, client) = setup();
+    faults.always(Verb::TryAcquire, Fault::unavailable());
+    let a = client.clone();
+    tokio::spawn(async move { a.lock("k").wait_at_most(s(60)).acquire().await.map(drop) });
+    sleep(ms(1)).await;
+    let e = client.lock("k").wait_at_most(s(2)).acquire().await.unwrap_err();
+    assert!(e.is_unavailable(), "nobody ever held it, the backend refused every request: {e:?}");
+}
+#[tokio::test(start_paused = true)]
+async fn w3_a_dead_backend_is_told_past_a_head_that_is_not_polled() {
+    let (store, faults, client) = setup();
+    let mut head = Box::pin(client.lock("k").wait_forever().acquire());
+    let _holder = LockClient::new(store.clone()).lock("k").ttl(s(30000)).acquire().await.unwrap();
+    let _ = timeout(ms(10), &mut head).await;
+    faults.always(Verb::TryAcquire, Fault::unavailable());
+    let r = timeout(s(3600), client.lock("k").wait_forever().acquire()).await;
+    assert!(r.is_ok(), "dead for an hour, never told; {} requests", faults.count(Verb::TryAcquire));
+}
+#[tokio::test(start_paused = true)]
+async fn w1_the_last_attempt_of_a_strategy_has_the_time_of_any_other() {
+    let (store, faults, client) = setup();
+    faults.always(Verb::TryAcquire, Fault::DelayAnswer(ms(150)));
+    faults.always(Verb::Watch, Fault::Fail(Error::new(ErrorKind::Unavailable, "no hints")));
+    let holder = LockClient::new(store.clone()).lock("k").ttl(s(3000)).acquire().await.unwrap();
+    let a = client.clone();
+    tokio::spawn(async move {
+        drop(a.lock("k").wait_forever().retry(Backoff::fixed(s(60))).acquire().await);
+    });
+    sleep(s(1)).await;
+    holder.release().await.unwrap(); // by another process
+    let r = client
+        .lock("k")
+        .wait_forever()
+        .retry(Backoff::fixed(ms(200)).at_most(1))
+        .acquire()
+        .await
+        .map(drop);
+    assert!(r.is_ok(), "the key was free: {r:?}");
+}
+#[derive(Debug)]
+struct SlowProvider(MemoryProvider, Arc<AtomicUsize>, Arc<AtomicUsize>);
+#[derive(Debug)]
+struct SlowLock(Arc<dyn Lock>, Arc<AtomicUsize>, Arc<AtomicUsize>);
+impl LockProvider for SlowProvider {
+    fn info(&self) -> &ProviderInfo {
+        self.0.info()
+    }
+    fn lock(&self, c: Claim) -> Arc<dyn Lock> {
+        Arc::new(SlowLock(self.0.lock(c), self.1.clone(), self.2.clone()))
+    }
+}
+struct Out(Arc<AtomicUsize>);
+impl Drop for Out {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+#[async_trait::async_trait]
+impl Lock for SlowLock {
+    fn claim(&self) -> &Claim {
+        self.0.claim()
+    }
+    async fn try_acquire(&self) -> Result<Attempt> {
+        let n = self.1.fetch_add(1, Ordering::SeqCst) + 1;
+        let _out = Out(self.1.clone());
+        self.2.fetch_max(n, Ordering::SeqCst);
+        sleep(ms(1500)).await;
+        self.0.try_acquire().await
+    }
+    async fn renew(&self, t: Ttl) -> Result<Renewal> {
+        self.0.renew(t).await
+    }
+    async fn release(&self) -> Result<Release> {
+        self.0.release().await
+    }
+    async fn inspect(&self) -> Result<Option<Holder>> {
+        self.0.inspect().await
+    }
+    async fn watch(&self) -> Result<Option<Watch>> {
+        Ok(None)
+    }
+}
+#[tokio::test(start_paused = true)]
+async fn w2_a_slow_backend_gets_one_request_at_a_time() {
+    let store = MemoryProvider::new();
+    let _holder = LockClient::new(store.clone()).lock("k").ttl(s(3000)).acquire().await.unwrap();
+    let (now, most) = (Arc::default(), Arc::<AtomicUsize>::default());
+    let client = LockClient::new(SlowProvider(store, now, most.clone()));
+    let a = client.clone();
+    tokio::spawn(async move { drop(a.lock("k").wait_forever().acquire().await) });
+    sleep(s(2)).await;
+    most.store(0, Ordering::SeqCst);
+    for _ in 0..100 {
+        let a = client.clone();
+        tokio::spawn(async move { drop(a.lock("k").wait_forever().acquire().await) });
+    }
+    sleep(s(30)).await;
+    assert!(most.load(Ordering::SeqCst) <= 1, "{} requests at a time", most.load(Ordering::SeqCst));
+}
+#[test]
+fn g4_a_release_does_not_wait_for_a_renewal_that_nobody_polls() {
+    let build = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = build();
+    let faults = Faults::new();
+    let client = LockClient::new(faults.around(MemoryProvider::new()));
+    let guard = first.block_on(async {
+        let g = client.lock("k").ttl(s(3)).auto_renew().acquire().await.unwrap();
+        faults.next(Verb::Renew, 1, Fault::DelayAnswer(ms(500)));
+        while faults.count(Verb::Renew) == 0 {
+            sleep(ms(1)).await;
+        }
+        g
+    });
+    let r = build().block_on(async { timeout(s(8), guard.release()).await.is_ok() });
+    assert!(r, "the release has no time limit");
+}
+#[tokio::test(start_paused = true)]
+async fn g3_automatic_renewal_follows_what_is_believed_not_what_was_confirmed() {
+    let (_store, faults, client) = setup();
+    let guard = client.lock("k").ttl(s(3600)).auto_renew().acquire().await.unwrap();
+    sleep(s(1)).await;
+    faults.next(Verb::Renew, 1, Fault::LoseAnswer);
+    let _ = guard.renew(s(3)).await; // 3 s believed from now on
+    sleep(s(10)).await;
+    assert!(
+        guard.is_held(),
+        "healthy backend, {} renewals, {:?}",
+        faults.count(Verb::Renew),
+        guard.lost().await
+    );
+}
+#[derive(Clone)]
+struct HookClock(lock_core::TokioClock, Hook);
+
+type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
+impl std::fmt::Debug for HookClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("c")
+    }
+}
+impl lock_core::Clock for HookClock {
+    fn now(&self) -> lock_core::Moment {
+        let h = self.1.lock().unwrap().take();
+        if let Some(h) = h {
+            h();
+        }
+        self.0.now()
+    }
+    fn sleep_until(&self, m: lock_core::Moment) -> lock_core::Sleep {
+        self.0.sleep_until(m)
+    }
+}
+#[tokio::test(start_paused = true)]
+async fn g5_a_renewal_task_ends_with_its_guard_at_any_moment() {
+    let clock = HookClock(lock_core::TokioClock::new(), Arc::default());
+    let hook = clock.1.clone();
+    let client = LockClient::builder(MemoryProvider::new()).clock(clock).build().unwrap();
+    let guard = client.lock("k").ttl(s(3000)).auto_renew().acquire().await.unwrap();
+    // What another thread may do at this moment:
+    *hook.lock().unwrap() = Some(Box::new(move || drop(guard)));
+    sleep(s(10)).await;
+    let alive = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert_eq!(alive, 0, "the renewal task outlives its guard");
 }

@@ -36,6 +36,8 @@ struct Proxy {
     silent: Arc<AtomicU64>,
     /// Connections up to this number are slow to the server.
     slow: Arc<AtomicU64>,
+    /// How many milliseconds a new connection takes.
+    handshake: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -50,8 +52,13 @@ impl Proxy {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { continue };
                 let ((from, back), (replies, requests)) =
                     (client.into_split(), server.into_split());
-                tokio::spawn(accepting.clone().pump(number, from, requests, true));
-                tokio::spawn(accepting.clone().pump(number, replies, back, false));
+                let proxy = accepting.clone();
+                tokio::spawn(async move {
+                    let handshake = proxy.handshake.load(Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_millis(handshake)).await;
+                    tokio::spawn(proxy.clone().pump(number, from, requests, true));
+                    tokio::spawn(proxy.pump(number, replies, back, false));
+                });
             }
         });
         (proxy, port)
@@ -270,4 +277,39 @@ async fn g1_a_renewal_that_is_held_up_on_its_way_makes_no_two_holders() {
         }
     };
     tokio::time::timeout(LIMIT, ends).await.expect("the short renewal has landed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_connection_is_replaced_however_short_requests_are() {
+    let server = Server::start();
+    let (proxy, port) = Proxy::to(&server).await;
+    let provider = RedisProvider::connect(RedisConfig::tcp("127.0.0.1", port)).await.unwrap();
+    let short = Duration::from_millis(300);
+    let locks = LockClient::builder(provider).request_timeout(short).build().unwrap();
+    proxy.all_now(&proxy.silent);
+    recovers(&locks).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_takes_long_to_open_is_opened_under_steady_load() {
+    let server = Server::start();
+    let (proxy, port) = Proxy::to(&server).await;
+    let provider = RedisProvider::connect(RedisConfig::tcp("127.0.0.1", port)).await.unwrap();
+    let locks = LockClient::new(provider);
+    proxy.silent.store(u64::MAX, Ordering::SeqCst);
+    let load = tokio::spawn({
+        let locks = locks.clone();
+        async move {
+            for n in 0.. {
+                let attempt = locks.lock(format!("load-{n}")).no_wait().acquire();
+                tokio::spawn(async move { attempt.await.map(drop) });
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    });
+    tokio::time::sleep(s(4)).await; // an outage
+    proxy.handshake.store(200, Ordering::SeqCst);
+    proxy.all_now(&proxy.silent);
+    recovers(&locks).await;
+    load.abort();
 }

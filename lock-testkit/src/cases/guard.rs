@@ -58,6 +58,36 @@ pub async fn g1_a_held_lock_is_let_go_before_another_can_have_it(subject: &Subje
     }
 }
 
+/// A lease is believed from before its request left: an answer that is long on its way does not
+/// lengthen it, neither that to an acquisition nor that to a renewal.
+pub async fn g1_a_slow_answer_does_not_lengthen_a_lease(subject: &Subject) {
+    let (builder, faults) = subject.faulty_builder();
+    let client = builder.request_timeout(subject.units(8)).build().unwrap();
+    let (ttl, clock) = (subject.long(), client.clock());
+    faults.next(Verb::TryAcquire, 1, Fault::DelayAnswer(subject.units(1)));
+    let landed = clock.now().after(subject.units(1) / 2);
+    let guard = client.lock(subject.key("k")).ttl(ttl).acquire().await.unwrap();
+    assert!(guard.held_until() < landed.after(ttl), "{:?} from {landed:?}", guard.held_until());
+    faults.next(Verb::Renew, 1, Fault::DelayAnswer(subject.units(1)));
+    let landed = clock.now().after(subject.units(1) / 2);
+    guard.renew(ttl).await.unwrap();
+    assert!(guard.held_until() < landed.after(ttl), "{:?} from {landed:?}", guard.held_until());
+    guard.release().await.unwrap();
+}
+
+/// A grant whose answer comes when its lease may already be over is no grant, and is undone.
+pub async fn g1_a_grant_that_comes_too_late_is_no_grant(subject: &Subject) {
+    let (builder, faults) = subject.faulty_builder();
+    let client = builder.request_timeout(subject.units(8)).build().unwrap();
+    let (key, ttl) = (subject.key("k"), subject.units(4));
+    // Before the ttl is over, and after what the safety margins leave of it.
+    faults.next(Verb::TryAcquire, 1, Fault::DelayAnswer(ttl - ttl / 200));
+    let error = client.lock(&key).ttl(ttl).try_acquire().await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    subject.until("it was undone", || faults.count(Verb::Release) >= 1).await;
+    subject.until_free(&key, subject.units(20)).await;
+}
+
 /// Renewing by hand sets deadline and remaining time, longer or shorter.
 pub async fn t2_l6_a_guard_renews_by_hand(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
@@ -84,6 +114,10 @@ pub async fn g1_a_shorter_renewal_that_is_lost_is_believed(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let key = subject.key("k");
     let guard = client.lock(&key).ttl(subject.long()).acquire().await.unwrap();
+    let deadline = guard.held_until();
+    faults.next(Verb::Renew, 1, Fault::unavailable());
+    assert!(guard.renew(subject.units(3)).await.unwrap_err().is_unavailable());
+    assert_eq!(guard.held_until(), deadline, "what certainly did nothing changes nothing");
     faults.next(Verb::Renew, 1, Fault::LoseAnswer);
     assert!(guard.renew(subject.units(3)).await.unwrap_err().is_unavailable());
     let left = guard.held_until().since(client.clock().now());

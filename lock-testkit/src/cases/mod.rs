@@ -128,6 +128,8 @@ macro_rules! __cases {
             guard {
                 l5_a_guard_tells_what_it_was_asked_for,
                 g1_a_held_lock_is_let_go_before_another_can_have_it,
+                g1_a_slow_answer_does_not_lengthen_a_lease,
+                g1_a_grant_that_comes_too_late_is_no_grant,
                 t2_l6_a_guard_renews_by_hand,
                 g1_a_shorter_renewal_that_is_lost_is_believed,
                 a_detached_lock_is_resumed_elsewhere,
@@ -144,6 +146,7 @@ macro_rules! __cases {
                 g2_w9_a_late_subscriber_learns_of_the_loss,
                 g2_w7_a_release_is_no_loss,
                 g2_w8_a_stolen_lock_is_lost_at_the_next_renewal,
+                g2_f2_a_lock_that_was_taken_again_in_between_is_lost,
                 g2_the_cancellation_token_fires_on_loss_alone,
                 g3_w1_renewals_that_fail_for_a_while_are_survived,
                 g3_w2_an_unreachable_backend_is_a_loss_at_the_margin,
@@ -161,6 +164,8 @@ macro_rules! __cases {
                 u1_l17_an_acquisition_whose_answer_is_lost_is_repeated,
                 u1_l17_an_acquisition_that_gives_up_after_a_lost_answer_is_undone,
                 u1_l18_a_late_request_of_a_cancelled_acquisition_takes_nothing,
+                u1_l18_a_late_copy_of_a_finished_acquisition_takes_nothing,
+                u1_an_owner_token_that_was_undone_is_refused,
                 g5_l18_an_acquisition_dropped_at_any_point_frees_the_key,
             }
             schedules {

@@ -1,8 +1,8 @@
 //! G4 release, G5 nothing leaks, U1 undo from the client's side.
 
-use lock_core::Release;
+use lock_core::{Claim, OwnerToken, Release, Ttl};
 
-use super::{grant, polled};
+use super::{elapsed, grant, polled};
 use crate::{Fault, Subject, Verb};
 
 /// A release that fails gives the guard back; it is no longer held, and can be released again.
@@ -45,7 +45,10 @@ pub async fn g4_w5_nothing_is_sent_after_a_release(subject: &Subject) {
             faults.next(Verb::Renew, 1, Fault::DelayAnswer(subject.units(1)));
         }
         subject.pass(subject.units(1) / 50).await;
+        let asked = subject.clock().now();
         guard.release().await.unwrap();
+        let took = elapsed(subject.clock(), asked);
+        assert!(!subject.is_virtual() || took < subject.units(1) / 2, "waited for a renewal");
         faults.clear();
         subject.pass(subject.units(1) / 20).await;
         let calls = faults.calls();
@@ -127,6 +130,31 @@ pub async fn u1_l18_a_late_request_of_a_cancelled_acquisition_takes_nothing(subj
     grant(&*subject.lock(&key, subject.long())).await;
 }
 
+/// A copy of a request that arrives when the lock was acquired by a later copy, and released, takes
+/// nothing.
+pub async fn u1_l18_a_late_copy_of_a_finished_acquisition_takes_nothing(subject: &Subject) {
+    let (builder, faults) = subject.faulty_builder();
+    let client = builder.request_timeout(subject.units(1)).build().unwrap();
+    let key = subject.key("k");
+    faults.next(Verb::TryAcquire, 1, Fault::Late(subject.units(4)));
+    let guard = client.lock(&key).ttl(subject.long()).acquire().await.unwrap();
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+    // The late copy arrives in here.
+    subject.pass(subject.units(6)).await;
+    grant(&*subject.lock(&key, subject.long())).await;
+}
+
+/// An owner token that was released without holding is refused at once, not waited for.
+pub async fn u1_an_owner_token_that_was_undone_is_refused(subject: &Subject) {
+    let (client, faults) = subject.faulty_client();
+    let (key, token) = (subject.key("k"), OwnerToken::mint().unwrap());
+    let claim = Claim::new(key.clone(), token, Ttl::new(subject.long()).unwrap());
+    assert_eq!(subject.provider().lock(claim).release().await.unwrap(), Release::NotHeld);
+    let error = client.lock(&key).owner_token(token).acquire().await.unwrap_err();
+    assert!(error.is_invalid(), "{error}");
+    assert_eq!(faults.count(Verb::TryAcquire), 1);
+}
+
 /// Wherever an acquisition is dropped, the key is free soon after, long before its ttl.
 pub async fn g5_l18_an_acquisition_dropped_at_any_point_frees_the_key(subject: &Subject) {
     let client = subject.client();
@@ -136,6 +164,18 @@ pub async fn g5_l18_an_acquisition_dropped_at_any_point_frees_the_key(subject: &
             polled(polls, client.lock(&key).ttl(subject.long()).acquire()).await;
             subject.until_free(&key, subject.units(20)).await;
         }
+    }
+    // The same when the request has taken effect and its answer is on its way.
+    let (slow, faults) = subject.faulty_client();
+    for polls in 1..4 {
+        let key = subject.key(&format!("slow {polls}"));
+        faults.next(Verb::TryAcquire, 1, Fault::DelayAnswer(subject.units(1)));
+        tokio::select! {
+            biased;
+            guard = slow.lock(&key).ttl(subject.long()).acquire() => drop(guard),
+            () = subject.pass(subject.units(polls) / 8) => {}
+        }
+        subject.until_free(&key, subject.units(20)).await;
     }
     // The same while it waits for another holder.
     for polls in 0..10 {
