@@ -63,15 +63,17 @@ pub async fn g1_a_held_lock_is_let_go_before_another_can_have_it(subject: &Subje
 pub async fn g1_a_slow_answer_does_not_lengthen_a_lease(subject: &Subject) {
     let (builder, faults) = subject.faulty_builder();
     let client = builder.request_timeout(subject.units(8)).build().unwrap();
-    let (ttl, clock) = (subject.long(), client.clock());
-    faults.next(Verb::TryAcquire, 1, Fault::DelayAnswer(subject.units(1)));
-    let landed = clock.now().after(subject.units(1) / 2);
+    let slow = || Fault::DelayAnswer(subject.units(4));
+    // The request has left by then, the answer has not come.
+    let between = || client.clock().now().after(subject.units(3));
+    let (latest, ttl) = (between(), subject.long());
+    faults.next(Verb::TryAcquire, 1, slow());
     let guard = client.lock(subject.key("k")).ttl(ttl).acquire().await.unwrap();
-    assert!(guard.held_until() < landed.after(ttl), "{:?} from {landed:?}", guard.held_until());
-    faults.next(Verb::Renew, 1, Fault::DelayAnswer(subject.units(1)));
-    let landed = clock.now().after(subject.units(1) / 2);
+    assert!(guard.held_until() < latest.after(ttl), "{:?} of {latest:?}", guard.held_until());
+    let (latest, ttl) = (between(), subject.units(12));
+    faults.next(Verb::Renew, 1, slow());
     guard.renew(ttl).await.unwrap();
-    assert!(guard.held_until() < landed.after(ttl), "{:?} from {landed:?}", guard.held_until());
+    assert!(guard.held_until() < latest.after(ttl), "{:?} of {latest:?}", guard.held_until());
     guard.release().await.unwrap();
 }
 

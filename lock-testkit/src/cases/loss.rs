@@ -89,7 +89,6 @@ pub async fn g2_f2_a_lock_that_was_taken_again_in_between_is_lost(subject: &Subj
     let between = subject.lock(&key, subject.long());
     grant(&*between).await;
     released(&*between).await;
-    // A renewal in between leaves no trace, a release would leave a tombstone.
     grant(&*lock).await;
     let loss = guard.lost().await.expect("a loss");
     assert!(matches!(loss, Loss::NotYours) || !subject.is_virtual(), "{loss:?}");
