@@ -21,6 +21,9 @@ const LAST_ATTEMPT: Duration = Duration::from_millis(100);
 /// say; stores count that in milliseconds, rounded down.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
+/// After how many delays in a row without an attempt of anybody a waiter asks the head to try.
+const ASK_AFTER: u32 = 3;
+
 const EXHAUSTED: &str = "another owner holds the lock and the retry strategy has ended";
 
 /// How long an acquisition may wait for a key that is held.
@@ -238,7 +241,8 @@ impl Pursuit {
     /// ended.
     async fn stand_in_line(&self, waiting: &mut Waiting) -> Result<bool> {
         let clock = &self.engine.clock;
-        let mut asked = false;
+        let mut quiet_since = None;
+        let mut lapses = 0;
         loop {
             // The patience of a strategy lasts as long in line as it would at the head.
             let began = clock.now();
@@ -253,14 +257,18 @@ impl Pursuit {
             if clock.now() >= waiting.deadline {
                 return Ok(true);
             }
-            // A delay is an upper bound: if the head is slower, it is asked, and then passed.
-            if place.known().busy_until >= began {
-                asked = false;
-            } else if asked {
-                return Ok(true);
-            } else {
-                place.nudge();
-                asked = true;
+            // A delay is an upper bound: if the head is slower than three in a row, it is asked, and
+            // then passed. One alone may be short by chance, and a hundred waiters have many such.
+            let since = *quiet_since.get_or_insert(began);
+            if place.known().busy_until >= since {
+                (quiet_since, lapses) = (None, 0);
+                continue;
+            }
+            lapses += 1;
+            match lapses {
+                ..ASK_AFTER => {}
+                ASK_AFTER => place.nudge(),
+                _ => return Ok(true),
             }
         }
     }
