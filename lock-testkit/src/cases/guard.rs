@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lock_core::{Capability, LockGuard, Loss, OwnerToken, Release};
 
-use super::elapsed;
+use super::{elapsed, polled};
 use crate::{Fault, Subject, Verb};
 
 fn assert_usable_everywhere<T: Send + Sync + 'static>(_: &T) {}
@@ -221,6 +221,20 @@ pub async fn w14_run_drops_the_work_when_the_lock_is_lost(subject: &Subject) {
     assert!(error.is_lost() && error.to_string().contains(key.as_str()), "{error}");
     assert!(dropped.load(Ordering::SeqCst));
     assert!(elapsed(subject.clock(), started) < subject.units(40));
+}
+
+/// Work that goes on beyond its lease without a pause, so that it cannot be dropped, has no result:
+/// another may have held the lock meanwhile.
+pub async fn w14_work_that_outlives_its_lease_has_no_result(subject: &Subject) {
+    let (client, key, ttl) = (subject.client(), subject.key("k"), subject.units(1));
+    let running =
+        client.lock(&key).ttl(ttl).no_renewal().run(async |_| match subject.is_virtual() {
+            // The first poll moves the clock.
+            true => polled(1, tokio::time::advance(ttl * 2)).await,
+            false => std::thread::sleep(ttl * 2),
+        });
+    assert!(running.await.unwrap_err().is_lost());
+    subject.until_free(&key, subject.units(10)).await;
 }
 
 /// A limit on the time to hold ends a lock that would be renewed for ever.

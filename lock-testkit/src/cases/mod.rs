@@ -138,6 +138,7 @@ macro_rules! __cases {
                 w14_run_returns_the_result_and_frees_the_key,
                 w14_a_panic_in_run_reaches_the_caller_and_frees_the_key,
                 w14_run_drops_the_work_when_the_lock_is_lost,
+                w14_work_that_outlives_its_lease_has_no_result,
                 w12_max_hold_ends_a_hold_that_is_renewed,
                 w13_tiny_ttls_are_refused_or_work,
             }

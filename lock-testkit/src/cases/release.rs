@@ -32,6 +32,18 @@ pub async fn g4_l16_a_cancelled_release_goes_on(subject: &Subject) {
         faults.clear();
         subject.until_free(&key, subject.units(20)).await;
     }
+    // The same while the release still waits for a renewal to get out of its way.
+    for polls in 1..4 {
+        let key = subject.key(&format!("renewed {polls}"));
+        let acquire = client.lock(&key).renew_every(subject.units(1) / 50);
+        faults.next(Verb::Renew, 1_000, Fault::DelayAnswer(subject.units(1)));
+        let guard = acquire.acquire().await.unwrap();
+        let before = faults.count(Verb::Renew);
+        subject.until("a renewal is under way", || faults.count(Verb::Renew) > before).await;
+        polled(polls, guard.release()).await;
+        faults.clear();
+        subject.until_free(&key, subject.units(20)).await;
+    }
 }
 
 /// Once a release has begun, no renewal is sent any more, and one under way brings nothing back.
