@@ -31,8 +31,8 @@ pub async fn t1_an_expired_key_is_granted_to_others(subject: &Subject) {
     subject.until_free(&key, subject.units(20)).await;
 }
 
-/// A request that its caller drops on the way may have taken effect, but not for ever: its lease has
-/// an end from the first moment on.
+/// A request that its caller drops on the way may have taken effect, but not for ever: its lease
+/// has an end from the first moment on.
 pub async fn t1_l1_a_request_that_is_dropped_on_its_way_leaves_nothing_for_ever(subject: &Subject) {
     let keys: Vec<_> = (1..8).map(|polls| subject.key(&format!("k{polls}"))).collect();
     for (polls, key) in (1..).zip(&keys) {

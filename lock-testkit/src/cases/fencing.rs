@@ -8,8 +8,8 @@ use lock_core::{Attempt, Capability, Renewal};
 use super::{grant, held, released};
 use crate::Subject;
 
-/// Over hundreds of grants that end by release, by expiry or by force, with undos and idle months in
-/// between, every token is larger than the one before.
+/// Over hundreds of grants that end by release, by expiry or by force, with undos and idle months
+/// in between, every token is larger than the one before.
 pub async fn f1_tokens_grow_over_grants_releases_and_expiries(subject: &Subject) {
     if !subject.has(Capability::Fencing) {
         return;
@@ -44,8 +44,8 @@ pub async fn f1_tokens_grow_over_grants_releases_and_expiries(subject: &Subject)
     }
 }
 
-/// Of owners that race and let go at once, whoever holds the key later has the larger token, however
-/// long its request was on the way.
+/// Of owners that race and let go at once, whoever holds the key later has the larger token,
+/// however long its request was on the way.
 pub async fn f1_tokens_of_racing_owners_grow_in_the_order_of_their_holds(subject: &Subject) {
     if !subject.has(Capability::Fencing) {
         return;

@@ -26,8 +26,8 @@ pub async fn n1_a_release_wakes_a_watcher(subject: &Subject) {
     grant(&*waiter).await;
 }
 
-/// Whoever tries again at every signal, and only then, is served: the signal of a release comes when
-/// the key is free, not before.
+/// Whoever tries again at every signal, and only then, is served: the signal of a release comes
+/// when the key is free, not before.
 pub async fn n1_p2_a_waiter_that_tries_at_every_signal_is_served(subject: &Subject) {
     if !subject.has(Capability::Hints) {
         return;

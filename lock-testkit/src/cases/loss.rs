@@ -39,7 +39,8 @@ pub async fn g2_w9_a_late_subscriber_learns_of_the_loss(subject: &Subject) {
     assert!(guard.lease().at_risk().await.is_none());
 }
 
-/// A release is the holder's own wish: nobody is told of a loss, and whoever waits for one is freed.
+/// A release is the holder's own wish: nobody is told of a loss, and whoever waits for one is
+/// freed.
 pub async fn g2_w7_a_release_is_no_loss(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let guard = client.lock(&key).auto_renew().acquire().await.unwrap();
@@ -123,8 +124,8 @@ pub async fn g3_w1_renewals_that_fail_for_a_while_are_survived(subject: &Subject
     guard.release().await.unwrap();
 }
 
-/// A backend that stays out of reach is a loss at the margin: not before the lease was in danger, and
-/// before its deadline.
+/// A backend that stays out of reach is a loss at the margin: not before the lease was in danger,
+/// and before its deadline.
 pub async fn g3_w2_an_unreachable_backend_is_a_loss_at_the_margin(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let guard = renewed_guard(subject, &client).await;

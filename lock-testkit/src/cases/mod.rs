@@ -1,5 +1,5 @@
-//! The cases, one file a law family. Each is a public async function over a [`Subject`], named after
-//! the law (`e1`, `g2` …) and the known bug (`l21`, `w5` …) that it shows.
+//! The cases, one file a law family. Each is a public async function over a [`Subject`], named
+//! after the law (`e1`, `g2` …) and the known bug (`l21`, `w5` …) that it shows.
 
 pub mod exclusion;
 pub mod expiry;

@@ -146,13 +146,13 @@ pub async fn u1_l18_a_late_request_of_a_cancelled_acquisition_takes_nothing(subj
 /// nothing.
 pub async fn u1_l18_a_late_copy_of_a_finished_acquisition_takes_nothing(subject: &Subject) {
     let (builder, faults) = subject.faulty_builder();
-    let client = builder.request_timeout(subject.units(1)).build().unwrap();
+    let client = builder.request_timeout(subject.units(2)).build().unwrap();
     let key = subject.key("k");
-    faults.next(Verb::TryAcquire, 1, Fault::Late(subject.units(4)));
+    faults.next(Verb::TryAcquire, 1, Fault::Late(subject.units(5)));
     let guard = client.lock(&key).ttl(subject.long()).acquire().await.unwrap();
     assert_eq!(guard.release().await.unwrap(), Release::Released);
     // The late copy arrives in here.
-    subject.pass(subject.units(6)).await;
+    subject.pass(subject.units(8)).await;
     grant(&*subject.lock(&key, subject.long())).await;
 }
 

@@ -150,8 +150,8 @@ pub async fn w3_a_passing_failure_is_survived(subject: &Subject) {
     assert_eq!(faults.count(Verb::TryAcquire), 4);
 }
 
-/// Two hundred waiters of one client cost the backend a first and a last attempt each, and in between
-/// no more than one waiter.
+/// Two hundred waiters of one client cost the backend a first and a last attempt each, and in
+/// between no more than one waiter.
 pub async fn w2_l42_200_waiters_do_not_flood_the_backend(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let key = subject.key("k");
@@ -174,7 +174,8 @@ pub async fn w2_l42_200_waiters_do_not_flood_the_backend(subject: &Subject) {
     released(&*holder).await;
 }
 
-/// Waiters in line are served one after the other, and a strategy's patience passes in line as well.
+/// Waiters in line are served one after the other, and a strategy's patience passes in line as
+/// well.
 pub async fn w2_every_waiter_in_line_is_served_or_gives_up_as_it_wished(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let holder = client.lock(&key).acquire().await.unwrap();

@@ -95,9 +95,7 @@ impl CarelessLock {
         let row = self.row();
         let mut remaining = Some(lease.ends.since(self.now()));
         match self.shared.flaw {
-            Some(Flaw::RefusalIsAnError) => {
-                return Err(refused("the key is held"));
-            }
+            Some(Flaw::RefusalIsAnError) => return Err(refused("the key is held")),
             Some(Flaw::RefusalMints) => drop(self.mint(tables)),
             Some(Flaw::RefusalWritesTheNote) => {
                 tables.notes.insert(row, self.claim.metadata().clone());
