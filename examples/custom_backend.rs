@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lock_core::{
-    Attempt, Capabilities, Capability, Claim, Clock, Error, ErrorKind, FencingToken, Holder, Lock,
-    LockKey, LockProvider, Moment, OwnerToken, ProviderFactory, ProviderInfo, ProviderRegistry,
-    ProviderUrl, Release, Renewal, Result, SystemClock, Ttl, Watch,
+    Attempt, Capabilities, Capability, Claim, Clock, Error, ErrorKind, FencingToken, Handover,
+    Holder, Lock, LockKey, LockProvider, Moment, OwnerToken, ProviderFactory, ProviderInfo,
+    ProviderRegistry, ProviderUrl, Release, Renewal, Result, SystemClock, Ttl, Watch, WatchKind,
 };
 
 /// The store: a stand-in for whatever you run.
@@ -138,7 +138,11 @@ impl Lock for MapLock {
         }))
     }
 
-    async fn watch(&self) -> Result<Option<Watch>> {
+    async fn hand_over(&self, _next: &Claim) -> Result<Option<Handover>> {
+        Ok(None)
+    }
+
+    async fn watch(&self, _kind: WatchKind) -> Result<Option<Watch>> {
         Ok(None)
     }
 }

@@ -103,7 +103,8 @@ where
 /// | [`decorrelated`](Backoff::decorrelated) | random between `min` and 3 × the one before, up to `max` |
 ///
 /// All are total: zero and `Duration::MAX` are fine, nothing overflows however long it goes on.
-/// The default is `exponential(10ms, 250ms).full_jitter()`.
+/// The default is `exponential(10ms, 250ms).full_jitter()`; clients of a provider that tells of
+/// releases use [`Backoff::beside_hints`].
 ///
 /// Full and decorrelated jitter are as described in *Exponential Backoff And Jitter* (M. Brooker,
 /// AWS Architecture Blog, 2015).
@@ -144,6 +145,11 @@ impl Backoff {
     /// Never tries again.
     pub fn none() -> Self {
         Self::of(Shape::None)
+    }
+
+    /// Waits longer, as attempts are only the net under hints: `exponential(50ms, 2s).full_jitter()`.
+    pub fn beside_hints() -> Self {
+        Self::exponential(Duration::from_millis(50), Duration::from_secs(2)).full_jitter()
     }
 
     /// Waits the same time before every attempt.

@@ -132,8 +132,10 @@ async fn g4_row_44_no_renewal_follows_a_release_in_20_000_races() {
 
 /// A provider whose store-side queue grants through `watch`.
 fn queueing(attempts: Arc<AtomicUsize>) -> MockLockProvider {
-    let info =
-        ProviderInfo::new("queue", Capabilities::of([Capability::Fencing, Capability::Hints]));
+    let info = ProviderInfo::new(
+        "queue",
+        Capabilities::of([Capability::Fencing, Capability::Hints, Capability::Queue]),
+    );
     let mut provider = MockLockProvider::new();
     provider.expect_info().return_const(info);
     provider.expect_lock().returning(move |claim: Claim| {
@@ -146,7 +148,7 @@ fn queueing(attempts: Arc<AtomicUsize>) -> MockLockProvider {
                 _ => Attempt::Granted { fencing },
             })
         });
-        lock.expect_watch().returning(move || {
+        lock.expect_watch().returning(move |_| {
             let (sender, watch) = Watch::channel();
             sender.send(Signal::Granted { fencing });
             Box::leak(Box::new(sender)); // the queue keeps its end

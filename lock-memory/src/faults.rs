@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lock_core::{
-    Attempt, Claim, Clock, Effect, Error, ErrorKind, Holder, Lock, LockKey, LockProvider, Moment,
-    ProviderInfo, Release, Renewal, Result, SystemClock, Ttl, Watch, WatchSender,
+    Attempt, Claim, Clock, Effect, Error, ErrorKind, Handover, Holder, Lock, LockKey, LockProvider,
+    Moment, ProviderInfo, Release, Renewal, Result, SystemClock, Ttl, Watch, WatchKind,
+    WatchSender,
 };
 
 /// The verbs of a lock, to aim faults at.
@@ -17,6 +18,7 @@ pub enum Verb {
     TryAcquire,
     Renew,
     Release,
+    HandOver,
     Inspect,
     Watch,
 }
@@ -288,7 +290,12 @@ impl Lock for FaultyLock {
         self.call(Verb::Inspect, |lock| async move { lock.inspect().await }).await
     }
 
-    async fn watch(&self) -> Result<Option<Watch>> {
+    async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>> {
+        let next = next.clone();
+        self.call(Verb::HandOver, |lock| async move { lock.hand_over(&next).await }).await
+    }
+
+    async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>> {
         let (line, fault) =
             self.faults.begin(Verb::Watch, self.lock.claim().key(), self.clock.now());
         let answer = match fault {
@@ -296,7 +303,7 @@ impl Lock for FaultyLock {
             Some(Fault::MuteWatch) => Ok(Some(self.faults.mute())),
             other => {
                 let lock = Arc::clone(&self.lock);
-                self.suffer(other, async move { lock.watch().await }).await
+                self.suffer(other, async move { lock.watch(kind).await }).await
             }
         };
         self.faults.finish(line, &answer);

@@ -3,8 +3,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use lock_core::{
-    Attempt, Capabilities, Capability, Claim, Clock, Holder, Lock, LockKey, LockProvider, Moment,
-    OwnerToken, ProviderInfo, Release, Renewal, Result, TokioClock, Ttl, Watch,
+    Attempt, Capabilities, Capability, Claim, Clock, Handover, Holder, Lock, LockKey, LockProvider,
+    Moment, OwnerToken, ProviderInfo, Release, Renewal, Result, TokioClock, Ttl, Watch, WatchKind,
 };
 
 use crate::store::Store;
@@ -72,7 +72,7 @@ impl MemoryProvider {
         Ok(stranger)
     }
 
-    /// Counts the waiters that listen for hints about a key.
+    /// Counts the waiters that listen for news about a key.
     pub fn waiters(&self, key: &LockKey) -> usize {
         self.shared.store().waiters(key)
     }
@@ -181,7 +181,11 @@ impl Lock for MemoryLock {
         Ok(self.shared.verb(|store, now| store.inspect(self.claim.key(), now)))
     }
 
-    async fn watch(&self) -> Result<Option<Watch>> {
-        Ok(Some(self.shared.verb(|store, now| store.watch(self.claim.key(), now))))
+    async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>> {
+        Ok(Some(self.shared.verb(|store, now| store.hand_over(&self.claim, next, now))))
+    }
+
+    async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>> {
+        Ok(Some(self.shared.verb(|store, now| store.watch(&self.claim, kind, now))))
     }
 }

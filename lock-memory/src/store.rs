@@ -1,9 +1,9 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use lock_core::{
-    Attempt, Claim, FencingToken, Holder, LockKey, Metadata, Moment, OwnerToken, Release, Renewal,
-    Signal, Ttl, Watch, WatchSender,
+    Attempt, Claim, FencingToken, Handover, Holder, LockKey, Metadata, Moment, OwnerToken, Release,
+    Renewal, Signal, Ttl, Watch, WatchKind, WatchSender,
 };
 
 /// How long an owner that released without holding is refused (law U1).
@@ -18,7 +18,7 @@ pub(crate) struct Store {
     leases: HashMap<LockKey, Lease>,
     /// Owners that may not acquire, and until when.
     undone: HashMap<(LockKey, OwnerToken), Moment>,
-    waiters: HashMap<LockKey, Vec<WatchSender>>,
+    waiters: HashMap<LockKey, Waiters>,
     /// The last fencing token: one counter for all keys survives the removal of idle ones.
     last_fencing: u64,
     /// The number of entries at which the next sweep is due.
@@ -33,6 +33,58 @@ struct Lease {
     ends: Moment,
 }
 
+/// Who waits for a key.
+#[derive(Debug, Default)]
+struct Waiters {
+    /// Those who want hints.
+    listeners: Vec<WatchSender>,
+    /// Those whose next refused attempt takes a place in the queue.
+    queueing: HashMap<OwnerToken, Waiter>,
+    queue: VecDeque<OwnerToken>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    claim: Claim,
+    sender: WatchSender,
+}
+
+impl Waiters {
+    fn enter(&mut self, owner: OwnerToken) {
+        if self.queueing.contains_key(&owner) && !self.queue.contains(&owner) {
+            self.queue.push_back(owner);
+        }
+    }
+
+    fn leave(&mut self, owner: &OwnerToken) {
+        self.queueing.remove(owner);
+        self.queue.retain(|queued| queued != owner);
+    }
+
+    /// Takes the first out of the queue whose waiter is still there.
+    fn next(&mut self) -> Option<Waiter> {
+        while let Some(owner) = self.queue.pop_front() {
+            if let Some(waiter) = self.queueing.remove(&owner)
+                && !waiter.sender.is_closed()
+            {
+                return Some(waiter);
+            }
+        }
+        None
+    }
+
+    fn forget_the_gone(&mut self) {
+        self.listeners.retain(|sender| !sender.is_closed());
+        self.queueing.retain(|_, waiter| !waiter.sender.is_closed());
+        self.queue.retain(|owner| self.queueing.contains_key(owner));
+    }
+
+    fn count(&self) -> usize {
+        let queueing = self.queueing.values().map(|waiter| &waiter.sender);
+        self.listeners.iter().chain(queueing).filter(|sender| !sender.is_closed()).count()
+    }
+}
+
 impl Store {
     /// The lease on a key that has not ended yet.
     fn live(&mut self, key: &LockKey, now: Moment) -> Option<&mut Lease> {
@@ -43,25 +95,48 @@ impl Store {
         self.live(claim.key(), now).filter(|lease| lease.owner == *claim.owner())
     }
 
+    fn is_undone(&self, claim: &Claim, now: Moment) -> bool {
+        // Looking is cheaper than building what to look for.
+        !self.undone.is_empty()
+            && self
+                .undone
+                .get(&(claim.key().clone(), *claim.owner()))
+                .is_some_and(|until| now < *until)
+    }
+
     pub(crate) fn try_acquire(&mut self, claim: &Claim, now: Moment) -> Attempt {
-        let identity = (claim.key().clone(), *claim.owner());
-        if self.undone.get(&identity).is_some_and(|until| now < *until) {
+        if self.is_undone(claim, now) {
             return Attempt::Undone;
         }
-        let ends = now.after(claim.ttl().get());
-        if let Some(lease) = self.live(claim.key(), now) {
-            if lease.owner != *claim.owner() {
-                return Attempt::Held { remaining: Some(lease.ends.since(now)) };
+        let (key, owner) = (claim.key(), claim.owner());
+        if self.live(key, now).is_none() {
+            self.serve(key, Some(owner), now);
+        }
+        if let Some(lease) = self.live(key, now) {
+            if lease.owner != *owner {
+                let remaining = Some(lease.ends.since(now));
+                if let Some(waiters) = self.waiters.get_mut(key) {
+                    waiters.enter(*owner);
+                }
+                return Attempt::Held { remaining };
             }
-            lease.ends = ends;
+            lease.ends = now.after(claim.ttl().get());
             return Attempt::Granted { fencing: lease.fencing };
         }
-        let fencing = self.grant(claim.key(), *claim.owner(), claim.metadata().clone(), ends);
+        let fencing = self.grant(claim, now.after(claim.ttl().get()));
         self.sweep_if_due(now);
         Attempt::Granted { fencing }
     }
 
-    fn grant(
+    fn grant(&mut self, claim: &Claim, ends: Moment) -> Option<FencingToken> {
+        let (owner, metadata) = (*claim.owner(), claim.metadata().clone());
+        if let Some(waiters) = self.waiters.get_mut(claim.key()) {
+            waiters.leave(&owner);
+        }
+        self.give(claim.key(), owner, metadata, ends)
+    }
+
+    fn give(
         &mut self,
         key: &LockKey,
         owner: OwnerToken,
@@ -72,6 +147,19 @@ impl Store {
         let fencing = FencingToken::new(self.last_fencing);
         self.leases.insert(key.clone(), Lease { owner, metadata, fencing, ends });
         fencing
+    }
+
+    /// Gives a free key to the head of its queue, for a short while, unless that is `asking` itself.
+    fn serve(&mut self, key: &LockKey, asking: Option<&OwnerToken>, now: Moment) {
+        let Some(waiters) = self.waiters.get_mut(key) else { return };
+        waiters.forget_the_gone();
+        if asking.is_some() && waiters.queue.front() == asking {
+            return;
+        }
+        let Some(Waiter { claim, sender }) = waiters.next() else { return };
+        let window = claim.ttl().get().min(Watch::CLAIM_WINDOW);
+        let fencing = self.grant(&claim, now.after(window));
+        sender.send(Signal::Granted { fencing });
     }
 
     pub(crate) fn renew(&mut self, claim: &Claim, ttl: Ttl, now: Moment) -> Renewal {
@@ -85,16 +173,53 @@ impl Store {
     }
 
     pub(crate) fn release(&mut self, claim: &Claim, now: Moment) -> Release {
+        if let Some(waiters) = self.waiters.get_mut(claim.key()) {
+            waiters.leave(claim.owner());
+        }
         if self.live_of(claim, now).is_none() {
             self.undone.insert((claim.key().clone(), *claim.owner()), now.after(TOMBSTONE));
             self.sweep_if_due(now);
             return Release::NotHeld;
         }
-        self.leases.remove(claim.key());
-        if let Some(waiters) = self.waiters.get_mut(claim.key()) {
-            waiters.retain(|waiter| waiter.send(Signal::Hint));
-        }
+        self.free(claim.key(), now);
         Release::Released
+    }
+
+    /// Ends a lease and lets somebody else have the key.
+    fn free(&mut self, key: &LockKey, now: Moment) {
+        self.leases.remove(key);
+        self.serve(key, None, now);
+        if let Some(waiters) = self.waiters.get_mut(key)
+            && !self.leases.contains_key(key)
+        {
+            waiters.listeners.retain(|listener| listener.send(Signal::Hint));
+        }
+    }
+
+    pub(crate) fn hand_over(&mut self, claim: &Claim, next: &Claim, now: Moment) -> Handover {
+        let key = claim.key();
+        let repeated = self.live_of(next, now).is_some();
+        if self.live_of(claim, now).is_none() && !repeated {
+            self.release(claim, now);
+            return Handover::NotHeld;
+        }
+        if self.is_undone(next, now) {
+            self.free(key, now);
+            return Handover::Refused;
+        }
+        let ends = now.after(next.ttl().get());
+        let fencing = match self.live_of(next, now) {
+            Some(lease) => {
+                lease.ends = ends;
+                lease.fencing
+            }
+            None => self.grant(next, ends),
+        };
+        let others = self.waiters.get_mut(key).is_some_and(|waiters| {
+            waiters.forget_the_gone();
+            waiters.count() > 0
+        });
+        Handover::Granted { fencing, others }
     }
 
     pub(crate) fn inspect(&mut self, key: &LockKey, now: Moment) -> Option<Holder> {
@@ -107,18 +232,23 @@ impl Store {
         )
     }
 
-    pub(crate) fn watch(&mut self, key: &LockKey, now: Moment) -> Watch {
+    pub(crate) fn watch(&mut self, claim: &Claim, kind: WatchKind, now: Moment) -> Watch {
         let (sender, watch) = Watch::channel();
-        let waiters = self.waiters.entry(key.clone()).or_default();
-        waiters.retain(|waiter| !waiter.is_closed());
-        waiters.push(sender);
+        let waiters = self.waiters.entry(claim.key().clone()).or_default();
+        waiters.forget_the_gone();
+        match kind {
+            WatchKind::Hints => waiters.listeners.push(sender),
+            WatchKind::Queue => {
+                let claim = claim.clone();
+                waiters.queueing.insert(*claim.owner(), Waiter { claim, sender });
+            }
+        }
         self.sweep_if_due(now);
         watch
     }
 
     pub(crate) fn waiters(&self, key: &LockKey) -> usize {
-        let waiters = self.waiters.get(key).into_iter().flatten();
-        waiters.filter(|waiter| !waiter.is_closed()).count()
+        self.waiters.get(key).map_or(0, Waiters::count)
     }
 
     pub(crate) fn expire_now(&mut self, key: &LockKey) {
@@ -126,7 +256,7 @@ impl Store {
     }
 
     pub(crate) fn take_over(&mut self, key: &LockKey, by: OwnerToken, ends: Moment) {
-        self.grant(key, by, Metadata::default(), ends);
+        self.give(key, by, Metadata::default(), ends);
     }
 
     pub(crate) fn keys(&self) -> usize {
@@ -142,8 +272,8 @@ impl Store {
         self.leases.retain(|_, lease| now < lease.ends);
         self.undone.retain(|_, until| now < *until);
         self.waiters.retain(|_, waiters| {
-            waiters.retain(|waiter| !waiter.is_closed());
-            !waiters.is_empty()
+            waiters.forget_the_gone();
+            waiters.count() > 0
         });
         self.sweep_at = self.keys() * 2;
     }
@@ -165,7 +295,7 @@ mod tests {
             let now = Moment::from_start(Duration::from_secs(n as u64 * 60));
             store.try_acquire(&claim(n), now);
             store.release(&claim(n), now);
-            drop(store.watch(claim(n).key(), now));
+            drop(store.watch(&claim(n), WatchKind::Queue, now));
         }
         assert!(store.keys() <= 2 * SWEEP_FLOOR, "{} entries", store.keys());
     }

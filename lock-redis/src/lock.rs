@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lock_core::{
-    Attempt, Capability, Claim, Error, ErrorKind, FencingToken, Holder, Lock, Metadata,
-    OwnerFingerprint, OwnerToken, Release, Renewal, Result, Ttl, Watch,
+    Attempt, Capability, Claim, Error, ErrorKind, FencingToken, Handover, Holder, Lock, Metadata,
+    OwnerFingerprint, OwnerToken, Release, Renewal, Result, Ttl, Watch, WatchKind,
 };
 use redis::Value;
 
@@ -107,7 +107,11 @@ impl Lock for RedisLock {
         }
     }
 
-    async fn watch(&self) -> Result<Option<Watch>> {
+    async fn hand_over(&self, _next: &Claim) -> Result<Option<Handover>> {
+        Ok(None)
+    }
+
+    async fn watch(&self, _kind: WatchKind) -> Result<Option<Watch>> {
         Ok(None)
     }
 }

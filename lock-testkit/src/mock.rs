@@ -7,7 +7,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lock_core::{Attempt, Claim, Holder, Lock, ProviderInfo, Release, Renewal, Result, Ttl, Watch};
+use lock_core::{
+    Attempt, Claim, Handover, Holder, Lock, ProviderInfo, Release, Renewal, Result, Ttl, Watch,
+    WatchKind,
+};
 
 mockall::mock! {
     /// A provider whose answers a test sets, made by mockall.
@@ -30,7 +33,8 @@ mockall::mock! {
         async fn renew(&self, ttl: Ttl) -> Result<Renewal>;
         async fn release(&self) -> Result<Release>;
         async fn inspect(&self) -> Result<Option<Holder>>;
-        async fn watch(&self) -> Result<Option<Watch>>;
+        async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>>;
+        async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>>;
     }
 }
 

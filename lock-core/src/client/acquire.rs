@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::{Defaults, LockClient};
+use super::{Defaults, Fairness, LockClient};
 use crate::claim::{Claim, LockKey, Metadata, OwnerToken, Ttl};
 use crate::engine::{Engine, Hold, Patience, Pursuit, Terms, Wait, check_margin, keep_alive};
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -85,6 +85,13 @@ impl Acquire {
     /// Sets the delays between attempts, and with their end the end of the patience.
     pub fn retry(mut self, strategy: impl RetryStrategy) -> Self {
         self.defaults.retry = Arc::new(strategy);
+        self
+    }
+
+    /// Chooses who gets the key next when many wait for it. Anything but [`Fairness::Race`] needs a
+    /// provider with [`Capability::Queue`].
+    pub fn fairness(mut self, fairness: Fairness) -> Self {
+        self.defaults.fairness = Some(fairness);
         self
     }
 
@@ -262,6 +269,7 @@ impl Acquire {
         if !metadata.is_empty() {
             info.require([Capability::Metadata])?;
         }
+        let fairness = self.defaults.fairness(info)?;
         let ttl = usable_ttl(self.defaults.ttl)?;
         info.check_ttl(ttl)?;
         let renew = match self.renewing {
@@ -290,6 +298,7 @@ impl Acquire {
             patience: Patience {
                 wait: self.defaults.wait,
                 retry: self.defaults.retry,
+                fairness,
                 cancelled: self.cancelled,
             },
         })
@@ -339,8 +348,8 @@ impl Plan {
     }
 
     async fn acquire(self) -> Result<LockGuard> {
-        let pursuit = Pursuit::new(self.engine, self.runtime, self.lock, self.terms);
-        let hold = pursuit.run(self.patience).await?;
+        let Self { engine, runtime, lock, terms, patience, .. } = self;
+        let hold = Pursuit::new(engine, runtime, lock, terms, patience).run().await?;
         Ok(guard(hold, self.renew))
     }
 

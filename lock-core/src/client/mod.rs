@@ -1,11 +1,13 @@
 //! What an application talks to.
 
 mod acquire;
+mod fairness;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use acquire::Acquire;
+pub use fairness::Fairness;
 
 use crate::claim::{Claim, LockKey, OsTokens, OwnerToken, TokenSource, Ttl};
 use crate::clock::{Clock, SystemClock};
@@ -71,7 +73,20 @@ struct Defaults {
     ttl: Duration,
     wait: Wait,
     retry: Arc<dyn RetryStrategy>,
+    fairness: Option<Fairness>,
     stop_margin: Option<Duration>,
+}
+
+impl Defaults {
+    /// The fairness asked for, or the best that the provider has.
+    fn fairness(&self, info: &ProviderInfo) -> Result<Fairness> {
+        let queues = info.capabilities().has(Capability::Queue);
+        match self.fairness {
+            Some(Fairness::Race) => Ok(Fairness::Race),
+            Some(fair) => info.require([Capability::Queue]).map(|()| fair),
+            None => Ok(if queues { Fairness::Turns } else { Fairness::Race }),
+        }
+    }
 }
 
 impl LockClient {
@@ -225,7 +240,6 @@ pub struct ClientBuilder {
 impl ClientBuilder {
     pub(crate) fn new(provider: Arc<dyn LockProvider>) -> Self {
         Self {
-            provider,
             clock: None,
             tokens: Arc::new(OsTokens),
             observer: None,
@@ -235,9 +249,14 @@ impl ClientBuilder {
             defaults: Defaults {
                 ttl: LockClient::DEFAULT_TTL,
                 wait: Wait::AtMost(LockClient::DEFAULT_WAIT),
-                retry: Arc::new(Backoff::default()),
+                retry: Arc::new(match provider.info().capabilities().has(Capability::Hints) {
+                    true => Backoff::beside_hints(),
+                    false => Backoff::default(),
+                }),
+                fairness: None,
                 stop_margin: None,
             },
+            provider,
         }
     }
 
@@ -262,6 +281,12 @@ impl ClientBuilder {
     /// Sets the retry strategy of acquisitions that set none.
     pub fn retry(mut self, strategy: impl RetryStrategy) -> Self {
         self.defaults.retry = Arc::new(strategy);
+        self
+    }
+
+    /// Sets the fairness of acquisitions that set none.
+    pub fn fairness(mut self, fairness: Fairness) -> Self {
+        self.defaults.fairness = Some(fairness);
         self
     }
 
@@ -307,13 +332,14 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] when the provider lacks a required capability,
-    /// [`ErrorKind::Invalid`] when the default ttl is out of range, [`ErrorKind::Misconfigured`]
+    /// [`ErrorKind::Unsupported`] when the provider lacks a required capability or the fairness
+    /// asked for, [`ErrorKind::Invalid`] when the default ttl is out of range, [`ErrorKind::Misconfigured`]
     /// when a limit makes no sense.
     pub fn build(self) -> Result<LockClient> {
         self.provider.info().require(self.needed.iter().copied())?;
         let ttl = usable_ttl(self.defaults.ttl)?;
         self.provider.info().check_ttl(ttl)?;
+        self.defaults.fairness(self.provider.info())?;
         if self.request_timeout.is_zero() {
             let message = "the request timeout is zero; give every request some time";
             return Err(Error::new(ErrorKind::Misconfigured, message));

@@ -8,13 +8,14 @@ use tokio::sync::futures::Notified;
 use tokio_util::sync::CancellationToken;
 
 use super::belief::Belief;
+use super::line::Handed;
 use super::{Engine, Terms};
 use crate::claim::{FencingToken, Ttl};
 use crate::clock::Moment;
 use crate::error::{Effect, Error, ErrorKind, Operation, Result};
 use crate::loss::{AtRisk, Loss};
 use crate::observe::EventKind;
-use crate::provider::{Lock, Release, Renewal};
+use crate::provider::{Capability, Handover, Lock, Release, Renewal};
 
 /// No renewal has less time than this.
 const SHORTEST_LIMIT: Duration = Duration::from_millis(1);
@@ -371,17 +372,46 @@ impl Hold {
         let outcome = match self.released.get() {
             Some(outcome) => *outcome,
             None => {
-                let limit = self.engine.request_timeout;
-                let answer = self.engine.call(limit, self.lock.release()).await.map_err(explain)?;
+                let answer = self.let_go().await.map_err(explain)?;
                 *self.released.get_or_init(|| answer)
             }
         };
         if self.stray || alone.is_err() {
             self.engine.release_for_good(&*self.lock).await.map_err(explain)?;
         }
-        self.engine.lines.freed(key);
         let held = self.now().since(self.since);
         self.engine.report(key, EventKind::Released { outcome, held });
+        Ok(outcome)
+    }
+
+    /// Sends the release: to the backend alone, or together with the acquisition of whoever is next
+    /// in this client.
+    async fn let_go(&self) -> Result<Release> {
+        let Engine { lines, request_timeout: limit, .. } = &*self.engine;
+        let key = self.lock.claim().key();
+        // A release that must also stop stray copies takes several requests.
+        if !self.stray
+            && self.engine.provider.info().capabilities().has(Capability::Handover)
+            && let Some(successor) = lines.successor(key)
+        {
+            let sent = self.now();
+            let request = self.lock.hand_over(successor.claim());
+            match self.engine.call(*limit, request).await? {
+                Some(Handover::Granted { fencing, others }) => {
+                    lines.handed_over(key, others);
+                    successor.is_granted(Handed { fencing, sent });
+                    return Ok(Release::Released);
+                }
+                Some(refused @ (Handover::Refused | Handover::NotHeld)) => {
+                    successor.is_refused();
+                    let held = refused == Handover::Refused;
+                    return Ok(if held { Release::Released } else { Release::NotHeld });
+                }
+                None => successor.is_refused(),
+            }
+        }
+        let outcome = self.engine.call(*limit, self.lock.release()).await?;
+        lines.freed(key);
         Ok(outcome)
     }
 

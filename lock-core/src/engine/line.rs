@@ -1,38 +1,33 @@
-use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 
 use super::Engine;
-use crate::claim::LockKey;
+use crate::claim::{Claim, FencingToken, LockKey};
+use crate::client::Fairness;
 use crate::clock::Moment;
 use crate::error::Error;
+use crate::provider::Lock;
 
 /// The waiters of one client, in a line for each key: only the head of a line makes requests, so
 /// that any number of waiters costs the backend no more than one (law W2).
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
-    lines: Mutex<HashMap<LockKey, Standing>>,
+    lines: Mutex<HashMap<LockKey, Line>>,
+    /// How many lines there are, for those who only want to know that there are none.
+    count: AtomicUsize,
 }
 
-/// A line and how many places it has.
-#[derive(Debug)]
-struct Standing {
-    line: Arc<Line>,
-    places: usize,
-}
-
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Line {
-    /// One permit, the head's; tokio hands it on in the order of arrival.
-    head: Arc<Semaphore>,
-    /// Lets the head try at once: this client has released the key, or a waiter's patience asks.
-    nudge: Notify,
-    known: Mutex<Known>,
-    /// Why the line was given up, for everybody in it.
-    failure: OnceLock<Error>,
+    /// By order of arrival; the first is the head.
+    seats: BTreeMap<u64, Arc<Seat>>,
+    arrivals: u64,
+    known: Known,
+    /// How many hand-overs in a row have passed over others who wait in the store.
+    turn: u32,
 }
 
 /// What the attempts of anybody in line have shown.
@@ -40,117 +35,304 @@ struct Line {
 pub(super) struct Known {
     /// Until when an attempt is under way at the most, or when the last one ended.
     pub(super) busy_until: Moment,
+    /// When the head means to try next, at the latest.
+    pub(super) head_due: Moment,
     /// The key was seen to be held.
     pub(super) held: bool,
+    /// This client holds the key, and will tell the line when it lets go.
+    pub(super) ours: bool,
     /// Since when the backend fails.
     pub(super) failing_since: Option<Moment>,
 }
 
-impl Line {
-    fn new() -> Self {
-        let head = Arc::new(Semaphore::new(1));
-        Self { head, nudge: Notify::new(), known: Mutex::default(), failure: OnceLock::new() }
+/// Where one waiter hears of what concerns it.
+#[derive(Debug)]
+struct Seat {
+    lock: Arc<dyn Lock>,
+    bell: Notify,
+    news: Mutex<Unheard>,
+}
+
+/// What a waiter has not heard yet.
+#[derive(Debug, Default)]
+struct Unheard {
+    /// It has become the head.
+    head: bool,
+    /// It should try at once.
+    nudged: bool,
+    /// Why the line was given up.
+    failure: Option<Error>,
+    handover: Handing,
+    /// Stands in the store's queue, which will tell it.
+    queued: bool,
+}
+
+/// How far passing the key on to a waiter has come.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Handing {
+    /// The waiter wants its place in the store's queue only.
+    Refused,
+    #[default]
+    Possible,
+    /// The request is under way.
+    Begun,
+    Done(Handed),
+    /// The request had no known outcome.
+    Missed,
+}
+
+/// A grant that came with somebody else's release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Handed {
+    pub(super) fencing: Option<FencingToken>,
+    /// Before the request left.
+    pub(super) sent: Moment,
+}
+
+/// What a waiter hears, in the order of importance.
+#[derive(Debug)]
+pub(super) enum News {
+    Handed(Handed),
+    /// A hand-over had no known outcome: it may still take effect.
+    Missed,
+    /// The head has found the backend dead.
+    Failed(Error),
+    Head,
+    /// It should try at once: this client has released the key, or a waiter's patience asks.
+    Nudged,
+}
+
+impl Seat {
+    fn unheard(&self) -> MutexGuard<'_, Unheard> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, news: impl FnOnce(&mut Unheard)) {
+        news(&mut self.unheard());
+        self.bell.notify_one();
+    }
+
+    fn hear(&self) -> Option<News> {
+        let mut unheard = self.unheard();
+        match unheard.handover {
+            Handing::Done(handed) => {
+                unheard.handover = Handing::Possible;
+                return Some(News::Handed(handed));
+            }
+            Handing::Missed => {
+                unheard.handover = Handing::Possible;
+                return Some(News::Missed);
+            }
+            Handing::Refused | Handing::Possible | Handing::Begun => {}
+        }
+        if let Some(failure) = &unheard.failure {
+            return Some(News::Failed(failure.clone()));
+        }
+        if std::mem::take(&mut unheard.head) {
+            return Some(News::Head);
+        }
+        std::mem::take(&mut unheard.nudged).then_some(News::Nudged)
     }
 }
 
 impl Lines {
-    fn lines(&self) -> MutexGuard<'_, HashMap<LockKey, Standing>> {
+    fn lines(&self) -> MutexGuard<'_, HashMap<LockKey, Line>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets the head of the line, if there is one, try at once.
+    fn are_none(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
+    /// Tells the line, if there is one, that this client has released the key.
     pub(super) fn freed(&self, key: &LockKey) {
-        if let Some(standing) = self.lines().get(key) {
-            standing.line.nudge.notify_one();
+        if self.are_none() {
+            return;
+        }
+        if let Some(line) = self.lines().get_mut(key) {
+            (line.turn, line.known.ours) = (0, false);
+            if let Some(head) = line.seats.values().next() {
+                let queued = head.unheard().queued;
+                if !queued {
+                    head.tell(|unheard| unheard.nudged = true);
+                }
+            }
         }
     }
 
     /// Tells whether somebody waits for the key: whoever comes now stands behind.
     pub(super) fn has(&self, key: &LockKey) -> bool {
-        self.lines().contains_key(key)
+        !self.are_none() && self.lines().contains_key(key)
     }
 
-    #[cfg(test)]
-    fn is_empty(&self) -> bool {
-        self.lines().is_empty()
+    /// Picks the waiter to whom the holder may pass the key, unless it is another client's turn.
+    pub(super) fn successor(&self, key: &LockKey) -> Option<Successor> {
+        if self.are_none() {
+            return None;
+        }
+        let lines = self.lines();
+        let line = lines.get(key).filter(|line| line.turn < Fairness::TURN)?;
+        let seat = line.seats.values().find(|seat| {
+            let mut unheard = seat.unheard();
+            let possible = unheard.handover == Handing::Possible;
+            if possible {
+                unheard.handover = Handing::Begun;
+            }
+            possible
+        })?;
+        Some(Successor { seat: Arc::clone(seat), answered: false })
+    }
+
+    /// Takes note of a hand-over, and of whether others wait in the store.
+    pub(super) fn handed_over(&self, key: &LockKey, others: bool) {
+        if let Some(line) = self.lines().get_mut(key) {
+            line.turn = if others { line.turn + 1 } else { 0 };
+        }
     }
 }
 
-type Turn = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + Sync>>;
+/// The waiter that a holder passes the key to. Dropping it says that the outcome is not known.
+pub(super) struct Successor {
+    seat: Arc<Seat>,
+    answered: bool,
+}
+
+impl Successor {
+    pub(super) fn claim(&self) -> &Claim {
+        self.seat.lock.claim()
+    }
+
+    pub(super) fn is_granted(self, handed: Handed) {
+        self.answer(|unheard| unheard.handover = Handing::Done(handed));
+    }
+
+    /// Nothing was done for the waiter, which should try by itself.
+    pub(super) fn is_refused(self) {
+        self.answer(|unheard| {
+            (unheard.handover, unheard.nudged) = (Handing::Possible, true);
+        });
+    }
+
+    fn answer(mut self, news: impl FnOnce(&mut Unheard)) {
+        self.answered = true;
+        self.seat.tell(news);
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.seat.tell(|unheard| unheard.handover = Handing::Missed);
+        }
+    }
+}
 
 /// A place in line; dropping it leaves the line.
 pub(super) struct Place {
     engine: Arc<Engine>,
-    key: LockKey,
-    line: Arc<Line>,
-    turn: Turn,
-    head: Option<OwnedSemaphorePermit>,
+    seat: Arc<Seat>,
+    number: u64,
 }
 
 impl Place {
-    pub(super) fn join(engine: &Arc<Engine>, key: &LockKey) -> Self {
-        let mut lines = engine.lines.lines();
-        let new = || Standing { line: Arc::new(Line::new()), places: 0 };
-        let standing = lines.entry(key.clone()).or_insert_with(new);
-        standing.places += 1;
-        let line = Arc::clone(&standing.line);
-        drop(lines);
-        // An empty line has no head: the first to join is it, at once.
-        let head = Arc::clone(&line.head).try_acquire_owned().ok();
-        let turn: Turn = match head {
-            Some(_) => Box::pin(std::future::pending()),
-            None => Box::pin(Arc::clone(&line.head).acquire_owned()),
+    /// Joins the line for the key of `lock`; its end, or the head if nobody waits.
+    pub(super) fn join(engine: &Arc<Engine>, lock: &Arc<dyn Lock>, fairness: Fairness) -> Self {
+        let handover = match fairness {
+            Fairness::Fifo => Handing::Refused,
+            Fairness::Race | Fairness::Turns => Handing::Possible,
         };
-        Self { engine: Arc::clone(engine), key: key.clone(), line, turn, head }
+        let news = Mutex::new(Unheard { handover, ..Unheard::default() });
+        let seat = Arc::new(Seat { lock: Arc::clone(lock), bell: Notify::new(), news });
+        let mut lines = engine.lines.lines();
+        let line = lines.entry(lock.claim().key().clone()).or_default();
+        let number = line.arrivals;
+        line.arrivals += 1;
+        line.seats.insert(number, Arc::clone(&seat));
+        engine.lines.count.store(lines.len(), Ordering::Release);
+        drop(lines);
+        Self { engine: Arc::clone(engine), seat, number }
+    }
+
+    fn with_line<T>(&self, look: impl FnOnce(&mut Line) -> T) -> Option<T> {
+        let mut lines = self.engine.lines.lines();
+        let line = lines.get_mut(self.seat.lock.claim().key())?;
+        // A line that was given up is another one now.
+        let ours = line.seats.get(&self.number).is_some_and(|seat| Arc::ptr_eq(seat, &self.seat));
+        ours.then(|| look(line))
     }
 
     pub(super) fn is_head(&self) -> bool {
-        self.head.is_some()
+        let first = |line: &mut Line| line.seats.keys().next() == Some(&self.number);
+        self.with_line(first).unwrap_or_default()
     }
 
-    /// Waits to become the head; fails when the head has found the backend dead.
-    ///
-    /// Dropping the future keeps the place in line.
-    pub(super) async fn turn(&mut self) -> Result<(), Error> {
-        if self.head.is_none() {
-            let Ok(permit) = self.turn.as_mut().await else {
-                // A line is closed only after its failure was set.
-                return Err(self.line.failure.get().cloned().unwrap_or_else(|| {
-                    Error::new(crate::ErrorKind::Unavailable, "the line was given up")
-                }));
-            };
-            self.head = Some(permit);
+    /// Waits for something that concerns this waiter. Dropping the future loses nothing.
+    pub(super) async fn news(&self) -> News {
+        loop {
+            if let Some(news) = self.seat.hear() {
+                return news;
+            }
+            self.seat.bell.notified().await;
         }
-        Ok(())
-    }
-
-    /// Waits until the head should try at once.
-    pub(super) async fn nudged(&self) {
-        self.line.nudge.notified().await;
     }
 
     /// Asks the head to try at once.
-    pub(super) fn nudge(&self) {
-        self.line.nudge.notify_one();
+    pub(super) fn nudge_head(&self) {
+        self.with_line(|line| {
+            if let Some(head) = line.seats.values().next() {
+                head.tell(|unheard| unheard.nudged = true);
+            }
+        });
+    }
+
+    /// Says whether the store's queue will tell this waiter of a release.
+    pub(super) fn set_queued(&self, queued: bool) {
+        self.seat.unheard().queued = queued;
+    }
+
+    /// Hears of the grant that came with another's release, if there is one.
+    pub(super) fn handed(&self) -> Option<Handed> {
+        let mut unheard = self.seat.unheard();
+        let Handing::Done(handed) = unheard.handover else { return None };
+        unheard.handover = Handing::Possible;
+        Some(handed)
+    }
+
+    /// Leaves the line, and tells whether the key may have been passed on to this waiter without its
+    /// having heard of it.
+    pub(super) fn leave(self) -> bool {
+        let seat = Arc::clone(&self.seat);
+        // Once out of the line, no holder can pick this waiter any more.
+        drop(self);
+        matches!(seat.unheard().handover, Handing::Begun | Handing::Done(_) | Handing::Missed)
     }
 
     /// Returns what anybody in line has learned.
     pub(super) fn known(&self) -> Known {
-        *self.line.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.with_line(|line| line.known).unwrap_or_default()
     }
 
     /// Tells everybody in line what was learned.
     pub(super) fn learn(&self, lesson: impl FnOnce(&mut Known)) {
-        lesson(&mut self.line.known.lock().unwrap_or_else(PoisonError::into_inner));
+        self.with_line(|line| lesson(&mut line.known));
+    }
+
+    /// Takes note that the key was granted by the store, so that a turn of this client begins.
+    pub(super) fn begin_turn(&self) {
+        self.with_line(|line| line.turn = 0);
     }
 
     /// Tells everybody in line that the backend is dead. Who comes later begins a new line.
     pub(super) fn fail(&self, error: &Error) {
-        let _ = self.line.failure.set(error.clone());
-        self.line.head.close();
+        let seats = self.with_line(|line| std::mem::take(&mut line.seats));
         let mut lines = self.engine.lines.lines();
-        if lines.get(&self.key).is_some_and(|standing| Arc::ptr_eq(&standing.line, &self.line)) {
-            lines.remove(&self.key);
+        if seats.is_some() {
+            lines.remove(self.seat.lock.claim().key());
+            self.engine.lines.count.store(lines.len(), Ordering::Release);
+        }
+        drop(lines);
+        for seat in seats.into_iter().flat_map(BTreeMap::into_values) {
+            seat.tell(|unheard| unheard.failure = Some(error.clone()));
         }
     }
 }
@@ -158,80 +340,25 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut lines = self.engine.lines.lines();
-        if let Some(standing) = lines.get_mut(&self.key)
-            && Arc::ptr_eq(&standing.line, &self.line)
-        {
-            standing.places -= 1;
-            if standing.places == 0 {
-                lines.remove(&self.key);
+        let key = self.seat.lock.claim().key();
+        let Some(line) = lines.get_mut(key) else { return };
+        match line.seats.remove(&self.number) {
+            // The line that this place was in has been given up.
+            Some(seat) if !Arc::ptr_eq(&seat, &self.seat) => {
+                line.seats.insert(self.number, seat);
             }
+            Some(_) if line.seats.is_empty() => {
+                lines.remove(key);
+                self.engine.lines.count.store(lines.len(), Ordering::Release);
+            }
+            Some(_) => {
+                if let Some((number, head)) = line.seats.first_key_value()
+                    && self.number < *number
+                {
+                    head.tell(|unheard| unheard.head = true);
+                }
+            }
+            None => {}
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ErrorKind;
-    use crate::clock::TokioClock;
-    use crate::observe::Reporter;
-    use std::time::Duration;
-
-    fn engine() -> Arc<Engine> {
-        Arc::new(Engine {
-            provider: Arc::new(Nothing(crate::ProviderInfo::new("none", Default::default()))),
-            clock: Arc::new(TokioClock::new()),
-            tokens: Arc::new(crate::OsTokens),
-            reporter: Reporter::default(),
-            lines: Lines::default(),
-            request_timeout: Duration::ZERO,
-            unavailable_after: Duration::ZERO,
-        })
-    }
-
-    #[derive(Debug)]
-    struct Nothing(crate::ProviderInfo);
-
-    impl crate::LockProvider for Nothing {
-        fn info(&self) -> &crate::ProviderInfo {
-            &self.0
-        }
-
-        fn lock(&self, _: crate::Claim) -> Arc<dyn crate::Lock> {
-            unreachable!("no lock is made here")
-        }
-    }
-
-    #[tokio::test]
-    async fn w2_places_are_served_in_order_and_leave_nothing_behind() {
-        let (engine, key) = (engine(), LockKey::new("k").unwrap());
-        let mut first = Place::join(&engine, &key);
-        first.turn().await.unwrap();
-        let mut second = Place::join(&engine, &key);
-        let mut third = Place::join(&engine, &key);
-        for place in [&mut second, &mut third] {
-            let turn = tokio::time::timeout(Duration::from_millis(1), place.turn());
-            assert!(turn.await.is_err(), "there is one head");
-        }
-        drop(first);
-        second.turn().await.unwrap();
-        assert!(!third.is_head());
-        drop(second);
-        third.turn().await.unwrap();
-        drop(third);
-        assert!(engine.lines.is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_failed_line_fails_everybody_in_it_and_nobody_after() {
-        let (engine, key) = (engine(), LockKey::new("k").unwrap());
-        let (mut head, mut next) = (Place::join(&engine, &key), Place::join(&engine, &key));
-        head.turn().await.unwrap();
-        head.fail(&Error::new(ErrorKind::Unavailable, "dead"));
-        assert!(next.turn().await.unwrap_err().is_unavailable());
-        let mut later = Place::join(&engine, &key);
-        later.turn().await.unwrap();
-        drop((head, next, later));
-        assert!(engine.lines.is_empty());
     }
 }

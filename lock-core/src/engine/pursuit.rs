@@ -5,13 +5,14 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::hold::Grant;
-use super::line::Place;
+use super::line::{Handed, News, Place};
 use super::{Engine, Hold, validity};
-use crate::claim::LockKey;
+use crate::claim::FencingToken;
+use crate::client::Fairness;
 use crate::clock::Moment;
 use crate::error::{Effect, Effort, Error, ErrorKind, Operation, Result};
 use crate::observe::EventKind;
-use crate::provider::{Attempt, Capability, Lock, Signal, Watch};
+use crate::provider::{Attempt, Capability, Lock, Signal, Watch, WatchKind};
 use crate::retry::RetryStrategy;
 
 /// How long past its deadline the last attempt of a bounded wait may take.
@@ -23,8 +24,6 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
 /// After how many delays in a row without an attempt of anybody a waiter asks the head to try.
 const ASK_AFTER: u32 = 3;
-
-const EXHAUSTED: &str = "another owner holds the lock and the retry strategy has ended";
 
 /// How long an acquisition may wait for a key that is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +41,7 @@ pub(crate) enum Wait {
 pub(crate) struct Patience {
     pub(crate) wait: Wait,
     pub(crate) retry: Arc<dyn RetryStrategy>,
+    pub(crate) fairness: Fairness,
     pub(crate) cancelled: Option<CancellationToken>,
 }
 
@@ -60,46 +60,56 @@ pub(crate) struct Pursuit {
     runtime: Handle,
     lock: Arc<dyn Lock>,
     terms: Terms,
+    patience: Patience,
     started: Moment,
+    deadline: Moment,
+    delays: Option<Box<dyn Iterator<Item = Duration> + Send>>,
+    /// When the present delay is over; hints and nudges come earlier and do not use it up.
+    due: Option<Moment>,
+    /// The longest delay so far.
+    longest: Duration,
+    place: Option<Place>,
+    watch: Option<Watch>,
+    /// No signal has told of a grant that was none.
+    trusting: bool,
     last_attempt: Moment,
     attempts: u32,
+    /// What the last attempt has shown.
+    seen: Seen,
     /// A request has left and its answer has not come.
     under_way: bool,
     /// A request ended without a known outcome.
     stray: bool,
+    /// The store's queue may make this claim the holder at any time.
+    queued: bool,
     /// The last request had less time than a request may take.
     cut: bool,
     /// The hold has taken over whatever there is to undo.
     granted: bool,
 }
 
-/// What an acquisition has while it waits.
-struct Waiting {
-    deadline: Moment,
-    delays: Box<dyn Iterator<Item = Duration> + Send>,
-    /// When the present delay is over; hints and nudges come earlier and do not use it up.
-    due: Option<Moment>,
-    watch: Option<Watch>,
-    place: Option<Place>,
-}
-
-impl Waiting {
-    fn join(&mut self, engine: &Arc<Engine>, key: &LockKey) -> &Place {
-        self.place.get_or_insert_with(|| Place::join(engine, key))
-    }
-
-    /// Returns when the strategy wants the next attempt; `None` when its patience has ended.
-    fn due(&mut self, now: Moment) -> Option<Moment> {
-        if self.due.is_none_or(|due| due <= now) {
-            self.due = Some(now.after(self.delays.next()?.max(SHORTEST_PAUSE)));
-        }
-        self.due
-    }
+/// What an acquisition has learned about its key.
+#[derive(Default)]
+struct Seen {
+    held: bool,
+    remaining: Option<Duration>,
+    failure: Option<Error>,
+    failing_since: Option<Moment>,
 }
 
 enum Answer {
     Granted(Arc<Hold>),
     Held { remaining: Option<Duration> },
+}
+
+/// Why a wait has ended.
+enum Next {
+    Try,
+    /// The strategy's patience has ended without an attempt at its end.
+    TryOnce,
+    /// The strategy's patience has ended.
+    GiveUp,
+    Accept(Handed),
 }
 
 impl Pursuit {
@@ -108,32 +118,46 @@ impl Pursuit {
         runtime: Handle,
         lock: Arc<dyn Lock>,
         terms: Terms,
+        patience: Patience,
     ) -> Self {
         let started = engine.clock.now();
+        let deadline = match patience.wait {
+            Wait::No => started,
+            Wait::AtMost(wait) => started.after(wait),
+            Wait::Forever => Moment::NEVER,
+        };
         Self {
             engine,
             runtime,
             lock,
             terms,
+            patience,
             started,
+            deadline,
+            delays: None,
+            due: None,
+            longest: Duration::ZERO,
+            place: None,
+            watch: None,
+            trusting: true,
             last_attempt: started,
             attempts: 0,
+            seen: Seen::default(),
             under_way: false,
             stray: false,
+            queued: false,
             cut: false,
             granted: false,
         }
     }
 
-    /// Acquires, waiting as `patience` says.
-    pub(crate) async fn run(mut self, patience: Patience) -> Result<Arc<Hold>> {
-        let outcome = match &patience.cancelled {
-            None => self.wait(&patience).await,
-            Some(token) => {
-                token.run_until_cancelled(self.wait(&patience)).await.unwrap_or_else(|| {
-                    Err(Error::new(ErrorKind::Cancelled, "the caller cancelled it"))
-                })
-            }
+    /// Acquires, waiting as its patience says.
+    pub(crate) async fn run(mut self) -> Result<Arc<Hold>> {
+        let outcome = match self.patience.cancelled.clone() {
+            None => self.wait().await,
+            Some(token) => token.run_until_cancelled(self.wait()).await.unwrap_or_else(|| {
+                Err(Error::new(ErrorKind::Cancelled, "the caller cancelled it"))
+            }),
         };
         let waited = self.engine.clock.now().since(self.started);
         let effort = Effort { attempts: self.attempts, waited };
@@ -150,222 +174,242 @@ impl Pursuit {
     }
 
     /// Tries, waits for a reason to try again, and so on until it is granted or hopeless.
-    async fn wait(&mut self, patience: &Patience) -> Result<Arc<Hold>> {
-        let deadline = match patience.wait {
-            Wait::No => self.started,
-            Wait::AtMost(wait) => self.started.after(wait),
-            Wait::Forever => Moment::NEVER,
-        };
-        let mut waiting = Waiting {
-            deadline,
-            delays: patience.retry.delays(),
-            due: None,
-            place: None,
-            watch: None,
-        };
-        let key = self.lock.claim().key().clone();
-        // Who comes while others wait stands behind them, without a request of its own.
-        let mut in_line = patience.wait != Wait::No && self.engine.lines.has(&key);
-        let mut spent = false;
-        let mut held_before = false;
-        let mut failing_since = None;
-        loop {
-            if in_line {
-                let place = waiting.join(&self.engine, &key);
-                if !place.is_head() {
-                    if !held_before {
-                        self.engine.report(&key, EventKind::Waiting { remaining: None });
-                    }
-                    spent = !self.stand_in_line(&mut waiting).await?;
-                    let known = waiting.join(&self.engine, &key).known();
-                    held_before |= known.held;
-                    failing_since = known.failing_since;
-                }
-            }
-            let last = held_before && self.engine.clock.now() >= deadline;
-            let (failure, remaining) =
-                match self.attempt(waiting.place.as_ref(), deadline, last).await {
-                    Ok(Answer::Granted(hold)) => return Ok(hold),
-                    Ok(Answer::Held { remaining }) => (None, remaining),
-                    Err(error) if error.is_unavailable() => (Some(error), None),
-                    Err(error) => return Err(error),
-                };
-            let now = self.engine.clock.now();
-            if let Some(failure) = &failure {
-                if now.since(*failing_since.get_or_insert(now)) >= self.engine.unavailable_after {
-                    waiting.place.iter().for_each(|place| place.fail(failure));
-                    return Err(failure.clone());
-                }
-            } else {
-                failing_since = None;
-            }
-            // A dead backend is reported as such, never as contention (law W3); but one attempt that
-            // the deadline has cut says nothing about the backend.
-            let only_cut = held_before && self.cut && failing_since == Some(now);
-            let failure = failure.filter(|_| !only_cut);
-            let give_up = |kind, message| {
-                let error = failure.clone().unwrap_or_else(|| Error::new(kind, message));
-                Err(error.with_remaining(remaining))
-            };
-            if patience.wait == Wait::No {
-                return give_up(ErrorKind::Contended, "another owner holds the lock");
-            }
-            if now >= deadline {
-                return give_up(ErrorKind::TimedOut, "another owner held the lock all the time");
-            }
-            if spent {
-                return give_up(ErrorKind::Contended, EXHAUSTED);
-            }
-            if !held_before && failure.is_none() {
-                self.engine.report(&key, EventKind::Waiting { remaining });
-            }
-            held_before |= failure.is_none();
-            in_line = true;
-            let place = waiting.join(&self.engine, &key);
-            place.learn(|known| {
-                (known.held, known.failing_since) = (failure.is_none(), failing_since);
-            });
-            if place.is_head() {
-                let Some(due) = waiting.due(now) else {
-                    return give_up(ErrorKind::Contended, EXHAUSTED);
-                };
-                let expiry = remaining.map_or(Moment::NEVER, |left| now.after(left));
-                let wake = due.min(expiry.after(SHORTEST_PAUSE)).min(deadline);
-                self.sleep(&mut waiting, failure.is_none(), wake).await;
-            }
+    async fn wait(&mut self) -> Result<Arc<Hold>> {
+        let mut next = Next::Try;
+        // Who comes while others wait stands behind them.
+        if self.patience.wait != Wait::No && self.engine.lines.has(self.lock.claim().key()) {
+            self.report_waiting();
+            next = self.park(false).await?;
         }
-    }
-
-    /// Lets the head of the line make the requests; returns when it is time for one of its own: at
-    /// the head, at the deadline, past a head that does not move, or (false) when the delays have
-    /// ended.
-    async fn stand_in_line(&self, waiting: &mut Waiting) -> Result<bool> {
-        let clock = &self.engine.clock;
-        let mut quiet_since = None;
-        let mut lapses = 0;
         loop {
-            // The patience of a strategy lasts as long in line as it would at the head.
-            let began = clock.now();
-            let Some(due) = waiting.due(began) else { return Ok(false) };
-            let wake = due.min(waiting.deadline);
-            let Some(place) = &mut waiting.place else { return Ok(true) };
-            tokio::select! {
-                biased;
-                turn = place.turn() => return turn.map(|()| true),
-                () = clock.sleep_until(wake) => {}
+            let spent = match next {
+                Next::Accept(handed) => match self.accept(handed.fencing, handed.sent) {
+                    Ok(hold) => return Ok(hold),
+                    Err(_too_late) => false,
+                },
+                Next::GiveUp => return Err(self.exhausted()),
+                Next::TryOnce => true,
+                Next::Try => false,
+            };
+            let held_before = self.seen.held;
+            match self.attempt().await {
+                Ok(Answer::Granted(hold)) => return Ok(hold),
+                Ok(Answer::Held { remaining }) => self.see_held(remaining),
+                Err(error) if error.is_unavailable() => self.see_failure(error)?,
+                Err(error) => return Err(error),
             }
-            if clock.now() >= waiting.deadline {
-                return Ok(true);
-            }
-            // A delay is an upper bound: if the head is slower than three in a row, it is asked, and
-            // then passed. One alone may be short by chance, and a hundred waiters have many such.
-            let since = *quiet_since.get_or_insert(began);
-            if place.known().busy_until >= since {
-                (quiet_since, lapses) = (None, 0);
+            if let Some(handed) = self.place.as_ref().and_then(Place::handed) {
+                next = Next::Accept(handed);
                 continue;
             }
-            lapses += 1;
-            match lapses {
-                ..ASK_AFTER => {}
-                ASK_AFTER => place.nudge(),
-                _ => return Ok(true),
+            if self.patience.wait == Wait::No {
+                return Err(self.give_up(ErrorKind::Contended, "another owner holds the lock"));
             }
+            if self.engine.clock.now() >= self.deadline {
+                let message = "another owner held the lock all the time";
+                return Err(self.give_up(ErrorKind::TimedOut, message));
+            }
+            if spent {
+                return Err(self.exhausted());
+            }
+            if self.seen.held && !held_before {
+                self.report_waiting();
+            }
+            next = self.park(true).await?;
         }
     }
 
-    /// Sleeps until `wake` or a hint, from the backend or from this client. The subscription is made
-    /// here as well, and ends the sleep: whatever was released before it was in force is found by the
-    /// attempt that follows. A watch that ends is dropped, and the sleep goes on.
-    async fn sleep(&mut self, waiting: &mut Waiting, subscribe: bool, wake: Moment) {
-        let clock = Arc::clone(&self.engine.clock);
-        let hints = self.engine.provider.info().capabilities().has(Capability::Hints);
-        let Waiting { place, watch, .. } = waiting;
-        let hinted = async {
-            if watch.is_none() && hints && subscribe {
-                match self.engine.call(self.engine.request_timeout, self.lock.watch()).await {
-                    Ok(Some(open)) => {
-                        self.stray |= open.may_grant();
-                        *watch = Some(open);
-                        return;
-                    }
-                    Ok(None) => {}
-                    Err(error) => tracing::debug!(%error, "no hints, polling instead"),
-                }
-            }
-            if let Some(open) = watch {
-                if let Some(Signal::Hint | Signal::Granted { .. }) = open.next().await {
-                    return;
-                }
-                *watch = None;
-            }
-            std::future::pending::<()>().await;
-        };
-        let nudged = async {
-            match place {
-                Some(place) => place.nudged().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = clock.sleep_until(wake) => return,
-            () = nudged => {}
-            () = hinted => {}
+    fn report_waiting(&self) {
+        let waiting = EventKind::Waiting { remaining: self.seen.remaining };
+        self.engine.report(self.lock.claim().key(), waiting);
+    }
+
+    fn see_held(&mut self, remaining: Option<Duration>) {
+        self.seen = Seen { held: true, remaining, failure: None, failing_since: None };
+    }
+
+    /// Takes note of a backend that does not work; an error when that has lasted for too long.
+    fn see_failure(&mut self, failure: Error) -> Result<()> {
+        let now = self.engine.clock.now();
+        let since = *self.seen.failing_since.get_or_insert(now);
+        if now.since(since) >= self.engine.unavailable_after {
+            self.place.iter().for_each(|place| place.fail(&failure));
+            return Err(failure);
         }
-        // A storm of hints is not a storm of requests.
-        let earliest = self.last_attempt.after(SHORTEST_PAUSE).min(wake);
-        if clock.now() < earliest {
-            clock.sleep_until(earliest).await;
+        self.seen.remaining = None;
+        // A dead backend is reported as such, never as contention (law W3); but one attempt that the
+        // deadline has cut says nothing about the backend.
+        let only_cut = self.seen.held && self.cut && since == now;
+        self.seen.failure = (!only_cut).then_some(failure);
+        Ok(())
+    }
+
+    fn exhausted(&self) -> Error {
+        let message = "another owner holds the lock and the retry strategy has ended";
+        self.give_up(ErrorKind::Contended, message)
+    }
+
+    fn give_up(&self, kind: ErrorKind, message: &'static str) -> Error {
+        let error = self.seen.failure.clone().unwrap_or_else(|| Error::new(kind, message));
+        error.with_remaining(self.seen.remaining)
+    }
+
+    /// Returns when the strategy wants the next attempt; `None` when its patience has ended.
+    fn due(&mut self, now: Moment) -> Option<Moment> {
+        if self.due.is_none_or(|due| due <= now) {
+            let delays = self.delays.get_or_insert_with(|| self.patience.retry.delays());
+            let delay = delays.next()?.max(SHORTEST_PAUSE);
+            self.longest = self.longest.max(delay);
+            self.due = Some(now.after(delay));
+        }
+        self.due
+    }
+
+    /// Waits in line for a reason to try, or for the key itself.
+    ///
+    /// The head tries when its delay or the holder's lease is over, at a hint and when it is nudged.
+    /// The others let it make the requests: they try at the head, at the deadline, past a head that
+    /// does not move, and at a hint of their own.
+    async fn park(&mut self, tried: bool) -> Result<Next> {
+        let Self { engine, lock, patience, .. } = self;
+        let place = self.place.get_or_insert_with(|| Place::join(engine, lock, patience.fairness));
+        if !tried && place.is_head() {
+            return Ok(Next::Try); // the line has ended meanwhile
+        }
+        if tried {
+            let (held, failing_since) = (self.seen.failure.is_none(), self.seen.failing_since);
+            place.learn(|known| {
+                (known.held, known.failing_since) = (held, failing_since);
+                known.ours &= !held;
+            });
+        }
+        let next = self.pause(tried).await;
+        if let Some(place) = &self.place {
+            let known = place.known();
+            self.seen.held |= known.held;
+            self.seen.failing_since = known.failing_since;
+        }
+        next
+    }
+
+    async fn pause(&mut self, tried: bool) -> Result<Next> {
+        let clock = Arc::clone(&self.engine.clock);
+        let expiry = match self.seen.remaining {
+            Some(left) => clock.now().after(left).after(SHORTEST_PAUSE),
+            None => Moment::NEVER,
+        };
+        let fairness = self.patience.fairness;
+        let (mut lapses, mut quiet_since) = (0, None);
+        let mut ended = false;
+        loop {
+            let began = clock.now();
+            let Some(due) = self.due(began) else {
+                return Ok(if tried { Next::GiveUp } else { Next::TryOnce });
+            };
+            let Some(place) = &self.place else { return Ok(Next::Try) };
+            let head = place.is_head();
+            let mut wake = due.min(self.deadline);
+            if head {
+                wake = wake.min(expiry);
+                place.learn(|known| known.head_due = wake);
+            }
+            // A holder in this client tells the line itself.
+            let listens = fairness == Fairness::Fifo || head && !place.known().ours;
+            let hints = Hints {
+                engine: &self.engine,
+                lock: &*self.lock,
+                kind: if fairness == Fairness::Race { WatchKind::Hints } else { WatchKind::Queue },
+                open: listens && self.seen.failure.is_none() && !ended,
+            };
+            tokio::select! {
+                biased;
+                news = place.news() => match news {
+                    News::Handed(handed) => return Ok(Next::Accept(handed)),
+                    News::Missed => {
+                        self.stray = true;
+                        return Ok(Next::Try);
+                    }
+                    News::Failed(error) => return Err(error),
+                    News::Head if place.known().ours => continue,
+                    News::Head => return Ok(Next::Try),
+                    News::Nudged => {}
+                },
+                () = clock.sleep_until(wake) => {
+                    if head || clock.now() >= self.deadline {
+                        return Ok(Next::Try);
+                    }
+                    // A delay is an upper bound: a head that is slower than three in a row is asked,
+                    // and then passed. One alone may be short by chance, and a hundred waiters have
+                    // many such.
+                    let since = *quiet_since.get_or_insert(began);
+                    let known = place.known();
+                    let plan = known.head_due.since(clock.now());
+                    if known.busy_until >= since || !plan.is_zero() && plan <= self.longest {
+                        (quiet_since, lapses) = (None, 0);
+                        continue;
+                    }
+                    lapses += 1;
+                    match lapses {
+                        ..ASK_AFTER => {}
+                        ASK_AFTER => place.nudge_head(),
+                        _ => return Ok(Next::Try),
+                    }
+                    continue;
+                }
+                signal = hints.next(&mut self.watch) => match signal {
+                    // Whatever was released before it was open is found by the try that follows.
+                    Hinted::Opened => {
+                        self.queued |= hints.kind == WatchKind::Queue;
+                        place.set_queued(self.queued);
+                        return Ok(Next::Try);
+                    }
+                    Hinted::Ended => {
+                        place.set_queued(false);
+                        (self.watch, ended) = (None, true);
+                        continue;
+                    }
+                    Hinted::Signal(Signal::Granted { .. }) if self.trusting => {
+                        self.trusting = false;
+                        return Ok(Next::Try);
+                    }
+                    Hinted::Signal(_) => {}
+                },
+            }
+            // A storm of hints is not a storm of requests.
+            let earliest = self.last_attempt.after(SHORTEST_PAUSE).min(wake);
+            if clock.now() < earliest {
+                clock.sleep_until(earliest).await;
+            }
+            return Ok(Next::Try);
         }
     }
 
     /// Makes one request and keeps book of what is known about it.
     ///
     /// The last attempt of a bounded wait has a short limit of its own.
-    async fn attempt(
-        &mut self,
-        place: Option<&Place>,
-        deadline: Moment,
-        last: bool,
-    ) -> Result<Answer> {
+    async fn attempt(&mut self) -> Result<Answer> {
         let ttl = self.lock.claim().ttl();
         let sent = self.engine.clock.now();
+        let last = self.seen.held && sent >= self.deadline;
         let whole = self.engine.request_timeout.min(ttl.get());
         let limit = match self.attempts {
             _ if last => whole.min(LAST_ATTEMPT),
             0 => whole,
-            _ => whole.min(deadline.since(sent).max(LAST_ATTEMPT)),
+            _ => whole.min(self.deadline.since(sent).max(LAST_ATTEMPT)),
         };
-        let busy = |until| place.iter().for_each(|p| p.learn(|known| known.busy_until = until));
-        busy(sent.after(limit));
+        self.busy_until(sent.after(limit));
         self.attempts = self.attempts.saturating_add(1);
         self.last_attempt = sent;
         self.under_way = true;
         let answer = self.engine.call(limit, self.lock.try_acquire()).await;
         self.under_way = false;
         let answered = self.engine.clock.now();
-        busy(answered);
+        self.busy_until(answered);
         self.cut = limit < whole && answered >= sent.after(limit);
         match answer {
             Ok(Attempt::Granted { fencing }) => {
-                if answered >= sent.after(validity(ttl)) {
-                    self.stray = true;
-                    let message = "the grant came when its lease was already over";
-                    let error = Error::new(ErrorKind::Unavailable, message);
-                    return Err(error.with_effect(Effect::Applied));
-                }
-                self.granted = true;
-                let grant = Grant {
-                    lock: Arc::clone(&self.lock),
-                    runtime: self.runtime.clone(),
-                    fencing,
-                    ttl,
-                    sent,
-                    max_hold: self.terms.max_hold,
-                    margin: self.terms.margin,
-                    stray: self.stray,
-                };
-                Ok(Answer::Granted(Arc::new(Hold::new(Arc::clone(&self.engine), grant))))
+                self.place.iter().for_each(Place::begin_turn);
+                Ok(Answer::Granted(self.accept(fencing, sent)?))
             }
             Ok(Attempt::Held { remaining }) => Ok(Answer::Held { remaining }),
             Ok(Attempt::Undone) => Err(Error::new(
@@ -378,12 +422,79 @@ impl Pursuit {
             }
         }
     }
+
+    fn busy_until(&self, until: Moment) {
+        self.place.iter().for_each(|place| place.learn(|known| known.busy_until = until));
+    }
+
+    /// Turns a grant into a hold, unless it has come too late.
+    fn accept(&mut self, fencing: Option<FencingToken>, sent: Moment) -> Result<Arc<Hold>> {
+        let ttl = self.lock.claim().ttl();
+        let now = self.engine.clock.now();
+        if now >= sent.after(validity(ttl)) {
+            self.stray = true;
+            let message = "the grant came when its lease was already over";
+            let error = Error::new(ErrorKind::Unavailable, message);
+            return Err(error.with_effect(Effect::Applied));
+        }
+        if let Some(place) = &self.place {
+            place.learn(|known| (known.ours, known.busy_until) = (true, now));
+        }
+        self.granted = true;
+        let grant = Grant {
+            lock: Arc::clone(&self.lock),
+            runtime: self.runtime.clone(),
+            fencing,
+            ttl,
+            sent,
+            max_hold: self.terms.max_hold,
+            margin: self.terms.margin,
+            stray: self.stray,
+        };
+        Ok(Arc::new(Hold::new(Arc::clone(&self.engine), grant)))
+    }
 }
 
 impl Drop for Pursuit {
     fn drop(&mut self) {
-        if !self.granted && (self.under_way || self.stray) {
+        let handed = self.place.take().is_some_and(Place::leave);
+        if !self.granted && (self.under_way || self.stray || self.queued || handed) {
             Arc::clone(&self.engine).undo(Arc::clone(&self.lock), &self.runtime);
         }
+    }
+}
+
+/// Listens for what the backend has to say about a key.
+struct Hints<'a> {
+    engine: &'a Engine,
+    lock: &'a dyn Lock,
+    kind: WatchKind,
+    /// Whether to open a watch where there is none.
+    open: bool,
+}
+
+enum Hinted {
+    Opened,
+    Signal(Signal),
+    Ended,
+}
+
+impl Hints<'_> {
+    /// Waits for the next signal of a watch; opens it first where there is none.
+    async fn next(&self, watch: &mut Option<Watch>) -> Hinted {
+        if let Some(open) = watch {
+            return open.next().await.map_or(Hinted::Ended, Hinted::Signal);
+        }
+        if self.open && self.engine.provider.info().capabilities().has(Capability::Hints) {
+            match self.engine.call(self.engine.request_timeout, self.lock.watch(self.kind)).await {
+                Ok(Some(open)) => {
+                    *watch = Some(open);
+                    return Hinted::Opened;
+                }
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "no hints, polling instead"),
+            }
+        }
+        std::future::pending().await
     }
 }

@@ -31,7 +31,10 @@ impl Engine {
                 answer.map_err(|error| self.explain(error, Operation::Release, claim.key()))
             };
             match self.retry_until(give_up, release).await {
-                Ok(_) => self.report(claim.key(), EventKind::Undone),
+                Ok(()) => {
+                    self.lines.freed(claim.key());
+                    self.report(claim.key(), EventKind::Undone);
+                }
                 Err(cause) => self.report(claim.key(), EventKind::ReleaseFailed { cause }),
             }
         });

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Attempt, Holder, Lock, LockProvider, ProviderInfo, Release, Renewal, Watch};
+use super::{
+    Attempt, Handover, Holder, Lock, LockProvider, ProviderInfo, Release, Renewal, Watch, WatchKind,
+};
 use crate::claim::{Claim, Ttl};
 use crate::error::Result;
 
@@ -42,8 +44,12 @@ macro_rules! forward {
                 (**self).inspect().await
             }
 
-            async fn watch(&self) -> Result<Option<Watch>> {
-                (**self).watch().await
+            async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>> {
+                (**self).hand_over(next).await
+            }
+
+            async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>> {
+                (**self).watch(kind).await
             }
         }
     )*};

@@ -12,20 +12,31 @@ use crate::error::{Error, ErrorKind, Result};
 pub enum Capability {
     /// Grants carry a [`FencingToken`](crate::FencingToken) (law F1).
     Fencing,
+    /// A holder can pass the key straight on to a waiter of its own client.
+    Handover,
     /// Waiters are told of a release (law N1).
     Hints,
     /// `inspect` tells who holds a key (law I1).
     Inspect,
     /// The owner's note is kept beside the lock.
     Metadata,
+    /// Waiters can queue in the store, which grants them the key in the order of their arrival.
+    Queue,
     /// Leases end by one clock of the store, not by the clocks of its clients.
     ServerClock,
 }
 
 impl Capability {
     /// Every capability.
-    pub const ALL: [Self; 5] =
-        [Self::Fencing, Self::Hints, Self::Inspect, Self::Metadata, Self::ServerClock];
+    pub const ALL: [Self; 7] = [
+        Self::Fencing,
+        Self::Handover,
+        Self::Hints,
+        Self::Inspect,
+        Self::Metadata,
+        Self::Queue,
+        Self::ServerClock,
+    ];
 
     const fn bit(self) -> u8 {
         1 << self as u8
@@ -36,9 +47,11 @@ impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Fencing => "fencing",
+            Self::Handover => "handover",
             Self::Hints => "hints",
             Self::Inspect => "inspect",
             Self::Metadata => "metadata",
+            Self::Queue => "queue",
             Self::ServerClock => "server clock",
         })
     }

@@ -1,4 +1,4 @@
-//! What a backend author writes: a provider, and the five verbs of its lock.
+//! What a backend author writes: a provider, and the verbs of its lock.
 
 mod forward;
 mod info;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use info::{Capabilities, Capability, ProviderInfo};
-pub use watch::{Signal, Watch, WatchSender};
+pub use watch::{Signal, Watch, WatchKind, WatchSender};
 
 use crate::claim::{Claim, FencingToken, Metadata, OwnerFingerprint, Ttl};
 use crate::error::Result;
@@ -25,7 +25,7 @@ use crate::error::Result;
 ///
 /// # For implementors
 ///
-/// Write five verbs that are atomic in the store. *Done for you*, once, in core: minting owner
+/// Write five verbs that are atomic in the store, and a sixth if waiting should be fast. *Done for you*, once, in core: minting owner
 /// tokens, checking ttls, waiting, retrying, renewing, noticing loss, undoing requests whose answer
 /// was lost, time limits, events. *Not* done for you: atomicity, expiry by the store's clock, and
 /// monotone fencing tokens. `lock-testkit` tells in one line whether you got them right.
@@ -96,14 +96,41 @@ pub trait Lock: Debug + Send + Sync + 'static {
     /// [`Capability::Inspect`].
     async fn inspect(&self) -> Result<Option<Holder>>;
 
-    /// Starts to listen for the key to become free; `None` without [`Capability::Hints`].
+    /// Frees the key, if this owner still holds it, and gives it to `next` in the same atomic step;
+    /// `None` without [`Capability::Handover`].
+    ///
+    /// Core calls it when the claim that is next waits in the same client: one request is then both
+    /// a release and an acquisition. Whoever queues in the store is passed over; core sees to it that
+    /// this happens only so many times in a row.
     ///
     /// # For implementors
     ///
-    /// Return once the subscription is in force: core tries again right after, so that no release
-    /// in between is missed. Signals are hints (law N1): they may be missing, late, doubled or
-    /// spurious. Dropping the [`Watch`] must end the subscription.
-    async fn watch(&self) -> Result<Option<Watch>>;
+    /// The grant to `next` is one like any other: for its own ttl, with a fencing token larger than
+    /// every earlier one (laws T1, F1); a place that `next` has in the store's queue is given up. Not
+    /// held by this owner: `next` gets nothing, and this owner is remembered as by
+    /// [`release`](Lock::release) (law U1), but where `next` holds the key already, the request has
+    /// been repeated, and so is the answer. `next` was released as not held before: free the key, and
+    /// answer [`Handover::Refused`].
+    async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>>;
+
+    /// Begins to wait for the key; `None` without [`Capability::Hints`], and for
+    /// [`WatchKind::Queue`] without [`Capability::Queue`].
+    ///
+    /// # For implementors
+    ///
+    /// Return once signals can be received: core tries again right after, so that no release in
+    /// between is missed. Signals are hints (law N1): they may be missing, late, doubled or spurious.
+    /// Dropping the [`Watch`] must end the subscription.
+    ///
+    /// As long as a [`WatchKind::Queue`] is open, a `try_acquire` of this lock that is answered
+    /// [`Attempt::Held`] also takes a place at the end of the key's queue in the store, in the same
+    /// atomic step, unless it has one. Whatever frees the key (a release, also one by another
+    /// library, or the end of a lease) gives it to the head of the queue: a release at once, the
+    /// others at the next `try_acquire` of anybody. Such a grant mints its fencing token, takes the
+    /// place out of the queue, signals the waiter, and lasts for [`Watch::CLAIM_WINDOW`] or its ttl,
+    /// whichever is shorter; the waiter's `try_acquire` then makes it whole (law E2). So a waiter
+    /// that died costs the others no more than that. `release` also gives up the owner's place.
+    async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>>;
 }
 
 /// Answers [`Lock::try_acquire`].
@@ -142,6 +169,22 @@ pub enum Release {
     /// This owner held the key; now it is free.
     Released,
     /// This owner did not hold the key; whoever does was not touched.
+    NotHeld,
+}
+
+/// Answers [`Lock::hand_over`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handover {
+    /// This owner held the key; now `next` does.
+    Granted {
+        /// The number of the new grant, if the provider has fencing.
+        fencing: Option<FencingToken>,
+        /// Others wait for the key in the store.
+        others: bool,
+    },
+    /// This owner held the key; now it is free or another's, as `next` was undone before (law U1).
+    Refused,
+    /// This owner did not hold the key, and `next` got nothing.
     NotHeld,
 }
 

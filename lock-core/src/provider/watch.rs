@@ -1,8 +1,18 @@
 use std::fmt;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::claim::FencingToken;
+
+/// How to wait for a key; see [`Lock::watch`](crate::Lock::watch).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WatchKind {
+    /// Be told when the key may be free.
+    Hints,
+    /// Stand in the store's queue, and be told of the grant as well.
+    Queue,
+}
 
 /// Tells a waiter something about its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +20,7 @@ use crate::claim::FencingToken;
 pub enum Signal {
     /// The key may be free: try.
     Hint,
-    /// The store's own queue has made this claim the holder; see [`Watch::granting`].
+    /// The store's own queue has made this claim the holder, for a short while.
     ///
     /// Core confirms with `try_acquire`, which law E2 answers with this same fencing token: only a
     /// request that core has timed gives a deadline (law G1).
@@ -40,7 +50,6 @@ pub enum Signal {
 /// ```
 pub struct Watch {
     signals: mpsc::Receiver<Signal>,
-    grants: bool,
 }
 
 /// The backend's end of a [`Watch`].
@@ -50,22 +59,14 @@ pub struct WatchSender {
 }
 
 impl Watch {
+    /// How long a grant by the store's queue lasts at the most until its waiter confirms it: a
+    /// waiter that died costs those behind it no more than this.
+    pub const CLAIM_WINDOW: Duration = Duration::from_secs(1);
+
     /// Makes a connected pair.
     pub fn channel() -> (WatchSender, Self) {
         let (sender, signals) = mpsc::channel(1);
-        (WatchSender { signals: sender }, Self { signals, grants: false })
-    }
-
-    /// Says that the store's queue may make this claim the holder while it waits, so that core undoes
-    /// the claim when its waiter leaves.
-    #[must_use]
-    pub fn granting(mut self) -> Self {
-        self.grants = true;
-        self
-    }
-
-    pub(crate) fn may_grant(&self) -> bool {
-        self.grants
+        (WatchSender { signals: sender }, Self { signals })
     }
 
     /// Waits for the next signal; `None` when the backend has ended the watch.

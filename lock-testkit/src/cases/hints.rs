@@ -1,6 +1,6 @@
 //! N1 hints: worth having, never relied on.
 
-use lock_core::{Attempt, Backoff, Capability};
+use lock_core::{Attempt, Backoff, Capability, WatchKind};
 use tokio::sync::oneshot;
 
 use super::{elapsed, grant, held, is_renewed, released};
@@ -15,7 +15,7 @@ pub async fn n1_a_release_wakes_a_watcher(subject: &Subject) {
     let holder = subject.lock(&key, subject.long());
     grant(&*holder).await;
     let waiter = subject.lock(&key, subject.long());
-    let mut watch = waiter.watch().await.unwrap().expect("a watch");
+    let mut watch = waiter.watch(WatchKind::Hints).await.unwrap().expect("a watch");
     held(&*waiter).await;
     released(&*holder).await;
     let limit = subject.clock().sleep_until(subject.clock().now().after(subject.units(10)));
@@ -39,7 +39,7 @@ pub async fn n1_p2_a_waiter_that_tries_at_every_signal_is_served(subject: &Subje
         let (waiter, (refused, is_waiting)) =
             (subject.lock(&key, subject.long()), oneshot::channel());
         let served = tokio::spawn(async move {
-            let mut watch = waiter.watch().await.unwrap().expect("a watch");
+            let mut watch = waiter.watch(WatchKind::Hints).await.unwrap().expect("a watch");
             held(&*waiter).await;
             refused.send(()).unwrap();
             while watch.next().await.is_some() {
@@ -64,7 +64,7 @@ pub async fn n1_p4_many_open_watches_leave_the_backend_usable(subject: &Subject)
     let mut watches = Vec::new();
     for number in 0..100 {
         let key = subject.key(&format!("k{}", number / 2));
-        watches.push(subject.lock(&key, subject.long()).watch().await.unwrap());
+        watches.push(subject.lock(&key, subject.long()).watch(WatchKind::Hints).await.unwrap());
     }
     let lock = subject.lock(&subject.key("k0"), subject.long());
     grant(&*lock).await;
@@ -77,7 +77,7 @@ pub async fn n1_p4_many_open_watches_leave_the_backend_usable(subject: &Subject)
 pub async fn n1_p4_a_dropped_watch_leaves_the_key_usable(subject: &Subject) {
     let key = subject.key("k");
     for _ in 0..100 {
-        drop(subject.lock(&key, subject.long()).watch().await.unwrap());
+        drop(subject.lock(&key, subject.long()).watch(WatchKind::Hints).await.unwrap());
     }
     let lock = subject.lock(&key, subject.long());
     grant(&*lock).await;
@@ -87,7 +87,10 @@ pub async fn n1_p4_a_dropped_watch_leaves_the_key_usable(subject: &Subject) {
 /// A provider that does not declare hints has no watch, rather than one that never signals.
 pub async fn n1_without_hints_there_is_no_watch(subject: &Subject) {
     let lock = subject.lock(&subject.key("k"), subject.long());
-    assert_eq!(lock.watch().await.unwrap().is_some(), subject.has(Capability::Hints));
+    assert_eq!(
+        lock.watch(WatchKind::Hints).await.unwrap().is_some(),
+        subject.has(Capability::Hints)
+    );
 }
 
 /// When every hint is lost, a waiter is served within its backoff.

@@ -55,7 +55,10 @@ impl Careless {
             Some(Flaw::WatchesThoughUndeclared) => Some(Capability::Hints),
             _ => None,
         };
-        let declared = Capability::ALL.into_iter().filter(|one| Some(*one) != undeclared);
+        let lacking = [Capability::Handover, Capability::Queue];
+        let declared = Capability::ALL
+            .into_iter()
+            .filter(|one| Some(*one) != undeclared && !lacking.contains(one));
         let info = ProviderInfo::new("careless", Capabilities::of(declared));
         let shared = Shared { flaw, clock, tables: Mutex::default() };
         Self { info: info.with_clock(Arc::new(clock)), prefix: "", shared: Arc::new(shared) }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lock_core::{
-    Attempt, Claim, Error, ErrorKind, FencingToken, Holder, Lock, Metadata, Moment,
-    OwnerFingerprint, Release, Renewal, Result, Signal, Ttl, Watch,
+    Attempt, Claim, Error, ErrorKind, FencingToken, Handover, Holder, Lock, Metadata, Moment,
+    OwnerFingerprint, Release, Renewal, Result, Signal, Ttl, Watch, WatchKind,
 };
 use tokio::task::yield_now;
 
@@ -318,7 +318,11 @@ impl Lock for CarelessLock {
         Ok(Some(holder))
     }
 
-    async fn watch(&self) -> Result<Option<Watch>> {
+    async fn hand_over(&self, _next: &Claim) -> Result<Option<Handover>> {
+        Ok(None)
+    }
+
+    async fn watch(&self, _kind: WatchKind) -> Result<Option<Watch>> {
         let (sender, watch) = Watch::channel();
         let (row, shared) = (self.row(), Arc::clone(&self.shared));
         let subscribe = move || {
