@@ -14,12 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lock_core::{
-    Backoff, Clock, LockClient, LockKey, Moment, OwnerToken, Result, Sleep, TokenSource,
+    Backoff, Clock, Fairness, LockClient, LockKey, Moment, OwnerToken, Result, Sleep, TokenSource,
 };
 use lock_memory::{Call, Fault, Faults, MemoryProvider, Verb};
 use lock_testkit::History;
 
-const WORKERS: u64 = 5;
+const WORKERS: usize = 6;
 const TURNS: usize = 12;
 
 fn ms(millis: u64) -> Duration {
@@ -53,7 +53,8 @@ impl Clock for Slow {
 }
 
 fn a_fault(rng: &mut fastrand::Rng) -> (Verb, Fault) {
-    let verb = [Verb::TryAcquire, Verb::TryAcquire, Verb::Renew, Verb::Release, Verb::Watch];
+    use Verb::{HandOver, Release, Renew, TryAcquire, Watch};
+    let verb = [TryAcquire, TryAcquire, Renew, Release, HandOver, HandOver, Watch];
     let fault = match rng.u8(..6) {
         0 => Fault::unavailable(),
         1 => Fault::LoseAnswer,
@@ -76,20 +77,22 @@ async fn run(seed: u64, slow_clock: bool) -> Run {
     let mut rng = fastrand::Rng::with_seed(seed);
     let (store, faults) = (MemoryProvider::new(), Faults::new());
     let key = LockKey::new("contended").unwrap();
-    let mut builder = LockClient::builder(faults.around(store.clone()))
-        .token_source(Seeded(std::sync::Mutex::new(rng.fork())))
-        .retry(Backoff::exponential(ms(5), ms(100)).full_jitter().seed(seed))
-        .request_timeout(ms(150))
-        .ttl(ms(600));
     let true_clock = LockClient::new(store.clone()).clock().clone();
-    if slow_clock {
-        builder = builder.clock(Slow(Arc::clone(&true_clock)));
-    }
-    let client = builder.build().unwrap();
+    // Two clients, each with a line of its own, as in two processes.
+    let clients = [(); 2].map(|()| {
+        let builder = LockClient::builder(faults.around(store.clone()))
+            .token_source(Seeded(std::sync::Mutex::new(rng.fork())))
+            .retry(Backoff::exponential(ms(5), ms(100)).full_jitter().seed(seed))
+            .request_timeout(ms(150))
+            .ttl(ms(600));
+        let slow = || Slow(Arc::clone(&true_clock));
+        if slow_clock { builder.clock(slow()).build() } else { builder.build() }.unwrap()
+    });
     let history = Arc::new(History::new());
     let workers: Vec<_> = (0..WORKERS)
-        .map(|_| {
-            let (client, faults, key) = (client.clone(), faults.clone(), key.clone());
+        .map(|number| {
+            let client = clients[number % clients.len()].clone();
+            let (faults, key) = (faults.clone(), key.clone());
             let (history, clock, rng) = (Arc::clone(&history), true_clock.clone(), rng.fork());
             tokio::spawn(worker(client, faults, key, history, clock, rng))
         })
@@ -112,6 +115,7 @@ async fn worker(
     clock: Arc<dyn Clock>,
     mut rng: fastrand::Rng,
 ) {
+    use Fairness::{Fifo, Race, Turns};
     for _ in 0..TURNS {
         if rng.u8(..3) == 0 {
             let (verb, fault) = a_fault(&mut rng);
@@ -120,6 +124,9 @@ async fn worker(
         let mut acquire = client.lock(&key).ttl(ms(rng.u64(200..1200))).wait_at_most(ms(2_000));
         if rng.bool() {
             acquire = acquire.auto_renew();
+        }
+        if rng.bool() {
+            acquire = acquire.fairness(rng.choice([Race, Turns, Fifo]).unwrap());
         }
         let patience = clock.sleep_until(clock.now().after(ms(rng.u64(1..4_000))));
         let guard = tokio::select! {
@@ -180,16 +187,21 @@ fn silent_panics() {
 #[test]
 fn e1_f1_g5_hold_under_random_faults() {
     silent_panics();
-    let (mut holds, mut calls) = (0, 0);
+    let (mut holds, mut calls, mut handed) = (0, 0, 0);
     for seed in seeds() {
         let run = in_paused_time(run(seed, false));
         run.history.check().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         assert!(!run.leaked, "seed {seed}: the key is still locked");
         holds += run.history.len();
         calls += run.calls.len();
+        handed += run.calls.iter().filter(|call| call.verb == Verb::HandOver).count();
     }
-    println!("{} seeds: {holds} holds, {calls} calls, no overlap, no falling token", seeds().end);
-    assert!(holds > 1_000, "the runs hold too little to show anything: {holds}");
+    println!(
+        "{} seeds: {holds} holds, {calls} calls, {handed} of them hand-overs: no overlap, no falling \
+         token",
+        seeds().end
+    );
+    assert!(holds > 1_000 && handed > 100, "too little to show anything: {holds} {handed}");
 }
 
 /// The negative control: the checks above find a holder that measures its lease wrongly.

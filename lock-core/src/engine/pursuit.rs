@@ -458,8 +458,9 @@ impl Pursuit {
 impl Drop for Pursuit {
     fn drop(&mut self) {
         let handed = self.place.take().is_some_and(Place::leave);
-        if !self.granted && (self.under_way || self.stray || self.queued || handed) {
-            Arc::clone(&self.engine).undo(Arc::clone(&self.lock), &self.runtime);
+        let uncertain = self.under_way || self.stray || handed;
+        if !self.granted && (uncertain || self.queued) {
+            Arc::clone(&self.engine).undo(Arc::clone(&self.lock), &self.runtime, uncertain);
         }
     }
 }

@@ -18,11 +18,12 @@ const MOST_COPIES: usize = 10;
 const LONGEST_EFFORT: Duration = Duration::from_secs(60);
 
 impl Engine {
-    /// Undoes, on `runtime`, an acquisition whose outcome is not known (law U1).
+    /// Undoes, on `runtime`, an acquisition whose outcome is not known (law U1), or one that only
+    /// leaves the store's queue, which is no `event`.
     ///
     /// The backend's release compares the owner, so this is harmless if the request never arrived,
     /// and its tombstone keeps it harmless if the request arrives later.
-    pub(super) fn undo(self: Arc<Self>, lock: Arc<dyn Lock>, runtime: &Handle) {
+    pub(super) fn undo(self: Arc<Self>, lock: Arc<dyn Lock>, runtime: &Handle, event: bool) {
         runtime.spawn(async move {
             let claim = lock.claim();
             let give_up = self.clock.now().after(claim.ttl().get());
@@ -33,7 +34,9 @@ impl Engine {
             match self.retry_until(give_up, release).await {
                 Ok(()) => {
                     self.lines.freed(claim.key());
-                    self.report(claim.key(), EventKind::Undone);
+                    if event {
+                        self.report(claim.key(), EventKind::Undone);
+                    }
                 }
                 Err(cause) => self.report(claim.key(), EventKind::ReleaseFailed { cause }),
             }
