@@ -9,6 +9,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, RedisResult};
 
 use crate::error::translate;
+use crate::news::News;
 
 /// A connection that owes answers for this long is taken for broken: packets may get lost without an
 /// error ever being seen.
@@ -18,6 +19,8 @@ const SILENCE: Duration = Duration::from_secs(1);
 pub(crate) enum Source {
     /// The driver's client, with limits for connecting and answering.
     Client { client: Box<Client>, timeouts: Timeouts },
+    /// The driver's client, for a connection that only listens.
+    Subscriber { client: Box<Client>, timeouts: Timeouts, news: Arc<News> },
     /// The application's pool, past its limit: a pool that is used up must not cost a held lock.
     #[cfg(feature = "deadpool")]
     Pool(deadpool_redis::Pool),
@@ -91,12 +94,22 @@ impl Slot {
 }
 
 impl Channel {
+    /// Makes a channel without a connection.
+    pub(crate) fn closed(source: Source) -> Self {
+        let (slot, opening) = Default::default();
+        Self { source: Arc::new(source), slot, opening }
+    }
+
     /// Makes a channel and opens its first connection.
     pub(crate) async fn open(source: Source) -> Result<Self> {
-        let (slot, opening) = Default::default();
-        let channel = Self { source: Arc::new(source), slot, opening };
-        channel.connection().await?;
+        let channel = Self::closed(source);
+        channel.connect().await?;
         Ok(channel)
+    }
+
+    /// Makes sure that there is a connection.
+    pub(crate) async fn connect(&self) -> Result<()> {
+        self.connection().await.map(drop)
     }
 
     /// Sends a request over the present connection.
@@ -151,29 +164,48 @@ impl Source {
     ) -> RedisResult<MultiplexedConnection> {
         match self {
             Self::Client { client, timeouts } => {
-                let mut config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(timeouts.connect))
-                    .set_response_timeout(Some(timeouts.response));
-                // The driver tells of a connection that is closed while it is idle, with RESP3 only.
-                let protocol = client.get_connection_info().redis_settings().protocol();
-                let slot = Arc::downgrade(slot);
-                let closed = move |push: PushInfo| {
-                    if push.kind == PushKind::Disconnection
-                        && let Some(slot) = slot.upgrade()
-                    {
-                        slot.discard(generation);
-                    }
-                    Ok::<_, std::convert::Infallible>(())
-                };
-                if protocol != ProtocolVersion::RESP2 {
-                    config = config.set_push_sender(closed);
-                }
-                client.get_multiplexed_async_connection_with_config(&config).await
+                open(client, *timeouts, slot, generation, |_| {}).await
+            }
+            Self::Subscriber { client, timeouts, news } => {
+                let heard = Arc::clone(news);
+                let hear = move |push: &PushInfo| heard.hear(push);
+                let mut connection = open(client, *timeouts, slot, generation, hear).await?;
+                connection.subscribe(news.channel()).await?;
+                Ok(connection)
             }
             #[cfg(feature = "deadpool")]
             Self::Pool(pool) => deadpool::managed::Manager::create(pool.manager()).await,
         }
     }
+}
+
+/// Opens a connection that empties its slot when it is closed. The driver tells of that while the
+/// connection is idle with RESP3 only.
+async fn open(
+    client: &Client,
+    timeouts: Timeouts,
+    slot: &Arc<Slot>,
+    generation: u64,
+    hear: impl Fn(&PushInfo) + Send + Sync + 'static,
+) -> RedisResult<MultiplexedConnection> {
+    let mut config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(timeouts.connect))
+        .set_response_timeout(Some(timeouts.response));
+    let protocol = client.get_connection_info().redis_settings().protocol();
+    let slot = Arc::downgrade(slot);
+    let heard = move |push: PushInfo| {
+        if push.kind == PushKind::Disconnection
+            && let Some(slot) = slot.upgrade()
+        {
+            slot.discard(generation);
+        }
+        hear(&push);
+        Ok::<_, std::convert::Infallible>(())
+    };
+    if protocol != ProtocolVersion::RESP2 {
+        config = config.set_push_sender(heard);
+    }
+    client.get_multiplexed_async_connection_with_config(&config).await
 }
 
 /// Casts doubt on a connection when a request is dropped without an answer: if by then it has owed

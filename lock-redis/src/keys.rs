@@ -36,6 +36,11 @@ impl Prefix {
         }
         Ok(Self(prefix.into()))
     }
+
+    /// Names a pub/sub channel for one provider, so that the ACL pattern of the keys fits it.
+    pub(crate) fn channel(&self, name: &str) -> String {
+        format!("{}{SEPARATOR}news{SEPARATOR}{name}", self.0)
+    }
 }
 
 /// The keys of one lock in Redis.
@@ -47,15 +52,27 @@ pub(crate) struct Keys {
     pub(crate) fence: String,
     /// Exists for a while after the owner released without holding.
     pub(crate) tombstone: String,
+    /// Holds who waits, in the order of arrival.
+    pub(crate) line: String,
 }
 
 impl Keys {
     pub(crate) fn new(prefix: &Prefix, key: &LockKey, owner: &OwnerToken) -> Self {
         let lock = format!("{}{key}", prefix.0);
         let fence = sibling(&lock, "fence");
-        let tombstone = sibling(&lock, &format!("undone{SEPARATOR}{}", owner.expose()));
-        Self { lock, fence, tombstone }
+        let tombstone = tombstone(&lock, owner);
+        let line = sibling(&lock, "line");
+        Self { lock, fence, tombstone, line }
     }
+
+    /// The tombstone of another owner of the same lock.
+    pub(crate) fn tombstone_of(&self, owner: &OwnerToken) -> String {
+        tombstone(&self.lock, owner)
+    }
+}
+
+fn tombstone(lock: &str, owner: &OwnerToken) -> String {
+    sibling(lock, &format!("undone{SEPARATOR}{}", owner.expose()))
 }
 
 /// Names a sibling so that it is in the slot of its lock.
@@ -130,9 +147,10 @@ mod tests {
     fn k1_siblings_stand_in_the_slot_of_their_lock_whatever_braces_it_has() {
         for prefix in ["", "app:", "{app}:", "}{"] {
             for key in AWKWARD {
-                let Keys { lock, fence, tombstone } = keys(prefix, key);
+                let Keys { lock, fence, tombstone, line } = keys(prefix, key);
                 assert_eq!(slot(&fence), slot(&lock), "{lock:?} {fence:?}");
                 assert_eq!(slot(&tombstone), slot(&lock), "{lock:?} {tombstone:?}");
+                assert_eq!(slot(&line), slot(&lock), "{lock:?} {line:?}");
             }
         }
     }
@@ -141,8 +159,8 @@ mod tests {
     fn k1_no_two_locks_share_a_key() {
         let mut seen = HashSet::new();
         for key in AWKWARD {
-            let Keys { lock, fence, tombstone } = keys("", key);
-            for one in [lock, fence, tombstone] {
+            let Keys { lock, fence, tombstone, line } = keys("", key);
+            for one in [lock, fence, tombstone, line] {
                 assert!(seen.insert(one.clone()), "{one:?} is used twice");
             }
         }
@@ -151,9 +169,10 @@ mod tests {
     #[test]
     fn k1_every_key_of_a_provider_begins_with_its_prefix_and_key() {
         for key in AWKWARD {
-            let Keys { lock, fence, tombstone } = keys("app:", key);
+            let Keys { lock, fence, tombstone, line } = keys("app:", key);
             assert_eq!(lock, format!("app:{key}"));
             assert!(fence.starts_with(&format!("{lock}\u{1f}fence")), "{fence:?}");
+            assert!(line.starts_with(&format!("{lock}\u{1f}line")), "{line:?}");
             assert!(tombstone.starts_with(&format!("{lock}\u{1f}undone")), "{tombstone:?}");
         }
     }

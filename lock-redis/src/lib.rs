@@ -8,6 +8,7 @@ mod factory;
 mod keys;
 mod link;
 mod lock;
+mod news;
 mod provider;
 mod scripts;
 

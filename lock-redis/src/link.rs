@@ -8,6 +8,8 @@ use lock_core::{Effect, Error, ErrorKind};
 use redis::{Client, InfoDict, ScriptInvocation, Value};
 
 use crate::channel::{Channel, Source, Timeouts};
+use crate::keys::Prefix;
+use crate::news::Newsroom;
 #[cfg(feature = "deadpool")]
 use {crate::error::translate, deadpool_redis::Pool};
 
@@ -24,6 +26,8 @@ pub(crate) enum Lane {
 pub(crate) struct Links {
     acquire: Link,
     hold: Channel,
+    /// Opened by the first waiter; not with a pool, whose connections cannot be told to listen.
+    news: Option<Newsroom>,
 }
 
 enum Link {
@@ -35,18 +39,23 @@ enum Link {
 }
 
 impl Links {
-    /// Opens two connections.
-    pub(crate) async fn open(client: &Client, timeouts: Timeouts) -> Result<Self> {
+    /// Opens two connections, and prepares the one for news.
+    pub(crate) async fn open(client: &Client, timeouts: Timeouts, prefix: &Prefix) -> Result<Self> {
         let source = || Source::Client { client: Box::new(client.clone()), timeouts };
         let (acquire, hold) = tokio::try_join!(Channel::open(source()), Channel::open(source()))?;
-        Ok(Self { acquire: Link::Channel(Box::new(acquire)), hold })
+        let news = Newsroom::new(client, timeouts, prefix)?;
+        Ok(Self { acquire: Link::Channel(Box::new(acquire)), hold, news: Some(news) })
+    }
+
+    pub(crate) fn news(&self) -> Option<&Newsroom> {
+        self.news.as_ref()
     }
 
     /// Uses the application's pool, and one connection beside it for held locks.
     #[cfg(feature = "deadpool")]
     pub(crate) async fn of_pool(pool: Pool) -> Result<Self> {
         let hold = Channel::open(Source::Pool(pool.clone())).await?;
-        Ok(Self { acquire: Link::Pool(pool), hold })
+        Ok(Self { acquire: Link::Pool(pool), hold, news: None })
     }
 
     /// Runs a script; loads it first where the server does not know it.

@@ -1,17 +1,18 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use lock_core::{
-    Attempt, Capability, Claim, Error, ErrorKind, FencingToken, Handover, Holder, Lock, Metadata,
+    Attempt, Claim, Error, ErrorKind, FencingToken, Handover, Holder, Lock, Metadata,
     OwnerFingerprint, OwnerToken, Release, Renewal, Result, Ttl, Watch, WatchKind,
 };
 use redis::Value;
 
 use crate::keys::Keys;
 use crate::link::{Lane, Links};
+use crate::news::InLine;
 use crate::scripts;
 
 /// How long a fence outlives its lease. Any time does, as tokens start from the server's clock; a
@@ -28,11 +29,19 @@ pub(crate) struct RedisLock {
     pub(crate) keys: Keys,
     /// The fencing token of the grant, once it is known; zero before.
     pub(crate) token: AtomicU64,
+    /// Has had a watch, so that the scripts may know it as a waiter.
+    pub(crate) watched: AtomicBool,
 }
 
 impl RedisLock {
     fn owner(&self) -> &str {
         self.claim.owner().expose()
+    }
+
+    /// How the scripts know this waiter in line; empty if it never was there.
+    fn in_line(&self) -> Option<InLine> {
+        let news = self.links.news().filter(|_| self.watched.load(Ordering::Relaxed))?;
+        news.in_line(self.claim.owner())
     }
 
     /// Remembers the token of the grant, for a renewal that finds its counter deleted.
@@ -51,9 +60,12 @@ impl Lock for RedisLock {
 
     async fn try_acquire(&self) -> Result<Attempt> {
         let mut call = scripts::ACQUIRE.prepare_invoke();
-        call.key(&self.keys.lock).key(&self.keys.fence).key(&self.keys.tombstone);
+        call.key(&self.keys.lock).key(&self.keys.fence);
+        call.key(&self.keys.tombstone).key(&self.keys.line);
         call.arg(self.owner()).arg(self.claim.metadata().as_bytes());
         call.arg(self.claim.ttl().as_millis()).arg(millis(FENCE_OUTLIVES));
+        let in_line = self.in_line().filter(|waiter| waiter.listens);
+        call.arg(millis(Watch::CLAIM_WINDOW)).arg(in_line.unwrap_or_default().text);
         let answer = self.links.invoke(Lane::Acquire, &call).await?;
         match words(&answer)? {
             (b"granted", [token]) => Ok(Attempt::Granted { fencing: Some(self.note(token)?) }),
@@ -84,8 +96,10 @@ impl Lock for RedisLock {
 
     async fn release(&self) -> Result<Release> {
         let mut call = scripts::RELEASE.prepare_invoke();
-        call.key(&self.keys.lock).key(&self.keys.tombstone);
-        call.arg(self.owner()).arg(millis(TOMBSTONE));
+        call.key(&self.keys.lock).key(&self.keys.fence);
+        call.key(&self.keys.tombstone).key(&self.keys.line);
+        call.arg(self.owner()).arg(millis(TOMBSTONE)).arg(millis(FENCE_OUTLIVES));
+        call.arg(millis(Watch::CLAIM_WINDOW)).arg(self.in_line().unwrap_or_default().text);
         match self.links.invoke(Lane::Hold, &call).await? {
             Value::Int(1) => Ok(Release::Released),
             Value::Int(0) => Ok(Release::NotHeld),
@@ -107,12 +121,44 @@ impl Lock for RedisLock {
         }
     }
 
-    async fn hand_over(&self, _next: &Claim) -> Result<Option<Handover>> {
-        Ok(None)
+    async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>> {
+        let mut call = scripts::HAND_OVER.prepare_invoke();
+        call.key(&self.keys.lock).key(&self.keys.fence);
+        call.key(&self.keys.tombstone).key(&self.keys.line);
+        call.key(self.keys.tombstone_of(next.owner()));
+        call.arg(self.owner()).arg(millis(TOMBSTONE)).arg(millis(FENCE_OUTLIVES));
+        call.arg(millis(Watch::CLAIM_WINDOW));
+        call.arg(next.owner().expose()).arg(next.metadata().as_bytes());
+        call.arg(next.ttl().as_millis());
+        let in_line = self.links.news().and_then(|news| news.in_line(next.owner()));
+        call.arg(in_line.unwrap_or_default().text);
+        let answer = self.links.invoke(Lane::Hold, &call).await?;
+        match words(&answer)? {
+            (b"granted", [token, Value::Int(others)]) => {
+                let fencing = Some(fencing(token)?);
+                Ok(Some(Handover::Granted { fencing, others: *others > 0 }))
+            }
+            (b"refused", []) => Ok(Some(Handover::Refused)),
+            (b"lost", []) => Ok(Some(Handover::NotHeld)),
+            _ => Err(senseless(&answer)),
+        }
     }
 
-    async fn watch(&self, _kind: WatchKind) -> Result<Option<Watch>> {
-        Ok(None)
+    async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>> {
+        let Some(news) = self.links.news() else { return Ok(None) };
+        let watch = news.watch(&self.claim, kind).await?;
+        self.watched.store(watch.is_some(), Ordering::Relaxed);
+        Ok(watch)
+    }
+}
+
+impl Drop for RedisLock {
+    fn drop(&mut self) {
+        if let Some(news) = self.links.news()
+            && self.watched.load(Ordering::Relaxed)
+        {
+            news.forget(self.claim.owner().fingerprint());
+        }
     }
 }
 
@@ -189,7 +235,3 @@ fn senseless(answer: &Value) -> Error {
     let message = format!("the server's answer makes no sense: {shape}");
     Error::new(ErrorKind::Corrupt, message).with_effect(lock_core::Effect::Unknown)
 }
-
-/// What a Redis provider can do.
-pub(crate) const CAPABILITIES: [Capability; 4] =
-    [Capability::Fencing, Capability::Inspect, Capability::Metadata, Capability::ServerClock];

@@ -1,15 +1,15 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use lock_core::{Capabilities, Claim, Lock, LockProvider, ProviderInfo, Result};
+use lock_core::{Capabilities, Capability, Claim, Lock, LockProvider, ProviderInfo, Result};
 
 use crate::channel::Timeouts;
 use crate::checks::check_server;
 use crate::config::{RedisConfig, RedisOptions};
 use crate::keys::{Keys, Prefix};
 use crate::link::Links;
-use crate::lock::{CAPABILITIES, RedisLock};
+use crate::lock::RedisLock;
 
 /// Keeps locks on a Redis (7 or later) or Valkey server.
 ///
@@ -75,7 +75,8 @@ impl RedisProvider {
     /// Dropping the future closes whatever was opened.
     pub async fn with_client(client: &redis::Client, options: RedisOptions) -> Result<Self> {
         let timeouts = Timeouts { connect: options.connect_timeout, ..Timeouts::default() };
-        Self::start(Links::open(client, timeouts).await?, options).await
+        let prefix = Prefix::new(&options.prefix)?;
+        Self::start(Links::open(client, timeouts, &prefix).await?, prefix, &options).await
     }
 
     /// Runs locks over a pool that the application has already.
@@ -83,7 +84,8 @@ impl RedisProvider {
     /// A pool takes and checks a connection for every acquisition, which costs three times the
     /// commands and twice the latency of [`connect`](RedisProvider::connect); use it to save
     /// connections, not time. One connection is opened beside the pool, by its manager, for renewals
-    /// and releases: a pool that is used up must not cost a held lock.
+    /// and releases: a pool that is used up must not cost a held lock. Its waiters ask again by and
+    /// by: without [`Hints`](lock_core::Capability::Hints) and [`Queue`](lock_core::Capability::Queue).
     ///
     /// # Errors
     ///
@@ -94,15 +96,18 @@ impl RedisProvider {
     /// Dropping the future gives every connection back.
     #[cfg(feature = "deadpool")]
     pub async fn with_pool(pool: deadpool_redis::Pool, options: RedisOptions) -> Result<Self> {
-        Self::start(Links::of_pool(pool).await?, options).await
+        let prefix = Prefix::new(&options.prefix)?;
+        Self::start(Links::of_pool(pool).await?, prefix, &options).await
     }
 
-    async fn start(links: Links, options: RedisOptions) -> Result<Self> {
-        let prefix = Prefix::new(&options.prefix)?;
+    async fn start(links: Links, prefix: Prefix, options: &RedisOptions) -> Result<Self> {
         if options.server_checks {
             check_server(&links.info().await?)?;
         }
-        let info = ProviderInfo::new("redis", Capabilities::of(CAPABILITIES));
+        let told = links.news().is_some();
+        let has = |one: &Capability| told || !matches!(one, Capability::Hints | Capability::Queue);
+        let info =
+            ProviderInfo::new("redis", Capabilities::of(Capability::ALL.into_iter().filter(has)));
         Ok(Self { info, links: Arc::new(links), prefix })
     }
 }
@@ -114,8 +119,8 @@ impl LockProvider for RedisProvider {
 
     fn lock(&self, claim: Claim) -> Arc<dyn Lock> {
         let keys = Keys::new(&self.prefix, claim.key(), claim.owner());
-        let token = AtomicU64::new(0);
-        Arc::new(RedisLock { links: Arc::clone(&self.links), claim, keys, token })
+        let (token, watched) = (AtomicU64::new(0), AtomicBool::new(false));
+        Arc::new(RedisLock { links: Arc::clone(&self.links), claim, keys, token, watched })
     }
 }
 

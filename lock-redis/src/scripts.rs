@@ -1,15 +1,18 @@
-//! The Lua side: one file a verb. Each script is idempotent for one owner token, because drivers
-//! and proxies may send a command more than once.
+//! The Lua side: one file a verb, and one for what grants have in common. Each script is idempotent
+//! for one owner token, because drivers and proxies may send a command more than once.
 
 use std::sync::LazyLock;
 
 use redis::Script;
 
-pub(crate) static ACQUIRE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("scripts/acquire.lua")));
-pub(crate) static RENEW: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("scripts/renew.lua")));
-pub(crate) static RELEASE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("scripts/release.lua")));
-pub(crate) static INSPECT: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("scripts/inspect.lua")));
+macro_rules! script {
+    ($($file:literal),*) => {
+        LazyLock::new(|| Script::new(concat!($(include_str!(concat!("scripts/", $file)), "\n"),*)))
+    };
+}
+
+pub(crate) static ACQUIRE: LazyLock<Script> = script!("grant.lua", "acquire.lua");
+pub(crate) static RENEW: LazyLock<Script> = script!("renew.lua");
+pub(crate) static RELEASE: LazyLock<Script> = script!("grant.lua", "release.lua");
+pub(crate) static HAND_OVER: LazyLock<Script> = script!("grant.lua", "hand_over.lua");
+pub(crate) static INSPECT: LazyLock<Script> = script!("inspect.lua");

@@ -25,8 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The password of the user `locks`, and the least that user needs. This is the list in the README.
 pub(crate) const PASSWORD: &str = "s3cret-of-the-tests";
-pub(crate) const ACL: &str = "~app:* +evalsha +script|load +mget +set +del +exists +pttl +pexpire +time \
-                       +info +select";
+pub(crate) const ACL: &str = "~app:* &app:* +evalsha +script|load +mget +set +del +exists +pttl +pexpire \
+                       +time +info +select +zrange +zadd +zrem +zcard +publish +subscribe";
 
 /// A running Redis server.
 pub(crate) struct Server {

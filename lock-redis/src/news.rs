@@ -1,0 +1,147 @@
+//! What the server tells waiters: one subscription a provider, however many keys and waiters.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use lock_core::{
+    Claim, FencingToken, OwnerFingerprint, OwnerToken, Result, Signal, Watch, WatchKind,
+    WatchSender,
+};
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{Client, ProtocolVersion, PushInfo, PushKind, Value};
+
+use crate::channel::{Channel, Source, Timeouts};
+use crate::error::translate;
+use crate::keys::Prefix;
+
+/// For how long nothing is asked of a server that has refused the subscription.
+const SULK: Duration = Duration::from_secs(60);
+
+/// A connection that only listens never sends, so the kernel must find out that its other end is
+/// gone: after some 8 seconds.
+fn keepalive() -> TcpKeepalive {
+    let probes = TcpKeepalive::new().with_time(Duration::from_secs(5));
+    probes.with_interval(Duration::from_secs(1)).with_retries(3)
+}
+
+/// Lets waiters listen, over a connection that the first of them opens.
+pub(crate) struct Newsroom {
+    news: Arc<News>,
+    channel: Channel,
+    refused: Mutex<Option<Instant>>,
+}
+
+/// Passes what is heard on to the waiter that it concerns.
+pub(crate) struct News {
+    channel: String,
+    waiters: Mutex<HashMap<u64, Waiter>>,
+}
+
+struct Waiter {
+    sender: WatchSender,
+    /// How the scripts know it.
+    in_line: String,
+}
+
+/// A waiter as the scripts know it.
+#[derive(Default)]
+pub(crate) struct InLine {
+    pub(crate) text: String,
+    pub(crate) listens: bool,
+}
+
+impl Newsroom {
+    pub(crate) fn new(client: &Client, timeouts: Timeouts, prefix: &Prefix) -> Result<Self> {
+        let name = OwnerToken::mint()?.fingerprint().get();
+        let channel = prefix.channel(&format!("{name:016x}"));
+        let news = Arc::new(News { channel, waiters: Mutex::default() });
+        // Messages arrive beside answers with RESP3 only, whatever the application's client speaks.
+        let info = client.get_connection_info().clone();
+        let user = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive());
+        let info = info.set_redis_settings(user).set_tcp_settings(settings);
+        let client = Box::new(Client::open(info).map_err(translate)?);
+        let source = Source::Subscriber { client, timeouts, news: Arc::clone(&news) };
+        Ok(Self { news, channel: Channel::closed(source), refused: Mutex::default() })
+    }
+
+    /// Begins to listen for one claim.
+    pub(crate) async fn watch(&self, claim: &Claim, kind: WatchKind) -> Result<Option<Watch>> {
+        if self.refused().is_some_and(|when| when.elapsed() < SULK) {
+            return Ok(None);
+        }
+        if let Err(error) = self.channel.connect().await {
+            *self.refused() = error.is_denied().then(Instant::now);
+            return Err(error);
+        }
+        let (sender, watch) = Watch::channel();
+        let id = claim.owner().fingerprint().get();
+        let in_line = format!(
+            "{}{}{id:016x}{}:{}",
+            claim.owner().expose(),
+            match kind {
+                WatchKind::Queue => 'q',
+                WatchKind::Hints => 'h',
+            },
+            claim.ttl().as_millis(),
+            self.news.channel,
+        );
+        self.news.waiters().insert(id, Waiter { sender, in_line });
+        Ok(Some(watch))
+    }
+
+    /// How the scripts know a waiter in line.
+    pub(crate) fn in_line(&self, owner: &OwnerToken) -> Option<InLine> {
+        let waiters = self.news.waiters();
+        let waiter = waiters.get(&owner.fingerprint().get())?;
+        Some(InLine { text: waiter.in_line.clone(), listens: !waiter.sender.is_closed() })
+    }
+
+    pub(crate) fn forget(&self, owner: OwnerFingerprint) {
+        self.news.waiters().remove(&owner.get());
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl News {
+    fn waiters(&self) -> MutexGuard<'_, HashMap<u64, Waiter>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    /// Takes a message: the waiter's id, and the fencing token if it has been granted the key. A
+    /// message that makes no sense is none of ours, and a missing one does no harm.
+    pub(crate) fn hear(&self, push: &PushInfo) {
+        match (&push.kind, push.data.as_slice()) {
+            (PushKind::Message, [_, Value::BulkString(text)]) => {
+                let text = String::from_utf8_lossy(text);
+                let (id, token) = text.split_once(' ').unwrap_or((&text, ""));
+                let Ok(id) = u64::from_str_radix(id, 16) else { return };
+                let signal = match token.parse().ok().and_then(FencingToken::new) {
+                    Some(token) => Signal::Granted { fencing: Some(token) },
+                    None => Signal::Hint,
+                };
+                if let Some(waiter) = self.waiters().get(&id) {
+                    waiter.sender.send(signal);
+                }
+            }
+            // Ends every watch; who still waits opens another.
+            (PushKind::Disconnection, _) => self.waiters().clear(),
+            _ => {}
+        }
+    }
+}
+
+impl fmt::Debug for Newsroom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Newsroom")
+    }
+}
