@@ -5,11 +5,13 @@ pub mod exclusion;
 pub mod expiry;
 pub mod fencing;
 pub mod guard;
+pub mod handover;
 pub mod hints;
 pub mod inspect;
 pub mod keys;
 pub mod loss;
 pub mod owner;
+pub mod queue;
 pub mod release;
 pub mod schedules;
 pub mod undo;
@@ -168,6 +170,39 @@ macro_rules! __cases {
                 u1_l18_a_late_copy_of_a_finished_acquisition_takes_nothing,
                 u1_an_owner_token_that_was_undone_is_refused,
                 g5_l18_an_acquisition_dropped_at_any_point_frees_the_key,
+            }
+            queue {
+                f1_p5_a_release_grants_the_head_of_the_queue,
+                f1_p5_the_queue_is_served_in_the_order_of_arrival,
+                t1_p5_an_expiry_grants_the_head_of_the_queue,
+                t1_p5_the_head_of_the_queue_can_take_an_expired_key,
+                p5_a_dead_waiter_costs_a_claim_window_at_the_most,
+                t1_p5_a_short_claim_is_not_granted_for_longer_than_its_ttl,
+                t1_e2_a_confirmed_grant_is_whole,
+                u1_p5_an_undone_waiter_has_left_the_queue,
+                u1_p5_an_undone_grant_goes_to_the_next_in_the_queue,
+                p5_an_attempt_without_a_watch_takes_no_place,
+                e1_p5_every_key_has_its_own_queue,
+                p5_without_a_queue_nobody_queues,
+                p5_fifo_serves_all_clients_in_the_order_of_arrival,
+                p5_turns_serve_each_client_in_the_order_of_arrival,
+                p5_a_busy_client_lets_others_have_their_turn,
+                g5_p5_a_cancelled_waiter_at_the_head_is_passed_over,
+                n1_p5_a_client_that_hears_nothing_is_passed_over_and_served_later,
+            }
+            handover {
+                e1_f1_a_key_is_passed_on_whole,
+                e3_u1_a_stranger_can_pass_nothing_on,
+                t1_e3_an_ended_lease_is_not_passed_on,
+                e3_e4_a_late_handover_touches_no_successor,
+                u1_a_key_is_not_passed_on_to_an_undone_owner,
+                e2_f1_a_repeated_handover_is_one,
+                e1_a_key_that_is_passed_on_is_never_free,
+                p5_a_handover_passes_over_the_queue_and_says_so,
+                without_handover_nothing_is_passed_on,
+                w2_a_release_serves_the_next_waiter_in_one_request,
+                u1_g4_a_handover_that_goes_wrong_serves_the_waiter_all_the_same,
+                u1_g5_a_waiter_cancelled_while_it_is_handed_the_key_leaves_it,
             }
             schedules {
                 random_schedules_match_the_model,

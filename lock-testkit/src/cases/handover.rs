@@ -1,0 +1,275 @@
+//! Passing a key straight on: a release and an acquisition in one atomic step.
+
+use std::sync::Arc;
+
+use lock_core::{
+    Attempt, Capability, FencingToken, Handover, Lock, LockKey, Metadata, Release, WatchKind,
+};
+
+use super::{grant, held, is_renewed, released};
+use crate::{Fault, Subject, Verb};
+
+async fn handed(lock: &dyn Lock, next: &dyn Lock) -> (Option<FencingToken>, bool) {
+    match lock.hand_over(next.claim()).await.unwrap() {
+        Some(Handover::Granted { fencing, others }) => (fencing, others),
+        other => panic!("expected that the key was passed on, got {other:?}"),
+    }
+}
+
+fn pair(subject: &Subject, key: &LockKey) -> [Arc<dyn Lock>; 2] {
+    [(); 2].map(|()| subject.lock(key, subject.long()))
+}
+
+/// The next owner has the key, with a larger token and its own ttl and note; the last one has
+/// nothing, and nobody else had a chance.
+pub async fn e1_f1_a_key_is_passed_on_whole(subject: &Subject) {
+    if !subject.has(Capability::Handover) {
+        return;
+    }
+    let key = subject.key("k");
+    let holder = subject.lock(&key, subject.long());
+    let first = grant(&*holder).await;
+    let note = match subject.has(Capability::Metadata) {
+        true => Metadata::new("handed over").unwrap(),
+        false => Metadata::default(),
+    };
+    let ttl = subject.units(30);
+    let next = subject.provider().lock(subject.claim(&key, ttl).with_metadata(note.clone()));
+    let (second, others) = handed(&*holder, &*next).await;
+    assert!(!others, "nobody else waits");
+    assert_eq!(second.is_some(), subject.has(Capability::Fencing));
+    assert!(!subject.has(Capability::Fencing) || second > first, "{second:?} after {first:?}");
+    held(&*subject.lock(&key, subject.long())).await;
+    assert!(!is_renewed(&*holder).await);
+    if subject.has(Capability::Inspect) {
+        let seen = next.inspect().await.unwrap().expect("a holder");
+        assert_eq!(seen.owner(), next.claim().owner().fingerprint());
+        assert_eq!(seen.metadata(), &note);
+        assert_eq!(seen.fencing(), second);
+        let left = seen.remaining();
+        assert!(left.is_none_or(|left| left <= ttl && left > ttl / 2), "{left:?} of {ttl:?} left");
+    }
+    assert_eq!(grant(&*next).await, second, "the same grant again (law E2)");
+    released(&*next).await;
+    let third = grant(&*subject.lock(&key, subject.long())).await;
+    assert!(!subject.has(Capability::Fencing) || third > second, "{third:?} after {second:?}");
+}
+
+/// Only the holder can pass a key on; whoever tries else changes nothing, and is undone (law U1).
+pub async fn e3_u1_a_stranger_can_pass_nothing_on(subject: &Subject) {
+    if !subject.has(Capability::Handover) {
+        return;
+    }
+    let key = subject.key("k");
+    let holder = subject.lock(&key, subject.long());
+    let fencing = grant(&*holder).await;
+    let [stranger, friend] = pair(subject, &key);
+    assert_eq!(stranger.hand_over(friend.claim()).await.unwrap(), Some(Handover::NotHeld));
+    held(&*friend).await;
+    assert_eq!(grant(&*holder).await, fencing);
+    released(&*holder).await;
+    assert_eq!(stranger.try_acquire().await.unwrap(), Attempt::Undone);
+    grant(&*friend).await;
+}
+
+/// A lease that has ended cannot be passed on, not even to an owner that could have the key.
+pub async fn t1_e3_an_ended_lease_is_not_passed_on(subject: &Subject) {
+    if !subject.has(Capability::Handover) {
+        return;
+    }
+    let key = subject.key("k");
+    let ttl = subject.units(1);
+    let late = subject.lock(&key, ttl);
+    grant(&*late).await;
+    subject.expire(&key, ttl).await;
+    let [next, other] = pair(subject, &key);
+    assert_eq!(late.hand_over(next.claim()).await.unwrap(), Some(Handover::NotHeld));
+    grant(&*other).await;
+    held(&*next).await;
+}
+
+/// A key that was released meanwhile stays with its successor.
+pub async fn e3_e4_a_late_handover_touches_no_successor(subject: &Subject) {
+    if !subject.has(Capability::Handover) {
+        return;
+    }
+    let key = subject.key("k");
+    let holder = subject.lock(&key, subject.long());
+    grant(&*holder).await;
+    released(&*holder).await;
+    let [next, successor] = pair(subject, &key);
+    let fencing = grant(&*successor).await;
+    assert_eq!(holder.hand_over(next.claim()).await.unwrap(), Some(Handover::NotHeld));
+    assert_eq!(grant(&*successor).await, fencing);
+    held(&*next).await;
+}
+
+/// An owner that was undone gets nothing, but the key is given back.
+pub async fn u1_a_key_is_not_passed_on_to_an_undone_owner(subject: &Subject) {
+    if !subject.has(Capability::Handover) {
+        return;
+    }
+    let key = subject.key("k");
+    let holder = subject.lock(&key, subject.long());
+    grant(&*holder).await;
+    let next = subject.lock(&key, subject.long());
+    assert_eq!(next.release().await.unwrap(), Release::NotHeld);
+    assert_eq!(holder.hand_over(next.claim()).await.unwrap(), Some(Handover::Refused));
+    assert_eq!(next.try_acquire().await.unwrap(), Attempt::Undone);
+    grant(&*subject.lock(&key, subject.long())).await;
+}
+
+/// Sent again, it is answered again, and mints nothing.
+pub async fn e2_f1_a_repeated_handover_is_one(subject: &Subject) {
+    if !subject.has(Capability::Handover) {
+        return;
+    }
+    let key = subject.key("k");
+    let holder = subject.lock(&key, subject.long());
+    grant(&*holder).await;
+    let next = subject.lock(&key, subject.long());
+    let first = handed(&*holder, &*next).await;
+    assert_eq!(handed(&*holder, &*next).await, first);
+    let copies: Vec<_> = (0..16)
+        .map(|_| {
+            let (holder, next) = (Arc::clone(&holder), Arc::clone(&next));
+            tokio::spawn(async move { handed(&*holder, &*next).await })
+        })
+        .collect();
+    for copy in copies {
+        assert_eq!(copy.await.unwrap(), first);
+    }
+    assert_eq!(grant(&*next).await, first.0);
+}
+
+/// While a key is passed from hand to hand, whoever asks is refused.
+pub async fn e1_a_key_that_is_passed_on_is_never_free(subject: &Subject) {
+    if !subject.has(Capability::Handover) {
+        return;
+    }
+    let key = subject.key("k");
+    let mut holder = subject.lock(&key, subject.long());
+    let mut last = grant(&*holder).await;
+    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let others: Vec<_> = (0..4)
+        .map(|_| {
+            let (done, other) = (Arc::clone(&done), subject.lock(&key, subject.long()));
+            tokio::spawn(async move {
+                while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                    held(&*other).await;
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for _ in 0..100 {
+        let next = subject.lock(&key, subject.long());
+        let (fencing, _) = handed(&*holder, &*next).await;
+        assert!(!subject.has(Capability::Fencing) || fencing > last, "{fencing:?} after {last:?}");
+        (holder, last) = (next, fencing);
+        tokio::task::yield_now().await;
+    }
+    done.store(true, std::sync::atomic::Ordering::SeqCst);
+    for other in others {
+        other.await.unwrap();
+    }
+}
+
+/// Those who queue in the store are passed over, and the answer tells that they are there; the next
+/// owner gives up its own place.
+pub async fn p5_a_handover_passes_over_the_queue_and_says_so(subject: &Subject) {
+    if !subject.has(Capability::Handover) || !subject.has(Capability::Queue) {
+        return;
+    }
+    let key = subject.key("k");
+    let holder = subject.lock(&key, subject.long());
+    grant(&*holder).await;
+    let [queued, next] = pair(subject, &key);
+    let mut watches = Vec::new();
+    for waiter in [&next, &queued] {
+        watches.push(waiter.watch(WatchKind::Queue).await.unwrap().expect("a place"));
+        held(&**waiter).await;
+    }
+    let (_, others) = handed(&*holder, &*next).await;
+    assert!(others, "one waits in the queue");
+    released(&*next).await;
+    assert!(is_renewed(&*queued).await, "the next in the queue has the key");
+    released(&*queued).await;
+    grant(&*subject.lock(&key, subject.long())).await;
+}
+
+/// A provider that does not declare it refuses it.
+pub async fn without_handover_nothing_is_passed_on(subject: &Subject) {
+    if subject.has(Capability::Handover) {
+        return;
+    }
+    let key = subject.key("k");
+    let [holder, next] = pair(subject, &key);
+    grant(&*holder).await;
+    assert_eq!(holder.hand_over(next.claim()).await.unwrap(), None);
+    assert!(is_renewed(&*holder).await);
+}
+
+/// A release in a client with a waiter is the waiter's acquisition as well: one request for both.
+pub async fn w2_a_release_serves_the_next_waiter_in_one_request(subject: &Subject) {
+    if !subject.has(Capability::Handover) {
+        return;
+    }
+    let (client, faults) = subject.faulty_client();
+    let key = subject.key("k");
+    let mut guard = client.lock(&key).acquire().await.unwrap();
+    for _ in 0..5 {
+        let waiter = tokio::spawn(client.lock(&key).acquire());
+        subject.pass(subject.units(1) / 4).await;
+        faults.forget_calls();
+        guard.release().await.unwrap();
+        guard = waiter.await.unwrap().unwrap();
+        let calls = faults.calls();
+        let sent = |verb| calls.iter().filter(|call| call.verb == verb).count();
+        assert_eq!(sent(Verb::HandOver), 1, "{calls:?}");
+        assert_eq!(sent(Verb::Release) + sent(Verb::Watch), 0, "{calls:?}");
+    }
+    guard.release().await.unwrap();
+}
+
+/// A hand-over whose answer is lost, or that never arrives, costs neither side more than a retry.
+pub async fn u1_g4_a_handover_that_goes_wrong_serves_the_waiter_all_the_same(subject: &Subject) {
+    if !subject.has(Capability::Handover) {
+        return;
+    }
+    for fault in [Fault::LoseAnswer, Fault::unavailable(), Fault::Panic] {
+        let (client, faults) = subject.faulty_client();
+        let key = subject.key(&format!("{fault:?}").replace(|c: char| !c.is_alphanumeric(), ""));
+        let guard = client.lock(&key).acquire().await.unwrap();
+        let waiter = tokio::spawn(client.lock(&key).acquire());
+        subject.pass(subject.units(1) / 4).await;
+        faults.next(Verb::HandOver, 1, fault);
+        drop(guard.release().await); // a failed one goes on in the background
+        let guard = waiter.await.unwrap().unwrap();
+        assert!(guard.is_held());
+        guard.release().await.unwrap();
+        subject.until_free(&key, subject.units(10)).await;
+    }
+}
+
+/// A waiter that is cancelled while it is handed the key leaves it to others.
+pub async fn u1_g5_a_waiter_cancelled_while_it_is_handed_the_key_leaves_it(subject: &Subject) {
+    if !subject.has(Capability::Handover) {
+        return;
+    }
+    for fault in [Fault::DelayAnswer(subject.units(1)), Fault::Late(subject.units(1))] {
+        let (builder, faults) = subject.faulty_builder();
+        let client = builder.request_timeout(subject.units(3)).build().unwrap();
+        let key = subject.key(&format!("{fault:?}").replace(|c: char| !c.is_alphanumeric(), ""));
+        let guard = client.lock(&key).acquire().await.unwrap();
+        let waiter = tokio::spawn(client.lock(&key).acquire());
+        subject.pass(subject.units(1) / 4).await;
+        faults.next(Verb::HandOver, 1, fault);
+        let release = tokio::spawn(guard.release());
+        subject.until("it is under way", || faults.count(Verb::HandOver) == 1).await;
+        waiter.abort();
+        assert!(waiter.await.unwrap_err().is_cancelled());
+        drop(release.await.unwrap());
+        subject.until_free(&key, subject.units(10)).await;
+    }
+}

@@ -1,0 +1,401 @@
+//! The store's queue: grants in the order of arrival, and a waiter that died holds nobody up for
+//! long (bug P5).
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lock_core::{
+    Attempt, Backoff, Capability, Fairness, Lock, LockClient, LockKey, Metadata, Release, Signal,
+    Watch, WatchKind,
+};
+
+use super::{elapsed, grant, held, is_renewed, released};
+use crate::{Fault, Subject, Verb};
+
+/// A waiter in the store's queue.
+struct Queued {
+    lock: Arc<dyn Lock>,
+    watch: Watch,
+}
+
+async fn queue_up(subject: &Subject, key: &LockKey) -> Queued {
+    let lock = subject.lock(key, subject.long());
+    let watch = lock.watch(WatchKind::Queue).await.unwrap().expect("a place in the queue");
+    held(&*lock).await;
+    Queued { lock, watch }
+}
+
+impl Queued {
+    /// Waits to be told of the grant, and confirms it.
+    async fn is_served(&mut self, subject: &Subject) {
+        let limit = subject.clock().sleep_until(subject.clock().now().after(subject.units(10)));
+        let told = tokio::select! {
+            signal = self.watch.next() => signal.expect("the watch has ended"),
+            () = limit => panic!("the head of the queue was told nothing"),
+        };
+        let Signal::Granted { fencing } = told else { panic!("expected a grant, got {told:?}") };
+        assert_eq!(grant(&*self.lock).await, fencing, "another token than the one told");
+    }
+}
+
+/// A key that is released goes to the head of its queue, not to whoever asks first.
+pub async fn f1_p5_a_release_grants_the_head_of_the_queue(subject: &Subject) {
+    if !subject.has(Capability::Queue) {
+        return;
+    }
+    let key = subject.key("k");
+    let holder = subject.lock(&key, subject.long());
+    let first = grant(&*holder).await;
+    let mut waiter = queue_up(subject, &key).await;
+    released(&*holder).await;
+    held(&*subject.lock(&key, subject.long())).await;
+    waiter.is_served(subject).await;
+    let second = grant(&*waiter.lock).await;
+    assert!(!subject.has(Capability::Fencing) || second > first, "{second:?} after {first:?}");
+    released(&*waiter.lock).await;
+    grant(&*subject.lock(&key, subject.long())).await;
+}
+
+/// Those who queue are granted the key in the order of their arrival, with growing tokens; asking
+/// again keeps a place.
+pub async fn f1_p5_the_queue_is_served_in_the_order_of_arrival(subject: &Subject) {
+    if !subject.has(Capability::Queue) {
+        return;
+    }
+    let key = subject.key("k");
+    let mut holder = subject.lock(&key, subject.long());
+    let mut last = grant(&*holder).await;
+    let mut waiters = Vec::new();
+    for _ in 0..10 {
+        waiters.push(queue_up(subject, &key).await);
+        subject.pass(Duration::from_millis(2)).await;
+    }
+    for waiter in waiters.iter().rev() {
+        held(&*waiter.lock).await;
+    }
+    for mut waiter in waiters {
+        released(&*holder).await;
+        waiter.is_served(subject).await;
+        let fencing = grant(&*waiter.lock).await;
+        assert!(!subject.has(Capability::Fencing) || fencing > last, "{fencing:?} after {last:?}");
+        (holder, last) = (waiter.lock, fencing);
+    }
+    released(&*holder).await;
+    grant(&*subject.lock(&key, subject.long())).await;
+}
+
+/// A lease that runs out is the head's as well: whoever notices it first does not profit.
+pub async fn t1_p5_an_expiry_grants_the_head_of_the_queue(subject: &Subject) {
+    if !subject.has(Capability::Queue) {
+        return;
+    }
+    let key = subject.key("k");
+    let ttl = subject.units(1);
+    grant(&*subject.lock(&key, ttl)).await;
+    let mut waiter = queue_up(subject, &key).await;
+    subject.expire(&key, ttl).await;
+    held(&*subject.lock(&key, subject.long())).await;
+    waiter.is_served(subject).await;
+    assert!(is_renewed(&*waiter.lock).await);
+}
+
+/// A head that asks for itself after an expiry has the key at once and whole.
+pub async fn t1_p5_the_head_of_the_queue_can_take_an_expired_key(subject: &Subject) {
+    if !subject.has(Capability::Queue) {
+        return;
+    }
+    let key = subject.key("k");
+    let ttl = subject.units(1);
+    grant(&*subject.lock(&key, ttl)).await;
+    let head = queue_up(subject, &key).await;
+    let mut next = queue_up(subject, &key).await;
+    subject.expire(&key, ttl).await;
+    grant(&*head.lock).await;
+    subject.pass(2 * Watch::CLAIM_WINDOW).await;
+    held(&*next.lock).await;
+    released(&*head.lock).await;
+    next.is_served(subject).await;
+}
+
+/// A waiter that never claims its grant costs those behind it no more than the claim window.
+pub async fn p5_a_dead_waiter_costs_a_claim_window_at_the_most(subject: &Subject) {
+    if !subject.has(Capability::Queue) {
+        return;
+    }
+    let key = subject.key("k");
+    let holder = subject.lock(&key, subject.long());
+    grant(&*holder).await;
+    let dead = queue_up(subject, &key).await;
+    let next = queue_up(subject, &key).await;
+    let freed = subject.clock().now();
+    released(&*holder).await;
+    let left = held(&*next.lock).await;
+    assert!(left.is_none_or(|left| left <= Watch::CLAIM_WINDOW), "held for {left:?}");
+    subject.pass(Watch::CLAIM_WINDOW.saturating_sub(elapsed(subject.clock(), freed))).await;
+    subject.pass(Duration::from_millis(20)).await;
+    grant(&*next.lock).await;
+    // It is out of the queue, and what it asks for now is a new place at its end.
+    held(&*dead.lock).await;
+    released(&*next.lock).await;
+}
+
+/// A claim shorter than the window is granted for its own ttl, not for the window.
+pub async fn t1_p5_a_short_claim_is_not_granted_for_longer_than_its_ttl(subject: &Subject) {
+    if !subject.has(Capability::Queue) || !subject.has(Capability::Inspect) {
+        return;
+    }
+    let key = subject.key("k");
+    let holder = subject.lock(&key, subject.long());
+    grant(&*holder).await;
+    let ttl = Watch::CLAIM_WINDOW / 4;
+    let short = subject.lock(&key, ttl);
+    let _watch = short.watch(WatchKind::Queue).await.unwrap().expect("a place");
+    held(&*short).await;
+    released(&*holder).await;
+    let left = short.inspect().await.unwrap().and_then(|holder| holder.remaining());
+    assert!(left.is_none_or(|left| left <= ttl), "granted for {left:?} instead of {ttl:?}");
+}
+
+/// A confirmed grant is as long, and has the same note, as any other.
+pub async fn t1_e2_a_confirmed_grant_is_whole(subject: &Subject) {
+    if !subject.has(Capability::Queue) {
+        return;
+    }
+    let key = subject.key("k");
+    let holder = subject.lock(&key, subject.long());
+    grant(&*holder).await;
+    let note = match subject.has(Capability::Metadata) {
+        true => Metadata::new("queued").unwrap(),
+        false => Metadata::default(),
+    };
+    let claim = subject.claim(&key, subject.long()).with_metadata(note.clone());
+    let lock = subject.provider().lock(claim);
+    let watch = lock.watch(WatchKind::Queue).await.unwrap().expect("a place");
+    held(&*lock).await;
+    let mut waiter = Queued { lock, watch };
+    released(&*holder).await;
+    waiter.is_served(subject).await;
+    subject.pass(2 * Watch::CLAIM_WINDOW).await;
+    held(&*subject.lock(&key, subject.long())).await;
+    if subject.has(Capability::Inspect) {
+        let seen = waiter.lock.inspect().await.unwrap().expect("a holder");
+        assert_eq!(seen.owner(), waiter.lock.claim().owner().fingerprint());
+        assert_eq!(seen.metadata(), &note);
+    }
+    assert!(is_renewed(&*waiter.lock).await);
+}
+
+/// A waiter that was undone is in nobody's way, and is never granted the key.
+pub async fn u1_p5_an_undone_waiter_has_left_the_queue(subject: &Subject) {
+    if !subject.has(Capability::Queue) {
+        return;
+    }
+    let key = subject.key("k");
+    let holder = subject.lock(&key, subject.long());
+    grant(&*holder).await;
+    let gone = queue_up(subject, &key).await;
+    let mut next = queue_up(subject, &key).await;
+    drop(gone.watch);
+    assert_eq!(gone.lock.release().await.unwrap(), Release::NotHeld);
+    released(&*holder).await;
+    next.is_served(subject).await;
+    assert_eq!(gone.lock.try_acquire().await.unwrap(), Attempt::Undone);
+}
+
+/// A waiter that is undone between its grant and its claim passes the key on.
+pub async fn u1_p5_an_undone_grant_goes_to_the_next_in_the_queue(subject: &Subject) {
+    if !subject.has(Capability::Queue) {
+        return;
+    }
+    let key = subject.key("k");
+    let holder = subject.lock(&key, subject.long());
+    grant(&*holder).await;
+    let gone = queue_up(subject, &key).await;
+    let mut next = queue_up(subject, &key).await;
+    released(&*holder).await;
+    assert_eq!(gone.lock.release().await.unwrap(), Release::Released);
+    next.is_served(subject).await;
+    assert_eq!(gone.lock.release().await.unwrap(), Release::NotHeld);
+}
+
+/// Whoever asks without waiting takes no place.
+pub async fn p5_an_attempt_without_a_watch_takes_no_place(subject: &Subject) {
+    if !subject.has(Capability::Queue) {
+        return;
+    }
+    let key = subject.key("k");
+    let holder = subject.lock(&key, subject.long());
+    grant(&*holder).await;
+    let passer_by = subject.lock(&key, subject.long());
+    held(&*passer_by).await;
+    // Nor does whoever has stopped to wait.
+    let impatient = subject.lock(&key, subject.long());
+    drop(impatient.watch(WatchKind::Queue).await.unwrap());
+    held(&*impatient).await;
+    released(&*holder).await;
+    grant(&*subject.lock(&key, subject.long())).await;
+}
+
+/// Queues of different keys have nothing to do with each other.
+pub async fn e1_p5_every_key_has_its_own_queue(subject: &Subject) {
+    if !subject.has(Capability::Queue) {
+        return;
+    }
+    let (one, other) = (subject.key("k"), subject.key("k2"));
+    let (holder, bystander) =
+        (subject.lock(&one, subject.long()), subject.lock(&other, subject.long()));
+    grant(&*holder).await;
+    grant(&*bystander).await;
+    let mut waiter = queue_up(subject, &one).await;
+    released(&*bystander).await;
+    grant(&*subject.lock(&other, subject.long())).await;
+    held(&*waiter.lock).await;
+    released(&*holder).await;
+    waiter.is_served(subject).await;
+}
+
+/// A provider that does not declare a queue has no watch of that kind.
+pub async fn p5_without_a_queue_nobody_queues(subject: &Subject) {
+    let lock = subject.lock(&subject.key("k"), subject.long());
+    let watch = lock.watch(WatchKind::Queue).await.unwrap();
+    assert_eq!(watch.is_some(), subject.has(Capability::Queue));
+    assert!(!subject.has(Capability::Queue) || subject.has(Capability::Hints), "a queue tells");
+}
+
+/// Lets the waiters of several clients line up one by one, and returns who was served in what order.
+async fn order_of_service(
+    subject: &Subject,
+    clients: &[LockClient],
+    fairness: Fairness,
+) -> Vec<usize> {
+    let key = subject.key("k");
+    let holder = clients[0].lock(&key).acquire().await.unwrap();
+    let served = Arc::new(Mutex::new(Vec::new()));
+    let mut waiters = Vec::new();
+    for number in 0..12 {
+        let acquire = clients[number % clients.len()].lock(&key).fairness(fairness);
+        let served = Arc::clone(&served);
+        waiters.push(tokio::spawn(async move {
+            let guard = acquire.acquire().await.unwrap();
+            served.lock().unwrap().push(number);
+            guard.release().await.unwrap();
+        }));
+        subject.pass(subject.units(1) / 10).await;
+    }
+    holder.release().await.unwrap();
+    for waiter in waiters {
+        waiter.await.unwrap();
+    }
+    Arc::into_inner(served).unwrap().into_inner().unwrap()
+}
+
+/// Under [`Fairness::Fifo`] the waiters of several clients are served in the order of their arrival.
+pub async fn p5_fifo_serves_all_clients_in_the_order_of_arrival(subject: &Subject) {
+    if !subject.has(Capability::Queue) {
+        return;
+    }
+    let clients = [(); 3].map(|()| subject.client());
+    let served = order_of_service(subject, &clients, Fairness::Fifo).await;
+    assert_eq!(served, (0..12).collect::<Vec<_>>());
+}
+
+/// Under [`Fairness::Turns`] each client serves its own in the order of their arrival, and nobody is
+/// left out.
+pub async fn p5_turns_serve_each_client_in_the_order_of_arrival(subject: &Subject) {
+    if !subject.has(Capability::Queue) {
+        return;
+    }
+    let clients = [(); 3].map(|()| subject.client());
+    let served = order_of_service(subject, &clients, Fairness::Turns).await;
+    for client in 0..clients.len() {
+        let own: Vec<_> =
+            served.iter().filter(|number| *number % clients.len() == client).collect();
+        assert_eq!(own.len(), 12 / clients.len(), "{served:?}");
+        assert!(own.is_sorted(), "{served:?}");
+    }
+}
+
+/// A client whose waiters never pause does not keep another out for more than a turn.
+pub async fn p5_a_busy_client_lets_others_have_their_turn(subject: &Subject) {
+    if !subject.has(Capability::Queue) {
+        return;
+    }
+    let (busy, other) = (subject.client(), subject.client());
+    let key = subject.key("k");
+    let served = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let workers: Vec<_> = (0..4)
+        .map(|_| {
+            let (client, key, served) = (busy.clone(), key.clone(), Arc::clone(&served));
+            tokio::spawn(async move {
+                loop {
+                    let guard = client.lock(&key).acquire().await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    served.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    guard.release().await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let count = || served.load(std::sync::atomic::Ordering::SeqCst);
+    subject.until("the busy client is busy", || count() > 20).await;
+    for _ in 0..5 {
+        let before = count();
+        drop(other.lock(&key).acquire().await.unwrap());
+        // A turn may have begun just before, and one more serve be under way.
+        let between = count() - before;
+        assert!(between <= 2 * Fairness::TURN + 2, "{between} others came first");
+    }
+    for worker in workers {
+        worker.abort();
+    }
+}
+
+/// A waiter that is cancelled at the head of the queue is passed over at once.
+pub async fn g5_p5_a_cancelled_waiter_at_the_head_is_passed_over(subject: &Subject) {
+    if !subject.has(Capability::Queue) {
+        return;
+    }
+    let (one, other) = (subject.client(), subject.client());
+    let key = subject.key("k");
+    let holder = subject.client().lock(&key).acquire().await.unwrap();
+    let waiting = |client: &LockClient| {
+        let acquire = client.lock(&key).retry(Backoff::fixed(subject.units(15)));
+        tokio::spawn(acquire.acquire())
+    };
+    let head = waiting(&one);
+    subject.pass(subject.units(1) / 4).await;
+    let next = waiting(&other);
+    subject.pass(subject.units(1) / 4).await;
+    head.abort();
+    assert!(head.await.unwrap_err().is_cancelled());
+    subject.pass(subject.units(1) / 4).await;
+    let freed = subject.clock().now();
+    holder.release().await.unwrap();
+    drop(next.await.unwrap().unwrap());
+    let waited = elapsed(subject.clock(), freed);
+    assert!(waited < subject.units(5), "waited {waited:?} for one that had left");
+}
+
+/// Of two clients the one whose messages are all lost is passed over within the claim window, and
+/// served in the end.
+pub async fn n1_p5_a_client_that_hears_nothing_is_passed_over_and_served_later(subject: &Subject) {
+    if !subject.has(Capability::Queue) {
+        return;
+    }
+    let (builder, faults) = subject.faulty_builder();
+    let deaf = builder.retry(Backoff::fixed(subject.units(4))).build().unwrap();
+    faults.always(Verb::Watch, Fault::MuteWatch);
+    let other = subject.client();
+    let key = subject.key("k");
+    let holder = subject.client().lock(&key).acquire().await.unwrap();
+    let first = tokio::spawn(deaf.lock(&key).acquire());
+    subject.until("it waits", || faults.count(Verb::TryAcquire) >= 2).await;
+    let second = tokio::spawn(other.lock(&key).acquire());
+    subject.pass(subject.units(1) / 4).await;
+    let freed = subject.clock().now();
+    holder.release().await.unwrap();
+    second.await.unwrap().unwrap().release().await.unwrap();
+    let waited = elapsed(subject.clock(), freed);
+    assert!(waited < Watch::CLAIM_WINDOW + subject.units(5), "waited {waited:?}");
+    first.await.unwrap().unwrap().release().await.unwrap();
+}
