@@ -15,6 +15,8 @@
 mod backend;
 #[path = "careless/flaw.rs"]
 mod flaw;
+#[path = "careless/queue.rs"]
+mod queue;
 #[path = "careless/verbs.rs"]
 mod verbs;
 
@@ -242,4 +244,54 @@ caught! {
         by n1_without_hints_there_is_no_watch;
     no_watch_although_declared_is_caught: NoWatchThoughDeclared
         by n1_without_hints_there_is_no_watch;
+
+    a_queue_served_from_its_end_is_caught: QueueIsAStack
+        by f1_p5_the_queue_is_served_in_the_order_of_arrival;
+    a_silent_grant_is_caught: QueueTellsNobody by f1_p5_a_release_grants_the_head_of_the_queue;
+    a_grant_without_a_fresh_token_is_caught: QueueMintsNothing
+        by f1_p5_a_release_grants_the_head_of_the_queue;
+    a_grant_for_the_whole_ttl_is_caught: QueueGrantsForTheWholeTtl
+        by p5_a_dead_waiter_costs_a_claim_window_at_the_most;
+    a_window_longer_than_the_ttl_is_caught: QueueGrantsForTheWholeWindow
+        by t1_p5_a_short_claim_is_not_granted_for_longer_than_its_ttl;
+    one_queue_for_all_keys_is_caught: OneQueueForAllKeys by e1_p5_every_key_has_its_own_queue;
+    no_queue_although_declared_is_caught: NoQueueThoughDeclared
+        by p5_without_a_queue_nobody_queues;
+    a_dead_waiter_that_stays_at_the_head_is_caught: TheDeadStayAtTheHead
+        by p5_a_dead_waiter_costs_a_claim_window_at_the_most;
+    a_release_past_the_queue_is_caught: ReleaseForgetsTheQueue
+        by f1_p5_the_queue_is_served_in_the_order_of_arrival;
+    an_expiry_past_the_queue_is_caught: ExpiryForgetsTheQueue
+        by t1_p5_an_expiry_grants_the_head_of_the_queue;
+    an_undone_waiter_in_line_is_caught: UndoStaysInLine
+        by u1_p5_an_undone_waiter_has_left_the_queue;
+    a_place_lost_by_asking_again_is_caught: AskingAgainLosesThePlace
+        by f1_p5_the_queue_is_served_in_the_order_of_arrival;
+    a_place_for_everybody_who_asks_is_caught: AskingTakesAPlace
+        by p5_an_attempt_without_a_watch_takes_no_place;
+    a_confirmed_grant_that_stays_short_is_caught: ConfirmingKeepsTheWindow
+        by t1_e2_a_confirmed_grant_is_whole;
+
+    a_handover_in_two_steps_is_caught: HandOverInTwoSteps
+        by e1_a_key_that_is_passed_on_is_never_free;
+    a_handover_by_a_stranger_is_caught: HandOverByAnyone
+        by e3_u1_a_stranger_can_pass_nothing_on;
+    a_handover_to_an_undone_owner_is_caught: HandOverToTheUndone
+        by u1_a_key_is_not_passed_on_to_an_undone_owner;
+    a_refused_handover_without_tombstone_is_caught: HandOverUndoesNobody
+        by e3_u1_a_stranger_can_pass_nothing_on;
+    a_handover_of_an_ended_lease_is_caught: HandOverIgnoresExpiry
+        by t1_e3_an_ended_lease_is_not_passed_on;
+    a_handover_that_is_not_idempotent_is_caught: HandOverIsNotRepeated
+        by e2_f1_a_repeated_handover_is_one;
+    a_handover_with_the_old_token_is_caught: HandOverMintsNothing
+        by e1_f1_a_key_is_passed_on_whole;
+    a_handover_of_the_rest_of_a_lease_is_caught: HandOverKeepsTheEnd
+        by e1_f1_a_key_is_passed_on_whole;
+    a_handover_without_its_note_is_caught: HandOverForgetsTheNote
+        by e1_f1_a_key_is_passed_on_whole;
+    a_handover_to_one_who_still_queues_is_caught: HandOverKeepsThePlace
+        by p5_a_handover_passes_over_the_queue_and_says_so;
+    a_handover_that_hides_the_others_is_caught: HandOverNamesNoOthers
+        by p5_a_handover_passes_over_the_queue_and_says_so;
 }

@@ -185,14 +185,16 @@ pub async fn p5_a_handover_passes_over_the_queue_and_says_so(subject: &Subject) 
     let holder = subject.lock(&key, subject.long());
     grant(&*holder).await;
     let [queued, next] = pair(subject, &key);
-    let mut watches = Vec::new();
-    for waiter in [&next, &queued] {
-        watches.push(waiter.watch(WatchKind::Queue).await.unwrap().expect("a place"));
-        held(&**waiter).await;
-    }
+    let _next_waits = next.watch(WatchKind::Queue).await.unwrap().expect("a place");
+    held(&*next).await;
     let (_, others) = handed(&*holder, &*next).await;
+    assert!(!others, "it is in nobody's way but its own");
+    let _other_waits = queued.watch(WatchKind::Queue).await.unwrap().expect("a place");
+    held(&*queued).await;
+    let last = subject.lock(&key, subject.long());
+    let (_, others) = handed(&*next, &*last).await;
     assert!(others, "one waits in the queue");
-    released(&*next).await;
+    released(&*last).await;
     assert!(is_renewed(&*queued).await, "the next in the queue has the key");
     released(&*queued).await;
     grant(&*subject.lock(&key, subject.long())).await;

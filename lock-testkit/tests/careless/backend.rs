@@ -13,6 +13,7 @@ use lock_core::{
 use tokio::task::yield_now;
 
 use super::flaw::Flaw;
+use super::queue::Line;
 
 #[derive(Debug)]
 pub(crate) struct Careless {
@@ -38,6 +39,7 @@ pub(crate) struct Tables {
     /// By key and owner: until when an acquisition is refused.
     pub(crate) tombstones: HashMap<(String, OwnerToken), Moment>,
     pub(crate) watches: HashMap<String, Vec<WatchSender>>,
+    pub(crate) lines: HashMap<String, Line>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,10 +57,9 @@ impl Careless {
             Some(Flaw::WatchesThoughUndeclared) => Some(Capability::Hints),
             _ => None,
         };
-        let lacking = [Capability::Handover, Capability::Queue];
-        let declared = Capability::ALL
-            .into_iter()
-            .filter(|one| Some(*one) != undeclared && !lacking.contains(one));
+        let queues = undeclared != Some(Capability::Hints);
+        let declared = Capability::ALL.into_iter().filter(|one| Some(*one) != undeclared);
+        let declared = declared.filter(|one| *one != Capability::Queue || queues);
         let info = ProviderInfo::new("careless", Capabilities::of(declared));
         let shared = Shared { flaw, clock, tables: Mutex::default() };
         Self { info: info.with_clock(Arc::new(clock)), prefix: "", shared: Arc::new(shared) }

@@ -21,6 +21,7 @@ impl CarelessLock {
         let mut found = self.find(tables, &self.row(), self.has(Flaw::AcquireIgnoresExpiry));
         // Only its own old lease: another's that has ended is in nobody's way.
         found.lease = found.lease.filter(|old| self.now() < old.ends || self.is_mine(tables, old));
+        let looked_early = early.is_some();
         match early {
             Some(early) if self.has(Flaw::AcquireLooksForTombstonesFirst) => {
                 found.undone = early.undone;
@@ -37,6 +38,11 @@ impl CarelessLock {
             }
             return Ok(Attempt::Undone);
         }
+        if found.lease.is_none() && !looked_early && !self.has(Flaw::ExpiryForgetsTheQueue) {
+            self.serve(tables, Some(self.owner()));
+            let served = self.find(tables, &self.row(), false).lease;
+            found.lease = served.filter(|lease| lease.owner != self.owner());
+        }
         match found.lease {
             None => Ok(self.grant(tables, found.dead_since, minted)),
             Some(lease) if self.is_mine(tables, &lease) => Ok(self.grant_again(tables, &lease)),
@@ -45,6 +51,7 @@ impl CarelessLock {
     }
 
     fn grant(&self, tables: &mut Tables, dead: Option<Moment>, minted: Option<u64>) -> Attempt {
+        self.step_out(tables, self.owner());
         let idle = dead.map_or(Duration::ZERO, |since| self.now().since(since));
         if self.has(Flaw::CounterEndsWithTheLease) && dead.is_some()
             || self.has(Flaw::CounterForgottenWhenIdle) && idle > Duration::from_secs(3600)
@@ -87,11 +94,13 @@ impl CarelessLock {
             Some(Flaw::SameOwnerAddsTheTtl) => ends = lease.ends.after(self.claim.ttl().get()),
             _ => {}
         }
+        self.confirm_keeps_the_window(&mut ends, lease);
         tables.leases.insert(self.row(), Lease { ends, ..*lease });
         Attempt::Granted { fencing: self.fencing(tables) }
     }
 
     fn refuse(&self, tables: &mut Tables, lease: &Lease) -> Result<Attempt> {
+        self.queue_up(tables);
         let row = self.row();
         let mut remaining = Some(lease.ends.since(self.now()));
         match self.shared.flaw {
@@ -158,10 +167,12 @@ impl CarelessLock {
         let found = early.unwrap_or_else(|| self.find(tables, &row, ignores_expiry));
         let by_anyone = self.has(Flaw::ReleaseByAnyone);
         let mine = |lease: &Lease| self.is_mine(tables, lease) || by_anyone;
+        let is_mine = found.lease.as_ref().is_some_and(mine);
+        if !self.has(Flaw::UndoStaysInLine) {
+            self.step_out(tables, self.owner());
+        }
         let elsewhere = !self.granted_here.load(Ordering::SeqCst);
-        if !found.lease.as_ref().is_some_and(mine)
-            || self.has(Flaw::ReleaseNeedsItsHandle) && elsewhere
-        {
+        if !is_mine || self.has(Flaw::ReleaseNeedsItsHandle) && elsewhere {
             return self.undo(tables, &found);
         }
         if !self.has(Flaw::ReleaseFreesNothing) {
@@ -172,6 +183,9 @@ impl CarelessLock {
         }
         if self.has(Flaw::CounterEndsWithTheRelease) {
             tables.counters.remove(&self.counter());
+        }
+        if !self.has(Flaw::ReleaseForgetsTheQueue) && !tables.leases.contains_key(&row) {
+            self.serve(tables, None);
         }
         if !self.has(Flaw::ReleaseIsSilent) && !self.has(Flaw::ReleaseSignalsFirst) {
             self.signal(tables, &row);
@@ -318,12 +332,19 @@ impl Lock for CarelessLock {
         Ok(Some(holder))
     }
 
-    async fn hand_over(&self, _next: &Claim) -> Result<Option<Handover>> {
-        Ok(None)
+    async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>> {
+        Ok(Some(self.pass_on(next).await))
     }
 
-    async fn watch(&self, _kind: WatchKind) -> Result<Option<Watch>> {
+    async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>> {
         let (sender, watch) = Watch::channel();
+        if kind == WatchKind::Queue {
+            if !self.has(Flaw::NoQueueThoughDeclared) {
+                self.stand_by(&mut self.tables(), sender);
+                return Ok(Some(watch));
+            }
+            return Ok(None);
+        }
         let (row, shared) = (self.row(), Arc::clone(&self.shared));
         let subscribe = move || {
             let mut tables = shared.tables.lock().unwrap();

@@ -1,0 +1,157 @@
+//! The queue of the careless store, and passing a key on.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use lock_core::{Claim, Handover, Metadata, OwnerToken, Signal, Watch, WatchSender};
+use tokio::task::yield_now;
+
+use super::backend::{CarelessLock, Lease, Tables};
+use super::flaw::Flaw;
+
+/// Who waits for one key.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    waiters: HashMap<OwnerToken, (Claim, WatchSender)>,
+    queue: Vec<OwnerToken>,
+}
+
+impl CarelessLock {
+    fn line_of(&self) -> String {
+        if self.has(Flaw::OneQueueForAllKeys) { String::new() } else { self.row() }
+    }
+
+    pub(crate) fn stand_by(&self, tables: &mut Tables, sender: WatchSender) {
+        let line = tables.lines.entry(self.line_of()).or_default();
+        line.waiters.insert(self.owner(), (self.claim.clone(), sender));
+    }
+
+    pub(crate) fn queue_up(&self, tables: &mut Tables) {
+        let Some(line) = tables.lines.get_mut(&self.line_of()) else { return };
+        let owner = self.owner();
+        let waits = line.waiters.get(&owner).is_some_and(|(_, sender)| !sender.is_closed());
+        if self.has(Flaw::AskingAgainLosesThePlace) {
+            line.queue.retain(|queued| *queued != owner);
+        }
+        if (waits || self.has(Flaw::AskingTakesAPlace)) && !line.queue.contains(&owner) {
+            line.queue.push(owner);
+        }
+        if self.has(Flaw::AskingTakesAPlace) && !waits {
+            let (sender, watch) = Watch::channel();
+            std::mem::forget(watch);
+            line.waiters.insert(owner, (self.claim.clone(), sender));
+        }
+    }
+
+    pub(crate) fn step_out(&self, tables: &mut Tables, owner: OwnerToken) {
+        if let Some(line) = tables.lines.get_mut(&self.line_of()) {
+            line.queue.retain(|queued| *queued != owner);
+            line.waiters.remove(&owner);
+        }
+    }
+
+    /// Gives a free key to the head of its queue, unless that is who asks.
+    pub(crate) fn serve(&self, tables: &mut Tables, asking: Option<OwnerToken>) {
+        let line = tables.lines.entry(self.line_of()).or_default();
+        line.queue
+            .retain(|owner| line.waiters.get(owner).is_some_and(|(_, sender)| !sender.is_closed()));
+        if asking.is_some() && line.queue.first().copied() == asking {
+            return;
+        }
+        let last = line.queue.len().saturating_sub(1);
+        let head = if self.has(Flaw::QueueIsAStack) { last } else { 0 };
+        let Some(owner) = line.queue.get(head).copied() else { return };
+        let (claim, sender) = line.waiters[&owner].clone();
+        if !self.has(Flaw::TheDeadStayAtTheHead) {
+            line.queue.remove(head);
+        }
+        let window = match self.shared.flaw {
+            Some(Flaw::QueueGrantsForTheWholeTtl) => claim.ttl().get(),
+            Some(Flaw::QueueGrantsForTheWholeWindow) => Watch::CLAIM_WINDOW,
+            _ => Watch::CLAIM_WINDOW.min(claim.ttl().get()),
+        };
+        if !self.has(Flaw::QueueMintsNothing) {
+            self.mint(tables);
+        }
+        let lease = Lease { owner, ends: self.now().after(window) };
+        tables.leases.insert(self.row(), lease);
+        tables.notes.insert(self.row(), claim.metadata().clone());
+        if !self.has(Flaw::QueueTellsNobody) {
+            sender.send(Signal::Granted { fencing: self.fencing(tables) });
+        }
+    }
+
+    pub(crate) async fn pass_on(&self, next: &Claim) -> Handover {
+        if self.has(Flaw::HandOverInTwoSteps) {
+            let mine = self.find(&self.tables(), &self.row(), false).lease;
+            if mine.is_some_and(|lease| self.is_mine(&self.tables(), &lease)) {
+                self.tables().leases.remove(&self.row());
+                yield_now().await;
+                return self.give(&mut self.tables(), next);
+            }
+        }
+        let tables = &mut *self.tables();
+        let ignores_expiry = self.has(Flaw::HandOverIgnoresExpiry);
+        let found = self.find(tables, &self.row(), ignores_expiry);
+        let repeated = found.lease.filter(|lease| lease.owner == *next.owner());
+        if let Some(lease) = repeated.filter(|_| !self.has(Flaw::HandOverIsNotRepeated)) {
+            let ends = self.ends(next.ttl());
+            tables.leases.insert(self.row(), Lease { ends, ..lease });
+            return self.passed(tables);
+        }
+        let mine = |lease: &Lease| self.is_mine(tables, lease) || self.has(Flaw::HandOverByAnyone);
+        if !found.lease.as_ref().is_some_and(mine) {
+            if !self.has(Flaw::HandOverUndoesNobody) {
+                let until = self.now().after(Duration::from_secs(60));
+                tables.tombstones.insert(self.tombstone(), until);
+            }
+            return Handover::NotHeld;
+        }
+        let undone = tables.tombstones.contains_key(&(self.tombstone().0, *next.owner()));
+        if undone && !self.has(Flaw::HandOverToTheUndone) {
+            tables.leases.remove(&self.row());
+            self.serve(tables, None);
+            return Handover::Refused;
+        }
+        self.give(tables, next)
+    }
+
+    fn give(&self, tables: &mut Tables, next: &Claim) -> Handover {
+        let mut ends = self.ends(next.ttl());
+        if let Some(lease) = tables.leases.get(&self.row())
+            && self.has(Flaw::HandOverKeepsTheEnd)
+        {
+            ends = lease.ends;
+        }
+        if !self.has(Flaw::HandOverMintsNothing) {
+            self.mint(tables);
+        }
+        tables.leases.insert(self.row(), Lease { owner: *next.owner(), ends });
+        let note = if self.has(Flaw::HandOverForgetsTheNote) {
+            Metadata::default()
+        } else {
+            next.metadata().clone()
+        };
+        tables.notes.insert(self.row(), note);
+        if !self.has(Flaw::HandOverKeepsThePlace) {
+            self.step_out(tables, *next.owner());
+        }
+        self.passed(tables)
+    }
+
+    fn passed(&self, tables: &Tables) -> Handover {
+        let line = tables.lines.get(&self.line_of());
+        let others = line.is_some_and(|line| !line.queue.is_empty());
+        let fencing = self.fencing(tables);
+        Handover::Granted { fencing, others: others && !self.has(Flaw::HandOverNamesNoOthers) }
+    }
+
+    /// A grant of the queue that its waiter has come for.
+    pub(crate) fn confirm_keeps_the_window(&self, ends: &mut lock_core::Moment, lease: &Lease) {
+        if self.has(Flaw::ConfirmingKeepsTheWindow)
+            && lease.ends.since(self.now()) <= Watch::CLAIM_WINDOW
+        {
+            *ends = lease.ends;
+        }
+    }
+}
