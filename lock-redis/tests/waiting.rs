@@ -1,0 +1,320 @@
+//! Waiting on a real server: what it costs, who is next, and what happens when messages get lost.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use lock_core::{Backoff, Capability, Fairness, LockClient, LockGuard, LockProvider, Result};
+use lock_redis::{RedisConfig, RedisOptions, RedisProvider};
+use support::{PASSWORD, Server};
+use tokio::task::JoinHandle;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Waits for an event, with a limit.
+async fn soon<T>(event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, event).await.expect("it comes in time")
+}
+
+fn waiter(locks: &LockClient, fairness: Fairness) -> JoinHandle<Result<LockGuard>> {
+    let acquire = locks.lock("k").ttl(ms(60_000)).wait_at_most(LIMIT).fairness(fairness);
+    tokio::spawn(acquire.acquire())
+}
+
+/// Waits until so many waiters stand in the key's line.
+async fn in_line(server: &Server, count: usize) {
+    let line = "k\u{1f}line{k}";
+    let full = async {
+        while server.send(&["ZCARD", line]).trim() != format!(":{count}") {
+            tokio::time::sleep(ms(5)).await;
+        }
+    };
+    soon(full).await;
+}
+
+/// Connections of clients, by kind; the test itself asks over the unix socket.
+fn connections(server: &Server, kind: &str) -> usize {
+    let list = server.command(&format!("CLIENT LIST TYPE {kind}"));
+    list.lines().filter(|line| line.contains("addr=127.")).count()
+}
+
+/// Lets the waiters of two clients pass a lock through a gate that finds overlaps and falling tokens,
+/// and returns how many commands the clients sent.
+async fn drain(server: &Server, count: usize, fairness: Fairness) -> u64 {
+    let clients = [server.client().await, server.client().await];
+    let holder = clients[0].lock("k").acquire().await.unwrap();
+    let last = Arc::new(AtomicU64::new(0));
+    let waiters: Vec<_> = (0..count)
+        .map(|number| {
+            let (waiter, last) = (waiter(&clients[number % 2], fairness), Arc::clone(&last));
+            tokio::spawn(async move {
+                let guard = waiter.await.unwrap().unwrap();
+                let token = guard.fencing_token().unwrap().get();
+                let before = last.swap(token, Ordering::SeqCst);
+                assert!(before < token, "{token} after {before}");
+                assert_eq!(last.load(Ordering::SeqCst), token, "two hold at a time");
+                guard.release().await.unwrap();
+            })
+        })
+        .collect();
+    in_line(server, if fairness == Fairness::Fifo { count } else { 2 }).await;
+    server.command("CONFIG RESETSTAT");
+    holder.release().await.unwrap();
+    for waiter in waiters {
+        soon(waiter).await.unwrap();
+    }
+    assert_eq!(connections(server, "pubsub"), 2, "one subscription a provider");
+    assert_eq!(connections(server, "normal"), 4, "two connections a provider");
+    server.calls("evalsha")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_40_ten_thousand_waiters_are_all_served() {
+    let server = Server::start();
+    let sent = drain(&server, 10_000, Fairness::Turns).await;
+    assert!(sent <= 20_000, "{sent} commands for 10,000 acquisitions");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_40_two_thousand_waiters_in_strict_order_are_all_served() {
+    let server = Server::start();
+    let sent = drain(&server, 2_000, Fairness::Fifo).await;
+    assert!(sent <= 6_000, "{sent} commands for 2,000 acquisitions");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n1_racing_clients_are_told_of_a_release() {
+    let server = Server::start();
+    let sent = drain(&server, 200, Fairness::Race).await;
+    assert!(sent <= 800, "{sent} commands for 200 acquisitions");
+}
+
+#[tokio::test]
+async fn w2_two_hundred_idle_waiters_send_two_commands_a_second_at_the_most() {
+    let server = Server::start();
+    let (locks, other) = (server.client().await, server.client().await);
+    let holder = other.lock("k").ttl(ms(60_000)).acquire().await.unwrap();
+    let waiters: Vec<_> = (0..200).map(|_| waiter(&locks, Fairness::Turns)).collect();
+    in_line(&server, 1).await;
+    tokio::time::sleep(ms(2_000)).await;
+    server.command("CONFIG RESETSTAT");
+    let began = Instant::now();
+    tokio::time::sleep(ms(6_000)).await;
+    let (sent, seconds) = (server.calls("evalsha"), began.elapsed().as_secs_f64());
+    assert!(sent as f64 <= 2.0 * seconds, "{sent} commands in {seconds} s");
+    assert_eq!(connections(&server, "pubsub"), 1);
+    waiters.iter().for_each(JoinHandle::abort);
+    holder.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn p5_a_waiter_whose_connection_is_gone_is_passed_over_at_once() {
+    let server = Server::start();
+    let holder = server.client().await.lock("k").acquire().await.unwrap();
+    // A process that is killed undoes nothing; its sockets are closed for it.
+    let doomed = server.provider().await;
+    let claim = lock_core::Claim::new(
+        "k".try_into().unwrap(),
+        lock_core::OwnerToken::mint().unwrap(),
+        lock_core::Ttl::new(ms(60_000)).unwrap(),
+    );
+    let lock = doomed.lock(claim);
+    let watch = lock.watch(lock_core::WatchKind::Queue).await.unwrap();
+    lock.try_acquire().await.unwrap();
+    in_line(&server, 1).await;
+    let locks = server.client().await;
+    let next = waiter(&locks, Fairness::Turns);
+    in_line(&server, 2).await;
+    drop((watch, lock, doomed));
+    soon(async {
+        while connections(&server, "pubsub") != 1 {
+            tokio::time::sleep(ms(5)).await;
+        }
+    })
+    .await;
+    let freed = Instant::now();
+    holder.release().await.unwrap();
+    let guard = soon(next).await.unwrap().unwrap();
+    assert!(freed.elapsed() < ms(900), "waited {:?} for the dead", freed.elapsed());
+    guard.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn n1_a_foreign_release_is_noticed_within_the_backoff() {
+    let server = Server::start();
+    let locks = server.client().await;
+    server.command("SET k somebody PX 60000");
+    let waiter = waiter(&locks, Fairness::Turns);
+    in_line(&server, 1).await;
+    let freed = Instant::now();
+    server.command("DEL k");
+    let guard = soon(waiter).await.unwrap().unwrap();
+    let (waited, bound) = (freed.elapsed(), ms(2_000));
+    assert!(waited < bound + ms(1_000), "waited {waited:?}");
+    guard.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn n1_the_end_of_a_foreign_lease_is_noticed_when_it_comes() {
+    let server = Server::start();
+    let locks = LockClient::builder(server.provider().await)
+        .retry(Backoff::fixed(ms(30_000)))
+        .build()
+        .unwrap();
+    server.command("SET k somebody PX 700");
+    let waiter = waiter(&locks, Fairness::Turns);
+    let guard = soon(waiter).await.unwrap().unwrap();
+    assert!(guard.is_held());
+    guard.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn row_41_a_subscription_that_is_cut_is_made_again() {
+    let server = Server::start();
+    let (locks, other) = (server.client().await, server.client().await);
+    let mut holder = other.lock("k").ttl(ms(60_000)).acquire().await.unwrap();
+    for round in 0..5 {
+        let waiter = waiter(&locks, Fairness::Turns);
+        in_line(&server, 1).await;
+        tokio::time::sleep(ms(1_100)).await;
+        server.command("CLIENT KILL TYPE pubsub");
+        soon(async {
+            while connections(&server, "pubsub") != 1 {
+                tokio::time::sleep(ms(5)).await;
+            }
+        })
+        .await;
+        let freed = Instant::now();
+        holder.release().await.unwrap();
+        let guard = soon(waiter).await.unwrap().unwrap();
+        assert!(freed.elapsed() < ms(900), "round {round}: waited {:?}", freed.elapsed());
+        guard.release().await.unwrap();
+        holder = other.lock("k").ttl(ms(60_000)).acquire().await.unwrap();
+    }
+    holder.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn row_41_a_cut_between_every_two_releases_starves_nobody() {
+    let server = Server::start();
+    let clients = [server.client().await, server.client().await];
+    let workers: Vec<_> = (0..8)
+        .map(|number| {
+            let locks = clients[number % 2].clone();
+            tokio::spawn(async move {
+                for _ in 0..20 {
+                    let guard = locks.lock("k").wait_at_most(LIMIT).acquire().await.unwrap();
+                    tokio::time::sleep(ms(1)).await;
+                    guard.release().await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for _ in 0..30 {
+        server.command("CLIENT KILL TYPE pubsub");
+        tokio::time::sleep(ms(7)).await;
+    }
+    for worker in workers {
+        soon(worker).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn n1_without_the_right_to_publish_or_subscribe_waiters_ask_again() {
+    for right in ["-publish", "-subscribe", "resetchannels"] {
+        let server = Server::acl();
+        server.command(&format!("ACL SETUSER locks {right}"));
+        let config = || server.config().user("locks").password(PASSWORD).prefix("app:");
+        let client = async |config: RedisConfig| {
+            LockClient::new(RedisProvider::connect(config).await.unwrap())
+        };
+        let (locks, other) = (client(config()).await, client(config()).await);
+        let holder = other.lock("k").acquire().await.unwrap();
+        let waiter = waiter(&locks, Fairness::Turns);
+        tokio::time::sleep(ms(300)).await;
+        holder.release().await.unwrap();
+        soon(waiter).await.unwrap().unwrap().release().await.unwrap();
+        let refusals = server.command("ACL LOG 100").matches("cmd=subscribe").count();
+        assert!(refusals <= 1, "{right}: the server is asked again and again: {refusals}");
+    }
+}
+
+#[tokio::test]
+async fn w2_a_client_that_speaks_resp2_hears_all_the_same() {
+    let server = Server::start();
+    let client = redis::Client::open(server.url()).unwrap();
+    let provider = RedisProvider::with_client(&client, RedisOptions::new()).await.unwrap();
+    assert!(provider.info().capabilities().has(Capability::Queue));
+    let locks = LockClient::builder(provider).retry(Backoff::fixed(LIMIT)).build().unwrap();
+    let holder = server.client().await.lock("k").acquire().await.unwrap();
+    let waiter = waiter(&locks, Fairness::Turns);
+    in_line(&server, 1).await;
+    holder.release().await.unwrap();
+    soon(waiter).await.unwrap().unwrap().release().await.unwrap();
+}
+
+#[tokio::test]
+async fn x1_a_stranger_at_the_lines_key_keeps_nobody_from_the_lock() {
+    let server = Server::start();
+    let locks = server.client().await;
+    server.send(&["SET", "k\u{1f}line{k}", "not a line"]);
+    let guard = locks.lock("k").acquire().await.unwrap();
+    let other = server.client().await;
+    let waiter = waiter(&other, Fairness::Turns);
+    tokio::time::sleep(ms(100)).await;
+    guard.release().await.unwrap();
+    soon(waiter).await.unwrap().unwrap().release().await.unwrap();
+    assert!(server.send(&["GET", "k\u{1f}line{k}"]).contains("not a line"));
+}
+
+#[tokio::test]
+async fn g4_a_server_without_memory_serves_the_queue() {
+    let server = Server::start();
+    let (locks, other) = (server.client().await, server.client().await);
+    let holder = locks.lock("k").acquire().await.unwrap();
+    let waiter = waiter(&other, Fairness::Turns);
+    in_line(&server, 1).await;
+    server.command("CONFIG SET maxmemory 1");
+    holder.release().await.unwrap();
+    // What makes no memory go, as taking the waiter out of its line, opens the way for the grant.
+    soon(waiter).await.unwrap().unwrap().release().await.unwrap();
+    assert_eq!(server.command("EXISTS k").trim(), ":0");
+}
+
+#[tokio::test]
+async fn g4_a_handover_on_a_server_without_memory_lets_go() {
+    let server = Server::start();
+    let locks = server.client().await;
+    let holder = locks.lock("k").acquire().await.unwrap();
+    // Not in the queue yet: it waits behind a head, which is the one in the queue.
+    let waiters = [waiter(&locks, Fairness::Turns), waiter(&locks, Fairness::Turns)];
+    in_line(&server, 1).await;
+    server.command("CONFIG SET maxmemory 1");
+    holder.release().await.unwrap();
+    server.command("CONFIG SET maxmemory 0");
+    for waiter in waiters {
+        soon(waiter).await.unwrap().unwrap().release().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_line_stays_behind() {
+    let server = Server::start();
+    let sent = drain(&server, 50, Fairness::Turns).await;
+    assert!(sent >= 50);
+    let left = server.command("KEYS *");
+    assert!(left.starts_with("*1\r\n") && left.contains("fence"), "{left:?}");
+}
