@@ -1,4 +1,4 @@
-//! Runs the project's own tasks: `check`, `test` and `fix`.
+//! Runs the project's own tasks: `check`, `test`, `bench` and `fix`.
 
 #![allow(
     clippy::print_stdout,
@@ -6,6 +6,7 @@
     reason = "a command-line program speaks through its standard streams"
 )]
 
+mod bench;
 mod check;
 mod manifest;
 mod package;
@@ -23,6 +24,8 @@ usage: cargo xtask <command>
 
   check            format, lints, docs, dependencies, MSRV, packages; changes no file of the tree
   test [-- args]   every test and example; args go to `cargo test`
+  bench [--quick] [scenario…]
+                   measures against plain floors and other crates; see bench/README.md
   fix              applies the lints that can be applied, and formats
 ";
 
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         ["check"] => at_root().and_then(|()| check::check()),
         ["test"] => at_root().and_then(|()| test::test(&[])),
         ["test", "--", ref extra @ ..] => at_root().and_then(|()| test::test(extra)),
+        ["bench", ref args @ ..] => at_root().and_then(|()| bench::bench(args)),
         ["fix"] => at_root().and_then(|()| fix()),
         _ => {
             eprint!("unknown command: {}\n\n{USAGE}", args.join(" "));

@@ -1,0 +1,85 @@
+//! Runs the scenarios, round by round.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::args::Args;
+use crate::contender::{Entry, Role};
+use crate::goal::Verdict;
+use crate::report::{Report, machine::Machine};
+use crate::sample::Record;
+use crate::scenario::{self, Layout, Scenario, Setting};
+
+/// Runs what the arguments ask for, prints the tables and writes the results.
+///
+/// The code is a failure if ours let two in at a time, let a token fall, or lost a lock. A goal that
+/// is not met is no failure.
+///
+/// # Errors
+///
+/// The arguments make no sense, or something could not be measured.
+pub fn bench(args: &[String]) -> Result<ExitCode> {
+    let args = Args::parse(args)?;
+    let begun = Instant::now();
+    let mut report = Report::new(Machine::describe()?, args.quick);
+    for scenario in scenario::ALL.iter().filter(|one| args.wants(one.id)) {
+        println!("{} ({:.0} s)", scenario.title, begun.elapsed().as_secs_f64());
+        for &layout in scenario.layouts {
+            let setting = Setting { quick: args.quick, layout };
+            let records = measure(scenario, &setting)?;
+            report.verdicts.extend(judge(scenario, &records));
+            report.records.extend(records);
+        }
+    }
+    report.seconds = begun.elapsed().as_secs();
+
+    println!("\n{}", report.markdown());
+    report.write(&results(), args.only.is_empty())?;
+    let broken = report.records.iter().any(|record| ours(record) && any_wrong(record));
+    Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Every contender in turn, in every round another one first.
+fn measure(scenario: &Scenario, setting: &Setting) -> Result<Vec<Record>> {
+    let contenders = scenario.contenders();
+    let mut records: Vec<_> =
+        contenders.iter().map(|entry| record(scenario, setting.layout, entry)).collect();
+    for round in 0..if setting.quick { scenario.rounds.0 } else { scenario.rounds.1 } {
+        for place in 0..contenders.len() {
+            let index = (round + place) % contenders.len();
+            let entry = contenders[index];
+            let sample = (scenario.measure)(setting, entry);
+            let sample = sample.with_context(|| format!("{}: {}", scenario.title, entry.name))?;
+            records[index].rounds.push(sample);
+        }
+    }
+    Ok(records)
+}
+
+fn record(scenario: &Scenario, layout: Layout, entry: &Entry) -> Record {
+    let (layout, rounds) = (layout.name(), Vec::new());
+    Record { scenario: scenario.id, layout, contender: entry.name, rounds }
+}
+
+fn judge(scenario: &Scenario, records: &[Record]) -> Vec<Verdict> {
+    let records: Vec<_> = records.iter().collect();
+    scenario.goals.iter().flat_map(|goal| goal.judge(&records)).collect()
+}
+
+fn ours(record: &Record) -> bool {
+    Entry::named(record.contender).is_ok_and(|entry| entry.role == Role::Ours)
+}
+
+fn any_wrong(record: &Record) -> bool {
+    record.violations().next().is_some()
+}
+
+/// Beside the manifest that cargo runs us for.
+fn results() -> PathBuf {
+    let package = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| "bench".into(), PathBuf::from);
+    package.join("results")
+}

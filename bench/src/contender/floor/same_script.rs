@@ -1,0 +1,119 @@
+//! Our own scripts with none of our client: the same work for the server, the least for the client.
+//!
+//! Everything that depends on what the scripts expect and return is in this file.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use redis::aio::MultiplexedConnection;
+use redis::{Script, ScriptInvocation, Value};
+
+use super::{millis, token};
+use crate::contender::{Contender, Role};
+
+macro_rules! script {
+    ($($file:literal),*) => {
+        LazyLock::new(|| {
+            let parts = [$(include_str!(concat!("../../../../lock-redis/src/scripts/", $file))),*];
+            Script::new(&parts.join("\n"))
+        })
+    };
+}
+
+static ACQUIRE: LazyLock<Script> = script!("grant.lua", "acquire.lua");
+static RELEASE: LazyLock<Script> = script!("grant.lua", "release.lua");
+
+const FENCE_OUTLIVES_MS: u64 = 24 * 60 * 60 * 1000;
+const TOMBSTONE_MS: u64 = 60 * 1000;
+const CLAIM_WINDOW_MS: u64 = 1000;
+
+/// Nobody stands in line.
+const NO_WAITER: &str = "";
+
+pub(crate) struct SameScript {
+    connection: MultiplexedConnection,
+    ttl: u64,
+}
+
+pub(crate) struct Guard {
+    keys: Keys,
+    token: String,
+    fencing: u64,
+}
+
+/// The keys of every script, in their order.
+struct Keys {
+    lock: String,
+    fence: String,
+    tombstone: String,
+    line: String,
+}
+
+impl Keys {
+    fn new(lock: &str, token: &str) -> Self {
+        let sibling = |name: &str| format!("{lock}\u{1f}{name}{{{lock}}}");
+        Self {
+            lock: lock.to_owned(),
+            fence: sibling("fence"),
+            tombstone: sibling(&format!("undone\u{1f}{token}")),
+            line: sibling("line"),
+        }
+    }
+
+    /// Begins a call of a script with them.
+    fn call<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
+        let mut call = script.prepare_invoke();
+        call.key(&self.lock).key(&self.fence).key(&self.tombstone).key(&self.line);
+        call
+    }
+}
+
+impl Contender for SameScript {
+    const NAME: &str = "raw, same script";
+    const ROLE: Role = Role::Floor;
+    const PLAYS: &[&str] = &["s1", "s2"];
+    type Guard = Guard;
+
+    async fn connect(url: &str, ttl: Duration) -> Result<Self> {
+        let connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+        Ok(Self { connection, ttl: millis(ttl) })
+    }
+
+    async fn acquire(&self, key: &str) -> Result<Guard> {
+        let token = token();
+        let keys = Keys::new(key, &token);
+        let mut call = keys.call(&ACQUIRE);
+        call.arg(&token).arg("").arg(self.ttl).arg(FENCE_OUTLIVES_MS);
+        call.arg(CLAIM_WINDOW_MS).arg(NO_WAITER);
+        let answer: Value = call.invoke_async(&mut self.connection.clone()).await?;
+        let fencing = granted(&answer).with_context(|| format!("acquiring: {answer:?}"))?;
+        Ok(Guard { keys, token, fencing })
+    }
+
+    async fn release(&self, guard: Guard) -> Result<bool> {
+        let mut call = guard.keys.call(&RELEASE);
+        call.arg(&guard.token).arg(TOMBSTONE_MS).arg(FENCE_OUTLIVES_MS);
+        call.arg(CLAIM_WINDOW_MS).arg(NO_WAITER);
+        match call.invoke_async(&mut self.connection.clone()).await? {
+            Value::Int(1) => Ok(true),
+            Value::Int(0) => Ok(false),
+            answer => bail!("releasing: {answer:?}"),
+        }
+    }
+
+    fn fencing(guard: &Guard) -> Option<u64> {
+        Some(guard.fencing)
+    }
+}
+
+/// The fencing token of `{'granted', token, …}`.
+fn granted(answer: &Value) -> Option<u64> {
+    let Value::Array(parts) = answer else { return None };
+    match parts.as_slice() {
+        [Value::BulkString(word), Value::BulkString(token), ..] if word == b"granted" => {
+            std::str::from_utf8(token).ok()?.parse().ok()
+        }
+        _ => None,
+    }
+}

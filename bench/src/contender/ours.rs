@@ -1,0 +1,99 @@
+//! Ours, over Redis: the defaults and other modes.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use anyhow::Result;
+use lock_core::{Acquire, Fairness, LockClient, LockGuard, ProviderRegistry, Release};
+
+use super::{Contender, ON_REDIS, Role};
+
+/// Longer than any scenario lets somebody wait.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Where it matters who comes next.
+const CONTENDED: &[&str] = &["s3", "s3a", "s3b", "s5"];
+
+/// Ours, in one of its modes.
+pub(crate) struct Ours<M> {
+    locks: LockClient,
+    ttl: Duration,
+    mode: PhantomData<M>,
+}
+
+/// What is asked for beside the defaults.
+pub(crate) trait Mode: Send + Sync + 'static {
+    const NAME: &str;
+    const PLAYS: &[&str];
+
+    fn choose(acquire: Acquire) -> Acquire;
+}
+
+impl<M: Mode> Contender for Ours<M> {
+    const NAME: &str = M::NAME;
+    const ROLE: Role = Role::Ours;
+    const PLAYS: &[&str] = M::PLAYS;
+    type Guard = LockGuard;
+
+    async fn connect(url: &str, ttl: Duration) -> Result<Self> {
+        let registry = ProviderRegistry::new().with(lock_redis::factory())?;
+        Ok(Self { locks: registry.connect(url).await?, ttl, mode: PhantomData })
+    }
+
+    async fn acquire(&self, key: &str) -> Result<LockGuard> {
+        let acquire = self.locks.lock(key).ttl(self.ttl).wait_at_most(PATIENCE);
+        Ok(M::choose(acquire).acquire().await?)
+    }
+
+    async fn release(&self, guard: LockGuard) -> Result<bool> {
+        Ok(guard.release().await? == Release::Released)
+    }
+
+    fn fencing(guard: &LockGuard) -> Option<u64> {
+        guard.fencing_token().map(|token| token.get())
+    }
+}
+
+pub(crate) struct Plain;
+
+impl Mode for Plain {
+    const NAME: &str = "ours";
+    const PLAYS: &[&str] = ON_REDIS;
+
+    fn choose(acquire: Acquire) -> Acquire {
+        acquire
+    }
+}
+
+pub(crate) struct Fifo;
+
+impl Mode for Fifo {
+    const NAME: &str = "ours (fifo)";
+    const PLAYS: &[&str] = CONTENDED;
+
+    fn choose(acquire: Acquire) -> Acquire {
+        acquire.fairness(Fairness::Fifo)
+    }
+}
+
+pub(crate) struct Race;
+
+impl Mode for Race {
+    const NAME: &str = "ours (race)";
+    const PLAYS: &[&str] = CONTENDED;
+
+    fn choose(acquire: Acquire) -> Acquire {
+        acquire.fairness(Fairness::Race)
+    }
+}
+
+pub(crate) struct Renewed;
+
+impl Mode for Renewed {
+    const NAME: &str = "ours (renewed)";
+    const PLAYS: &[&str] = &["s6"];
+
+    fn choose(acquire: Acquire) -> Acquire {
+        acquire.auto_renew()
+    }
+}

@@ -1,0 +1,36 @@
+//! Measures the locks against plain floors and other crates. `README.md` says what and how.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program speaks through its standard streams"
+)]
+
+mod args;
+mod bench;
+mod clock;
+mod contender;
+mod cores;
+mod goal;
+mod monitor;
+mod report;
+mod sample;
+mod scenario;
+mod server;
+mod stats;
+mod team;
+mod turn;
+mod worker;
+
+use std::process::ExitCode;
+
+pub use bench::bench;
+pub use worker::{Meter, main as worker};
+
+/// Tells of an error, if there was one, and returns the code to exit with.
+pub fn exit(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,99 @@
+//! Many locks held at the same time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::{Meter, Parent};
+use crate::contender::Contender;
+
+/// Ready; go acquires; [`Holding`]; go releases; [`Released`].
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Hold {
+    pub(crate) locks: usize,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Holding {
+    /// By how much the memory of the process has grown.
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Released {
+    /// How many were still held.
+    pub(crate) held: usize,
+}
+
+/// How many acquire or release at a time.
+const TASKS: usize = 64;
+
+/// Too few to hide what a table of all locks would cost.
+const WARM: usize = 256;
+
+/// Long enough for whatever acquiring leaves behind to be freed.
+const SETTLE: Duration = Duration::from_millis(100);
+
+impl Hold {
+    pub(super) async fn work<C: Contender>(
+        &self,
+        lock: Arc<C>,
+        parent: &mut Parent,
+        meter: Meter,
+    ) -> Result<()> {
+        let meter = meter.context("this job needs a worker that counts its memory")?;
+        // Some before, so that the buffers of the connection have grown.
+        release(&lock, acquire(&lock, WARM).await?).await?;
+        parent.ready().await?;
+
+        let before = meter();
+        let guards = acquire(&lock, self.locks).await?;
+        tokio::time::sleep(SETTLE).await;
+        parent.say(&Holding { bytes: meter().saturating_sub(before) })?;
+
+        parent.go().await?;
+        parent.say(&Released { held: release(&lock, guards).await? })
+    }
+}
+
+async fn acquire<C: Contender>(lock: &Arc<C>, locks: usize) -> Result<Vec<C::Guard>> {
+    let mut tasks = Vec::new();
+    for task in 0..TASKS {
+        let lock = Arc::clone(lock);
+        tasks.push(tokio::spawn(async move {
+            let mut guards = Vec::new();
+            for number in (task..locks).step_by(TASKS) {
+                guards.push(lock.acquire(&format!("key/{number}")).await?);
+            }
+            anyhow::Ok(guards)
+        }));
+    }
+    let mut guards = Vec::with_capacity(locks);
+    for task in tasks {
+        guards.append(&mut task.await??);
+    }
+    Ok(guards)
+}
+
+/// Returns how many were still held.
+async fn release<C: Contender>(lock: &Arc<C>, mut guards: Vec<C::Guard>) -> Result<usize> {
+    let mut tasks = Vec::new();
+    while !guards.is_empty() {
+        let lock = Arc::clone(lock);
+        let part = guards.split_off(guards.len() - guards.len().div_ceil(TASKS - tasks.len()));
+        tasks.push(tokio::spawn(async move {
+            let mut held = 0;
+            for guard in part {
+                held += usize::from(lock.release(guard).await?);
+            }
+            anyhow::Ok(held)
+        }));
+    }
+    let mut held = 0;
+    for task in tasks {
+        held += task.await??;
+    }
+    Ok(held)
+}

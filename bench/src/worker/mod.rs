@@ -1,0 +1,93 @@
+//! A process that does one job as one contender, step by step as its parent says.
+
+mod cycle;
+mod drain;
+mod hold;
+mod obey;
+mod parent;
+mod ping;
+mod wait;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use cycle::{Cycle, Outcome};
+pub(crate) use drain::{Drain, Drained};
+pub(crate) use hold::{Hold, Holding, Released};
+pub(crate) use parent::{Parent, Ready};
+pub(crate) use ping::Ping;
+pub(crate) use wait::{Usage, Wait};
+
+use crate::contender::{Contender, Entry};
+
+/// Returns how many bytes are allocated now, in a process that counts them.
+pub type Meter = Option<fn() -> usize>;
+
+/// Threads of every worker's runtime, whoever it works for.
+const THREADS: usize = 2;
+
+/// What a worker is to do.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Job {
+    pub(crate) url: String,
+    pub(crate) ttl: Duration,
+    pub(crate) task: Task,
+}
+
+/// The steps of a job are in the file of its name.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) enum Task {
+    Cycle(Cycle),
+    Drain(Drain),
+    Wait(Wait),
+    Obey,
+    Hold(Hold),
+    Ping(Ping),
+}
+
+/// Does the job that comes over the standard input, as the contender that `args` names.
+///
+/// # Errors
+///
+/// The contender failed or the parent went away.
+pub fn main(args: &[String], meter: Meter) -> Result<ExitCode> {
+    let name = args.first().context("a worker needs the name of a contender")?;
+    let entry = Entry::named(name)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
+    let mut parent = Parent::connect();
+    // In a task: what is waited for outside of one is woken up later, by another thread.
+    let work = async move {
+        let job = parent.hear().await?;
+        let job = serde_json::from_str(&job).context("not a job")?;
+        (entry.work)(job, parent, meter).await
+    };
+    runtime.block_on(runtime.spawn(work))??;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does a job as one contender.
+pub(crate) async fn work<C: Contender>(job: Job, mut parent: Parent, meter: Meter) -> Result<()> {
+    let parent = &mut parent;
+    if let Task::Ping(ping) = &job.task {
+        return ping.work(&job.url, parent).await;
+    }
+    let lock = Arc::new(C::connect(&job.url, job.ttl).await?);
+    // Scripts are loaded and caches are filled before anything is measured.
+    for _ in 0..10 {
+        let guard = lock.acquire(&format!("warm/{}", std::process::id())).await?;
+        lock.release(guard).await?;
+    }
+    match &job.task {
+        Task::Cycle(cycle) => cycle.work(lock, parent).await,
+        Task::Drain(drain) => drain.work(lock, parent).await,
+        Task::Wait(wait) => wait.work(lock, parent).await,
+        Task::Obey => obey::work(lock, parent).await,
+        Task::Hold(hold) => hold.work(lock, parent, meter).await,
+        Task::Ping(_) => Ok(()),
+    }
+}
