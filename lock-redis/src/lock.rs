@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,20 +9,11 @@ use lock_core::{
     Attempt, Claim, Error, ErrorKind, FencingToken, Handover, Holder, Lock, Metadata,
     OwnerFingerprint, OwnerToken, Release, Renewal, Result, Ttl, Watch, WatchKind,
 };
-use redis::Value;
+use redis::{ScriptInvocation, Value};
 
 use crate::keys::Keys;
 use crate::link::{Lane, Links};
-use crate::news::InLine;
 use crate::scripts;
-
-/// How long a fence outlives its lease. Any time does, as tokens start from the server's clock; a
-/// day also rides out a clock that is set back by less.
-const FENCE_OUTLIVES: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// How long an owner that released without holding is refused (law U1): longer than any request
-/// stays in a socket's buffers while its server is stopped or cut off.
-const TOMBSTONE: Duration = Duration::from_secs(60);
 
 pub(crate) struct RedisLock {
     pub(crate) links: Arc<Links>,
@@ -29,8 +21,8 @@ pub(crate) struct RedisLock {
     pub(crate) keys: Keys,
     /// The fencing token of the grant, once it is known; zero before.
     pub(crate) token: AtomicU64,
-    /// Has had a watch, so that the scripts may know it as a waiter.
-    pub(crate) watched: AtomicBool,
+    /// The kind of its watch, so that the scripts may know it as a waiter.
+    pub(crate) watched: OnceLock<WatchKind>,
 }
 
 impl RedisLock {
@@ -38,10 +30,16 @@ impl RedisLock {
         self.claim.owner().expose()
     }
 
-    /// How the scripts know this waiter in line; empty if it never was there.
-    fn in_line(&self) -> Option<InLine> {
-        let news = self.links.news().filter(|_| self.watched.load(Ordering::Relaxed))?;
-        news.in_line(self.claim.owner())
+    fn four_keys(&self, call: &mut ScriptInvocation<'_>) {
+        call.key(&self.keys.lock).key(&self.keys.fence);
+        call.key(&self.keys.tombstone).key(&self.keys.line);
+    }
+
+    /// How the scripts know this waiter in line, and whether it listens; `None` if it never did.
+    fn in_line(&self) -> Option<(String, bool)> {
+        let (news, kind) = self.links.news().zip(self.watched.get())?;
+        let listens = news.is_heard_by(self.claim.owner().fingerprint());
+        Some((news.in_line(&self.claim, *kind), listens))
     }
 
     /// Remembers the token of the grant, for a renewal that finds its counter deleted.
@@ -60,46 +58,50 @@ impl Lock for RedisLock {
 
     async fn try_acquire(&self) -> Result<Attempt> {
         let mut call = scripts::ACQUIRE.prepare_invoke();
-        call.key(&self.keys.lock).key(&self.keys.fence);
-        call.key(&self.keys.tombstone).key(&self.keys.line);
-        call.arg(self.owner()).arg(self.claim.metadata().as_bytes());
-        call.arg(self.claim.ttl().as_millis()).arg(millis(FENCE_OUTLIVES));
-        let in_line = self.in_line().filter(|waiter| waiter.listens);
-        call.arg(millis(Watch::CLAIM_WINDOW)).arg(in_line.unwrap_or_default().text);
+        self.four_keys(&mut call);
+        call.arg(value(&self.claim)).arg(self.claim.ttl().as_millis());
+        if let Some((text, listens)) = self.in_line() {
+            call.arg(text).arg(u8::from(listens));
+        }
         let answer = self.links.invoke(Lane::Acquire, &call).await?;
-        match words(&answer)? {
-            (b"granted", [token]) => Ok(Attempt::Granted { fencing: Some(self.note(token)?) }),
-            (b"held", [Value::Int(left)]) => Ok(Attempt::Held { remaining: remaining(*left) }),
-            (b"undone", []) => Ok(Attempt::Undone),
-            (b"foreign", []) => Err(foreign()),
-            (b"fence", [why]) => Err(bad_fence(why)),
-            _ => Err(senseless(&answer)),
+        match &answer {
+            Value::BulkString(_) => Ok(Attempt::Granted { fencing: Some(self.note(&answer)?) }),
+            Value::Int(left) => Ok(Attempt::Held { remaining: remaining(*left) }),
+            _ => match words(&answer)? {
+                (b"undone", []) => Ok(Attempt::Undone),
+                (b"foreign", []) => Err(foreign()),
+                (b"fence", [why]) => Err(bad_fence(why)),
+                _ => Err(senseless(&answer)),
+            },
         }
     }
 
     async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
         let mut call = scripts::RENEW.prepare_invoke();
         call.key(&self.keys.lock).key(&self.keys.fence);
-        call.arg(self.owner()).arg(ttl.as_millis()).arg(millis(FENCE_OUTLIVES));
+        call.arg(self.owner()).arg(ttl.as_millis());
         match self.token.load(Ordering::Relaxed) {
-            0 => call.arg(""),
-            token => call.arg(token),
-        };
+            0 => {}
+            token => drop(call.arg(token)),
+        }
         let answer = self.links.invoke(Lane::Hold, &call).await?;
-        match words(&answer)? {
-            (b"renewed", [token]) => Ok(Renewal::Renewed { fencing: Some(self.note(token)?) }),
-            (b"lost", []) => Ok(Renewal::Lost),
-            (b"fence", [why]) => Err(bad_fence(why)),
-            _ => Err(senseless(&answer)),
+        match &answer {
+            Value::BulkString(_) => Ok(Renewal::Renewed { fencing: Some(self.note(&answer)?) }),
+            _ => match words(&answer)? {
+                (b"lost", []) => Ok(Renewal::Lost),
+                (b"fence", [why]) => Err(bad_fence(why)),
+                _ => Err(senseless(&answer)),
+            },
         }
     }
 
     async fn release(&self) -> Result<Release> {
         let mut call = scripts::RELEASE.prepare_invoke();
-        call.key(&self.keys.lock).key(&self.keys.fence);
-        call.key(&self.keys.tombstone).key(&self.keys.line);
-        call.arg(self.owner()).arg(millis(TOMBSTONE)).arg(millis(FENCE_OUTLIVES));
-        call.arg(millis(Watch::CLAIM_WINDOW)).arg(self.in_line().unwrap_or_default().text);
+        self.four_keys(&mut call);
+        call.arg(self.owner());
+        if let Some((text, _)) = self.in_line() {
+            call.arg(text);
+        }
         match self.links.invoke(Lane::Hold, &call).await? {
             Value::Int(1) => Ok(Release::Released),
             Value::Int(0) => Ok(Release::NotHeld),
@@ -123,39 +125,41 @@ impl Lock for RedisLock {
 
     async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>> {
         let mut call = scripts::HAND_OVER.prepare_invoke();
-        call.key(&self.keys.lock).key(&self.keys.fence);
-        call.key(&self.keys.tombstone).key(&self.keys.line);
+        self.four_keys(&mut call);
         call.key(self.keys.tombstone_of(next.owner()));
-        call.arg(self.owner()).arg(millis(TOMBSTONE)).arg(millis(FENCE_OUTLIVES));
-        call.arg(millis(Watch::CLAIM_WINDOW));
-        call.arg(next.owner().expose()).arg(next.metadata().as_bytes());
-        call.arg(next.ttl().as_millis());
-        let in_line = self.links.news().and_then(|news| news.in_line(next.owner()));
-        call.arg(in_line.unwrap_or_default().text);
-        let answer = self.links.invoke(Lane::Hold, &call).await?;
-        match words(&answer)? {
-            (b"granted", [token, Value::Int(others)]) => {
-                let fencing = Some(fencing(token)?);
-                Ok(Some(Handover::Granted { fencing, others: *others > 0 }))
+        call.arg(self.owner()).arg(value(next)).arg(next.ttl().as_millis());
+        // It may be about to queue up, over the other connection: so whether it has is not asked.
+        if let Some(news) = self.links.news() {
+            for kind in [WatchKind::Queue, WatchKind::Hints] {
+                call.arg(news.in_line(next, kind));
             }
-            (b"refused", []) => Ok(Some(Handover::Refused)),
-            (b"lost", []) => Ok(Some(Handover::NotHeld)),
+        }
+        let answer = self.links.invoke(Lane::Hold, &call).await?;
+        match &answer {
+            Value::Array(parts) => match parts.as_slice() {
+                [token, Value::Int(others)] => {
+                    let fencing = Some(fencing(token)?);
+                    Ok(Some(Handover::Granted { fencing, others: *others > 0 }))
+                }
+                _ => Err(senseless(&answer)),
+            },
+            Value::Int(1) => Ok(Some(Handover::Refused)),
+            Value::Int(0) => Ok(Some(Handover::NotHeld)),
             _ => Err(senseless(&answer)),
         }
     }
 
     async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>> {
         let Some(news) = self.links.news() else { return Ok(None) };
-        let watch = news.watch(&self.claim, kind).await?;
-        self.watched.store(watch.is_some(), Ordering::Relaxed);
-        Ok(watch)
+        self.watched.get_or_init(|| kind);
+        news.watch(self.claim.owner().fingerprint()).await
     }
 }
 
 impl Drop for RedisLock {
     fn drop(&mut self) {
         if let Some(news) = self.links.news()
-            && self.watched.load(Ordering::Relaxed)
+            && self.watched.get().is_some()
         {
             news.forget(self.claim.owner().fingerprint());
         }
@@ -166,6 +170,11 @@ impl fmt::Debug for RedisLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("RedisLock").field(&self.claim).finish()
     }
+}
+
+/// What is stored while a claim holds its key.
+fn value(claim: &Claim) -> Vec<u8> {
+    [claim.owner().expose().as_bytes(), claim.metadata().as_bytes()].concat()
 }
 
 /// Describes the holder behind a stored value: ours is token and metadata, a foreign one anything.
@@ -196,18 +205,16 @@ fn words(answer: &Value) -> Result<(&[u8], &[Value])> {
 
 fn fencing(token: &Value) -> Result<FencingToken> {
     let number = match token {
-        Value::BulkString(text) => std::str::from_utf8(text).ok().and_then(|t| t.parse().ok()),
+        // A mark may stand behind it; see `fence.lua`.
+        Value::BulkString(text) => std::str::from_utf8(text).ok(),
         _ => None,
     };
+    let number = number.and_then(|text| text.trim_end_matches('*').parse().ok());
     number.and_then(FencingToken::new).ok_or_else(|| senseless(token))
 }
 
 fn remaining(left: i64) -> Option<Duration> {
     u64::try_from(left).ok().map(Duration::from_millis)
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn foreign() -> Error {

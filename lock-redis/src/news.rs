@@ -36,20 +36,7 @@ pub(crate) struct Newsroom {
 /// Passes what is heard on to the waiter that it concerns.
 pub(crate) struct News {
     channel: String,
-    waiters: Mutex<HashMap<u64, Waiter>>,
-}
-
-struct Waiter {
-    sender: WatchSender,
-    /// How the scripts know it.
-    in_line: String,
-}
-
-/// A waiter as the scripts know it.
-#[derive(Default)]
-pub(crate) struct InLine {
-    pub(crate) text: String,
-    pub(crate) listens: bool,
+    waiters: Mutex<HashMap<u64, WatchSender>>,
 }
 
 impl Newsroom {
@@ -68,7 +55,7 @@ impl Newsroom {
     }
 
     /// Begins to listen for one claim.
-    pub(crate) async fn watch(&self, claim: &Claim, kind: WatchKind) -> Result<Option<Watch>> {
+    pub(crate) async fn watch(&self, owner: OwnerFingerprint) -> Result<Option<Watch>> {
         if self.refused().is_some_and(|when| when.elapsed() < SULK) {
             return Ok(None);
         }
@@ -77,26 +64,24 @@ impl Newsroom {
             return Err(error);
         }
         let (sender, watch) = Watch::channel();
-        let id = claim.owner().fingerprint().get();
-        let in_line = format!(
-            "{}{}{id:016x}{}:{}",
-            claim.owner().expose(),
-            match kind {
-                WatchKind::Queue => 'q',
-                WatchKind::Hints => 'h',
-            },
-            claim.ttl().as_millis(),
-            self.news.channel,
-        );
-        self.news.waiters().insert(id, Waiter { sender, in_line });
+        self.news.waiters().insert(owner.get(), sender);
         Ok(Some(watch))
     }
 
-    /// How the scripts know a waiter in line.
-    pub(crate) fn in_line(&self, owner: &OwnerToken) -> Option<InLine> {
-        let waiters = self.news.waiters();
-        let waiter = waiters.get(&owner.fingerprint().get())?;
-        Some(InLine { text: waiter.in_line.clone(), listens: !waiter.sender.is_closed() })
+    /// How the scripts know a waiter in line: `grant.lua` takes it apart.
+    pub(crate) fn in_line(&self, claim: &Claim, kind: WatchKind) -> String {
+        let owner = claim.owner();
+        let kind = match kind {
+            WatchKind::Queue => 'q',
+            WatchKind::Hints => 'h',
+        };
+        let (id, ttl) = (owner.fingerprint().get(), claim.ttl().as_millis());
+        format!("{}{kind}{id:016x}{ttl}:{}", owner.expose(), self.news.channel)
+    }
+
+    /// Tells whether a waiter's watch is open.
+    pub(crate) fn is_heard_by(&self, owner: OwnerFingerprint) -> bool {
+        self.news.waiters().get(&owner.get()).is_some_and(|sender| !sender.is_closed())
     }
 
     pub(crate) fn forget(&self, owner: OwnerFingerprint) {
@@ -109,7 +94,7 @@ impl Newsroom {
 }
 
 impl News {
-    fn waiters(&self) -> MutexGuard<'_, HashMap<u64, Waiter>> {
+    fn waiters(&self) -> MutexGuard<'_, HashMap<u64, WatchSender>> {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -130,7 +115,7 @@ impl News {
                     None => Signal::Hint,
                 };
                 if let Some(waiter) = self.waiters().get(&id) {
-                    waiter.sender.send(signal);
+                    waiter.send(signal);
                 }
             }
             // Ends every watch; who still waits opens another.

@@ -1,6 +1,6 @@
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use lock_core::{Capabilities, Capability, Claim, Lock, LockProvider, ProviderInfo, Result};
 
@@ -119,7 +119,7 @@ impl LockProvider for RedisProvider {
 
     fn lock(&self, claim: Claim) -> Arc<dyn Lock> {
         let keys = Keys::new(&self.prefix, claim.key(), claim.owner());
-        let (token, watched) = (AtomicU64::new(0), AtomicBool::new(false));
+        let (token, watched) = (AtomicU64::new(0), OnceLock::new());
         Arc::new(RedisLock { links: Arc::clone(&self.links), claim, keys, token, watched })
     }
 }

@@ -1,18 +1,40 @@
-//! The Lua side: one file a verb, and one for what grants have in common. Each script is idempotent
+//! The Lua side: one file a verb, and two for what they have in common. Each script is idempotent
 //! for one owner token, because drivers and proxies may send a command more than once.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
+use lock_core::Watch;
 use redis::Script;
 
 macro_rules! script {
     ($($file:literal),*) => {
-        LazyLock::new(|| Script::new(concat!($(include_str!(concat!("scripts/", $file)), "\n"),*)))
+        LazyLock::new(|| {
+            let text = concat!($(include_str!(concat!("scripts/", $file)), "\n"),*);
+            Script::new(&format!("{}{text}", constants()))
+        })
     };
 }
 
-pub(crate) static ACQUIRE: LazyLock<Script> = script!("grant.lua", "acquire.lua");
+/// How long a fence outlives its lease. Any time does, as tokens start from the server's clock; a
+/// day also rides out a clock that is set back by less.
+const FENCE_OUTLIVES: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long an owner that released without holding is refused (law U1): longer than any request
+/// stays in a socket's buffers while its server is stopped or cut off.
+const TOMBSTONE: Duration = Duration::from_secs(60);
+
+fn constants() -> String {
+    format!(
+        "local FENCE_OUTLIVES, TOMBSTONE, CLAIM_WINDOW = {}, {}, {}\n",
+        FENCE_OUTLIVES.as_millis(),
+        TOMBSTONE.as_millis(),
+        Watch::CLAIM_WINDOW.as_millis()
+    )
+}
+
+pub(crate) static ACQUIRE: LazyLock<Script> = script!("fence.lua", "line.lua", "acquire.lua");
 pub(crate) static RENEW: LazyLock<Script> = script!("renew.lua");
-pub(crate) static RELEASE: LazyLock<Script> = script!("grant.lua", "release.lua");
-pub(crate) static HAND_OVER: LazyLock<Script> = script!("grant.lua", "hand_over.lua");
+pub(crate) static RELEASE: LazyLock<Script> = script!("fence.lua", "line.lua", "release.lua");
+pub(crate) static HAND_OVER: LazyLock<Script> = script!("fence.lua", "line.lua", "hand_over.lua");
 pub(crate) static INSPECT: LazyLock<Script> = script!("inspect.lua");

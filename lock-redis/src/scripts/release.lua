@@ -3,19 +3,24 @@
 -- its own undo (laws E3, U1). Either way the owner leaves the line.
 --
 -- KEYS  1 lock   2 fence   3 tombstone of this owner   4 line
--- ARGV  1 owner token   2 ms for which the tombstone stays   3 ms for which a fence outlives its lease
---       4 ms in which the head of the queue must claim the key   5 this waiter in line, or ''
+-- ARGV  1 owner token   2 this waiter in line, if it ever listened
 -- Returns 1 if the key was this owner's, else 0
 
-local stored = redis.call('MGET', KEYS[1], KEYS[2]) -- another type reads as absent
+local stored = call('MGET', KEYS[1], KEYS[2]) -- another type reads as absent
+local held, fence = stored[1], stored[2]
+local ours = held and string.sub(held, 1, 22) == ARGV[1]
 
-if ARGV[5] ~= '' then
-  line_call('ZREM', KEYS[4], ARGV[5])
+if ours and tonumber(fence) and not ARGV[2] then -- there is nobody else
+  return call('DEL', KEYS[1])
 end
-if is(stored[1], ARGV[1]) then
-  free(KEYS[1], KEYS[2], KEYS[4], stored[2], ARGV[4], ARGV[3])
+local door = open_door()
+if ARGV[2] then
+  door.call('ZREM', KEYS[4], ARGV[2])
+end
+if ours then
+  door.free(KEYS[1], KEYS[2], KEYS[4], fence)
   return 1
 end
 -- A server out of memory refuses this; the caller must know that there is no tombstone.
-redis.call('SET', KEYS[3], '', 'PX', ARGV[2])
+call('SET', KEYS[3], '', 'PX', TOMBSTONE)
 return 0

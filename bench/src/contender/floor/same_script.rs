@@ -16,20 +16,15 @@ macro_rules! script {
     ($($file:literal),*) => {
         LazyLock::new(|| {
             let parts = [$(include_str!(concat!("../../../../lock-redis/src/scripts/", $file))),*];
-            Script::new(&parts.join("\n"))
+            Script::new(&format!("{CONSTANTS}\n{}", parts.join("\n")))
         })
     };
 }
 
-static ACQUIRE: LazyLock<Script> = script!("grant.lua", "acquire.lua");
-static RELEASE: LazyLock<Script> = script!("grant.lua", "release.lua");
+static ACQUIRE: LazyLock<Script> = script!("fence.lua", "line.lua", "acquire.lua");
+static RELEASE: LazyLock<Script> = script!("fence.lua", "line.lua", "release.lua");
 
-const FENCE_OUTLIVES_MS: u64 = 24 * 60 * 60 * 1000;
-const TOMBSTONE_MS: u64 = 60 * 1000;
-const CLAIM_WINDOW_MS: u64 = 1000;
-
-/// Nobody stands in line.
-const NO_WAITER: &str = "";
+const CONSTANTS: &str = "local FENCE_OUTLIVES, TOMBSTONE, CLAIM_WINDOW = 86400000, 60000, 1000";
 
 pub(crate) struct SameScript {
     connection: MultiplexedConnection,
@@ -84,8 +79,7 @@ impl Contender for SameScript {
         let token = token();
         let keys = Keys::new(key, &token);
         let mut call = keys.call(&ACQUIRE);
-        call.arg(&token).arg("").arg(self.ttl).arg(FENCE_OUTLIVES_MS);
-        call.arg(CLAIM_WINDOW_MS).arg(NO_WAITER);
+        call.arg(&token).arg(self.ttl);
         let answer: Value = call.invoke_async(&mut self.connection.clone()).await?;
         let fencing = granted(&answer).with_context(|| format!("acquiring: {answer:?}"))?;
         Ok(Guard { keys, token, fencing })
@@ -93,8 +87,7 @@ impl Contender for SameScript {
 
     async fn release(&self, guard: Guard) -> Result<bool> {
         let mut call = guard.keys.call(&RELEASE);
-        call.arg(&guard.token).arg(TOMBSTONE_MS).arg(FENCE_OUTLIVES_MS);
-        call.arg(CLAIM_WINDOW_MS).arg(NO_WAITER);
+        call.arg(&guard.token);
         match call.invoke_async(&mut self.connection.clone()).await? {
             Value::Int(1) => Ok(true),
             Value::Int(0) => Ok(false),
@@ -107,13 +100,10 @@ impl Contender for SameScript {
     }
 }
 
-/// The fencing token of `{'granted', token, …}`.
+/// The fencing token, unless it is held by another.
 fn granted(answer: &Value) -> Option<u64> {
-    let Value::Array(parts) = answer else { return None };
-    match parts.as_slice() {
-        [Value::BulkString(word), Value::BulkString(token), ..] if word == b"granted" => {
-            std::str::from_utf8(token).ok()?.parse().ok()
-        }
+    match answer {
+        Value::BulkString(token) => std::str::from_utf8(token).ok()?.parse().ok(),
         _ => None,
     }
 }

@@ -1,0 +1,45 @@
+-- What the scripts share about fences. It stands in front of each of them, and behind three constants
+-- in ms: FENCE_OUTLIVES (its lease), TOMBSTONE (stays) and CLAIM_WINDOW (in which the head of a queue
+-- must claim what it was granted).
+--
+-- The fence holds the last fencing token, and a '*' behind it while somebody may stand in line, so
+-- that whoever finds none need not look for the line.
+
+local call = redis.call
+local LARGEST = 9007199254740991 -- 2^53 - 1: beyond it Lua numbers skip integers
+
+-- Reads a fence: its number (0 for none) and whether it is marked; nil if it is no token.
+local function read(fence)
+  if not fence then
+    return 0, true -- whoever deleted it may have deleted a mark
+  end
+  local number, marked = tonumber(fence), false
+  if not number then
+    number, marked = tonumber(string.match(fence, '^(%d+)%*$')), true
+  end
+  if number and number >= 0 and number <= LARGEST and number % 1 == 0 then
+    return number, marked
+  end
+end
+
+-- Returns the next fencing token and how many ms it is ahead of the clock; nil when there is none.
+--
+-- The server's clock in microseconds is the floor: when the counter itself is lost (restart, flush,
+-- failover), time has moved on, and tokens still grow.
+local function mint(last)
+  local time = call('TIME')
+  local token, ahead = time[1] * 1000000 + time[2], 0
+  if last >= token then
+    ahead = math.ceil((last + 1 - token) / 1000)
+    token = last + 1
+  end
+  if token <= LARGEST then
+    return string.format('%d', token), ahead
+  end
+end
+
+-- Keeps a fencing token beyond a lease of `ttl` ms. One ahead of the clock (it was set back) is kept
+-- until the clock has caught up.
+local function keep(fence, token, mark, ttl, ahead)
+  call('SET', fence, token .. mark, 'PX', ttl + FENCE_OUTLIVES + ahead)
+end
