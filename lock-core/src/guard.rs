@@ -262,7 +262,7 @@ impl LockGuard {
     /// Use it to keep others away for a minimum time after the work is done.
     pub fn forget(mut self) {
         self.armed = false;
-        self.lease.hold.end(Over::Done);
+        self.lease.hold.leave_to_its_ttl();
     }
 }
 

@@ -1,4 +1,4 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use lock_core::{
@@ -40,35 +40,44 @@ struct Waiters {
     listeners: Vec<WatchSender>,
     /// Those whose next refused attempt takes a place in the queue.
     queueing: HashMap<OwnerToken, Waiter>,
-    queue: VecDeque<OwnerToken>,
+    queue: BTreeMap<u64, OwnerToken>,
+    arrivals: u64,
 }
 
 #[derive(Debug)]
 struct Waiter {
     claim: Claim,
     sender: WatchSender,
+    place: Option<u64>,
 }
 
 impl Waiters {
-    fn enter(&mut self, owner: OwnerToken) {
-        if self.queueing.contains_key(&owner) && !self.queue.contains(&owner) {
-            self.queue.push_back(owner);
+    fn enter(&mut self, owner: &OwnerToken) {
+        if let Some(waiter) = self.queueing.get_mut(owner)
+            && waiter.place.is_none()
+        {
+            self.arrivals += 1;
+            waiter.place = Some(self.arrivals);
+            self.queue.insert(self.arrivals, *owner);
         }
     }
 
-    fn leave(&mut self, owner: &OwnerToken) {
-        self.queueing.remove(owner);
-        self.queue.retain(|queued| queued != owner);
+    fn leave(&mut self, owner: &OwnerToken) -> Option<Waiter> {
+        let waiter = self.queueing.remove(owner)?;
+        if let Some(place) = waiter.place {
+            self.queue.remove(&place);
+        }
+        Some(waiter)
     }
 
-    /// Takes the first out of the queue whose waiter is still there.
-    fn next(&mut self) -> Option<Waiter> {
-        while let Some(owner) = self.queue.pop_front() {
-            if let Some(waiter) = self.queueing.remove(&owner)
-                && !waiter.sender.is_closed()
-            {
-                return Some(waiter);
+    /// The first in the queue whose waiter is still there.
+    fn head(&mut self) -> Option<OwnerToken> {
+        while let Some((_, owner)) = self.queue.first_key_value() {
+            let owner = *owner;
+            if self.queueing.get(&owner).is_some_and(|waiter| !waiter.sender.is_closed()) {
+                return Some(owner);
             }
+            self.leave(&owner);
         }
         None
     }
@@ -76,7 +85,7 @@ impl Waiters {
     fn forget_the_gone(&mut self) {
         self.listeners.retain(|sender| !sender.is_closed());
         self.queueing.retain(|_, waiter| !waiter.sender.is_closed());
-        self.queue.retain(|owner| self.queueing.contains_key(owner));
+        self.queue.retain(|_, owner| self.queueing.contains_key(owner));
     }
 
     fn count(&self) -> usize {
@@ -116,7 +125,7 @@ impl Store {
             if lease.owner != *owner {
                 let remaining = Some(lease.ends.since(now));
                 if let Some(waiters) = self.waiters.get_mut(key) {
-                    waiters.enter(*owner);
+                    waiters.enter(owner);
                 }
                 return Attempt::Held { remaining };
             }
@@ -152,11 +161,8 @@ impl Store {
     /// Gives a free key to the head of its queue, for a short while, unless that is `asking` itself.
     fn serve(&mut self, key: &LockKey, asking: Option<&OwnerToken>, now: Moment) {
         let Some(waiters) = self.waiters.get_mut(key) else { return };
-        waiters.forget_the_gone();
-        if asking.is_some() && waiters.queue.front() == asking {
-            return;
-        }
-        let Some(Waiter { claim, sender }) = waiters.next() else { return };
+        let Some(head) = waiters.head().filter(|head| asking != Some(head)) else { return };
+        let Some(Waiter { claim, sender, .. }) = waiters.leave(&head) else { return };
         let window = claim.ttl().get().min(Watch::CLAIM_WINDOW);
         let fencing = self.grant(&claim, now.after(window));
         sender.send(Signal::Granted { fencing });
@@ -210,14 +216,14 @@ impl Store {
         let ends = now.after(next.ttl().get());
         let fencing = match self.live_of(next, now) {
             Some(lease) => {
-                lease.ends = ends;
+                lease.ends = lease.ends.max(ends);
                 lease.fencing
             }
             None => self.grant(next, ends),
         };
         let others = self.waiters.get_mut(key).is_some_and(|waiters| {
-            waiters.forget_the_gone();
-            waiters.count() > 0
+            waiters.listeners.retain(|sender| !sender.is_closed());
+            !waiters.listeners.is_empty() || waiters.head().is_some()
         });
         Handover::Granted { fencing, others }
     }
@@ -235,12 +241,16 @@ impl Store {
     pub(crate) fn watch(&mut self, claim: &Claim, kind: WatchKind, now: Moment) -> Watch {
         let (sender, watch) = Watch::channel();
         let waiters = self.waiters.entry(claim.key().clone()).or_default();
-        waiters.forget_the_gone();
         match kind {
-            WatchKind::Hints => waiters.listeners.push(sender),
+            WatchKind::Hints => {
+                waiters.listeners.retain(|sender| !sender.is_closed());
+                waiters.listeners.push(sender);
+            }
             WatchKind::Queue => {
-                let claim = claim.clone();
-                waiters.queueing.insert(*claim.owner(), Waiter { claim, sender });
+                let (claim, owner) = (claim.clone(), claim.owner());
+                let place = waiters.leave(owner).and_then(|before| before.place);
+                place.map(|place| waiters.queue.insert(place, *owner));
+                waiters.queueing.insert(*owner, Waiter { claim, sender, place });
             }
         }
         self.sweep_if_due(now);

@@ -107,7 +107,8 @@ impl Acquire {
 
     /// Acquires under this token rather than a fresh one, so that it can be known beforehand.
     ///
-    /// A token identifies *one* acquisition. Using it twice at a time makes both the same owner.
+    /// A token identifies *one* acquisition, whatever comes of it: never use it for another. Two at a
+    /// time are the same owner, and the undo of the first may free the second.
     pub fn owner_token(mut self, token: OwnerToken) -> Self {
         self.owner = Some(token);
         self

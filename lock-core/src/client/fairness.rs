@@ -13,7 +13,7 @@ use std::fmt;
 pub enum Fairness {
     /// A released key is free, every waiting client is told, and the fastest takes it.
     ///
-    /// Nothing is kept in the store for a waiter. A client may be unlucky for long.
+    /// A client may be unlucky for long.
     Race,
     /// Clients queue in the store and take turns; in its turn a client serves up to
     /// [`Fairness::TURN`] of its waiters one after the other, if others wait as well.

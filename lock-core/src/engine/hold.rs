@@ -11,6 +11,7 @@ use super::belief::Belief;
 use super::line::Handed;
 use super::{Engine, Terms};
 use crate::claim::{FencingToken, Ttl};
+use crate::client::Fairness;
 use crate::clock::Moment;
 use crate::error::{Effect, Error, ErrorKind, Operation, Result};
 use crate::loss::{AtRisk, Loss};
@@ -36,6 +37,8 @@ pub(crate) struct Hold {
     margin: Option<Duration>,
     /// An earlier attempt had no known outcome, so a copy of it may still be under way.
     stray: bool,
+    /// How many hand-overs in a row have passed over others who wait in the store.
+    turn: u32,
     state: Mutex<State>,
     changed: Notify,
     /// Held while a request that changes the lease is under way: they never overlap.
@@ -73,11 +76,12 @@ pub(crate) struct Grant {
     pub(super) max_hold: Option<Duration>,
     pub(super) margin: Option<Duration>,
     pub(super) stray: bool,
+    pub(super) turn: u32,
 }
 
 impl Hold {
     pub(super) fn new(engine: Arc<Engine>, grant: Grant) -> Self {
-        let Grant { lock, runtime, fencing, ttl, sent, max_hold, margin, stray } = grant;
+        let Grant { lock, runtime, fencing, ttl, sent, max_hold, margin, stray, turn } = grant;
         let belief = Belief::granted(sent, ttl, stray);
         Self {
             engine,
@@ -88,6 +92,7 @@ impl Hold {
             hold_until: max_hold.map_or(Moment::NEVER, |hold| sent.after(hold)),
             margin,
             stray,
+            turn,
             state: Mutex::new(State { belief, failures: 0, at_risk: None, over: None }),
             changed: Notify::new(),
             requests: tokio::sync::Mutex::new(()),
@@ -107,8 +112,9 @@ impl Hold {
         let sent = engine.clock.now();
         match engine.call(engine.request_timeout.min(ttl.get()), lock.renew(ttl)).await? {
             Renewal::Renewed { fencing } => {
-                let stray = false;
-                let grant = Grant { lock, runtime, fencing, ttl, sent, max_hold, margin, stray };
+                let (stray, turn) = (false, 0);
+                let grant =
+                    Grant { lock, runtime, fencing, ttl, sent, max_hold, margin, stray, turn };
                 let hold = Self::new(engine, grant);
                 if hold.left().is_zero() {
                     let message = "the answer came when the resumed lease was already over";
@@ -174,6 +180,7 @@ impl Hold {
         drop(state);
         self.changed.notify_waiters();
         if let Over::Lost(loss) = over {
+            self.engine.lines.freed(self.lock.claim().key(), false);
             if let Some(cancellation) = self.cancellation.get() {
                 cancellation.cancel();
             }
@@ -360,7 +367,13 @@ impl Hold {
     /// Lets the request under way come to its end, so that nothing is left to land, and ends the hold.
     pub(crate) async fn settle_and_end(&self) {
         let _alone = self.alone().await;
+        self.leave_to_its_ttl();
+    }
+
+    /// Ends the hold, but not the lease.
+    pub(crate) fn leave_to_its_ttl(&self) {
         self.end(Over::Done);
+        self.engine.lines.freed(self.lock.claim().key(), false);
     }
 
     /// Releases once. The hold is over from the first call on, whatever the backend answers.
@@ -389,8 +402,10 @@ impl Hold {
     async fn let_go(&self) -> Result<Release> {
         let Engine { lines, request_timeout: limit, .. } = &*self.engine;
         let key = self.lock.claim().key();
-        // A release that must also stop stray copies takes several requests.
+        // A release that must also stop stray copies takes several requests; and after so many
+        // hand-overs it is another client's turn.
         if !self.stray
+            && self.turn < Fairness::TURN
             && self.engine.provider.info().capabilities().has(Capability::Handover)
             && let Some(successor) = lines.successor(key)
         {
@@ -398,20 +413,21 @@ impl Hold {
             let request = self.lock.hand_over(successor.claim());
             match self.engine.call(*limit, request).await? {
                 Some(Handover::Granted { fencing, others }) => {
-                    lines.handed_over(key, others);
-                    successor.is_granted(Handed { fencing, sent });
+                    let turn = if others { self.turn + 1 } else { 0 };
+                    successor.grant(Handed { fencing, turn, sent });
                     return Ok(Release::Released);
                 }
                 Some(refused @ (Handover::Refused | Handover::NotHeld)) => {
-                    successor.is_refused();
+                    successor.refuse();
+                    lines.freed(key, false);
                     let held = refused == Handover::Refused;
                     return Ok(if held { Release::Released } else { Release::NotHeld });
                 }
-                None => successor.is_refused(),
+                None => successor.refuse(),
             }
         }
         let outcome = self.engine.call(*limit, self.lock.release()).await?;
-        lines.freed(key);
+        lines.freed(key, outcome == Release::Released);
         Ok(outcome)
     }
 

@@ -26,8 +26,8 @@ struct Line {
     seats: BTreeMap<u64, Arc<Seat>>,
     arrivals: u64,
     known: Known,
-    /// How many hand-overs in a row have passed over others who wait in the store.
-    turn: u32,
+    /// How many in line can be handed the key.
+    willing: usize,
 }
 
 /// What the attempts of anybody in line have shown.
@@ -70,9 +70,9 @@ struct Unheard {
 /// How far passing the key on to a waiter has come.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Handing {
-    /// The waiter wants its place in the store's queue only.
-    Refused,
+    /// The waiter waits for the store alone.
     #[default]
+    Unwanted,
     Possible,
     /// The request is under way.
     Begun,
@@ -85,6 +85,8 @@ enum Handing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Handed {
     pub(super) fencing: Option<FencingToken>,
+    /// How many hand-overs in a row have passed over others who wait in the store.
+    pub(super) turn: u32,
     /// Before the request left.
     pub(super) sent: Moment,
 }
@@ -123,7 +125,7 @@ impl Seat {
                 unheard.handover = Handing::Possible;
                 return Some(News::Missed);
             }
-            Handing::Refused | Handing::Possible | Handing::Begun => {}
+            Handing::Unwanted | Handing::Possible | Handing::Begun => {}
         }
         if let Some(failure) = &unheard.failure {
             return Some(News::Failed(failure.clone()));
@@ -144,16 +146,17 @@ impl Lines {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// Tells the line, if there is one, that this client has released the key.
-    pub(super) fn freed(&self, key: &LockKey) {
+    /// Tells the line, if there is one, that this client has released the key: its head should try,
+    /// unless the store has given the key to the head of its own queue and has `told` it.
+    pub(super) fn freed(&self, key: &LockKey, told: bool) {
         if self.are_none() {
             return;
         }
         if let Some(line) = self.lines().get_mut(key) {
-            (line.turn, line.known.ours) = (0, false);
+            line.known.ours = false;
             if let Some(head) = line.seats.values().next() {
                 let queued = head.unheard().queued;
-                if !queued {
+                if !(told && queued) {
                     head.tell(|unheard| unheard.nudged = true);
                 }
             }
@@ -165,13 +168,13 @@ impl Lines {
         !self.are_none() && self.lines().contains_key(key)
     }
 
-    /// Picks the waiter to whom the holder may pass the key, unless it is another client's turn.
+    /// Picks the waiter to whom the holder may pass the key.
     pub(super) fn successor(&self, key: &LockKey) -> Option<Successor> {
         if self.are_none() {
             return None;
         }
         let lines = self.lines();
-        let line = lines.get(key).filter(|line| line.turn < Fairness::TURN)?;
+        let line = lines.get(key).filter(|line| line.willing > 0)?;
         let seat = line.seats.values().find(|seat| {
             let mut unheard = seat.unheard();
             let possible = unheard.handover == Handing::Possible;
@@ -181,13 +184,6 @@ impl Lines {
             possible
         })?;
         Some(Successor { seat: Arc::clone(seat), answered: false })
-    }
-
-    /// Takes note of a hand-over, and of whether others wait in the store.
-    pub(super) fn handed_over(&self, key: &LockKey, others: bool) {
-        if let Some(line) = self.lines().get_mut(key) {
-            line.turn = if others { line.turn + 1 } else { 0 };
-        }
     }
 }
 
@@ -202,12 +198,12 @@ impl Successor {
         self.seat.lock.claim()
     }
 
-    pub(super) fn is_granted(self, handed: Handed) {
+    pub(super) fn grant(self, handed: Handed) {
         self.answer(|unheard| unheard.handover = Handing::Done(handed));
     }
 
     /// Nothing was done for the waiter, which should try by itself.
-    pub(super) fn is_refused(self) {
+    pub(super) fn refuse(self) {
         self.answer(|unheard| {
             (unheard.handover, unheard.nudged) = (Handing::Possible, true);
         });
@@ -232,14 +228,15 @@ pub(super) struct Place {
     engine: Arc<Engine>,
     seat: Arc<Seat>,
     number: u64,
+    willing: usize,
 }
 
 impl Place {
     /// Joins the line for the key of `lock`; its end, or the head if nobody waits.
     pub(super) fn join(engine: &Arc<Engine>, lock: &Arc<dyn Lock>, fairness: Fairness) -> Self {
-        let handover = match fairness {
-            Fairness::Fifo => Handing::Refused,
-            Fairness::Race | Fairness::Turns => Handing::Possible,
+        let (handover, willing) = match fairness {
+            Fairness::Turns => (Handing::Possible, 1),
+            Fairness::Race | Fairness::Fifo => (Handing::Unwanted, 0),
         };
         let news = Mutex::new(Unheard { handover, ..Unheard::default() });
         let seat = Arc::new(Seat { lock: Arc::clone(lock), bell: Notify::new(), news });
@@ -248,9 +245,10 @@ impl Place {
         let number = line.arrivals;
         line.arrivals += 1;
         line.seats.insert(number, Arc::clone(&seat));
+        line.willing += willing;
         engine.lines.count.store(lines.len(), Ordering::Release);
         drop(lines);
-        Self { engine: Arc::clone(engine), seat, number }
+        Self { engine: Arc::clone(engine), seat, number, willing }
     }
 
     fn with_line<T>(&self, look: impl FnOnce(&mut Line) -> T) -> Option<T> {
@@ -317,11 +315,6 @@ impl Place {
         self.with_line(|line| lesson(&mut line.known));
     }
 
-    /// Takes note that the key was granted by the store, so that a turn of this client begins.
-    pub(super) fn begin_turn(&self) {
-        self.with_line(|line| line.turn = 0);
-    }
-
     /// Tells everybody in line that the backend is dead. Who comes later begins a new line.
     pub(super) fn fail(&self, error: &Error) {
         let seats = self.with_line(|line| std::mem::take(&mut line.seats));
@@ -352,6 +345,7 @@ impl Drop for Place {
                 self.engine.lines.count.store(lines.len(), Ordering::Release);
             }
             Some(_) => {
+                line.willing -= self.willing;
                 if let Some((number, head)) = line.seats.first_key_value()
                     && self.number < *number
                 {

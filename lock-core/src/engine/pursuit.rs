@@ -7,7 +7,6 @@ use tokio_util::sync::CancellationToken;
 use super::hold::Grant;
 use super::line::{Handed, News, Place};
 use super::{Engine, Hold, validity};
-use crate::claim::FencingToken;
 use crate::client::Fairness;
 use crate::clock::Moment;
 use crate::error::{Effect, Effort, Error, ErrorKind, Operation, Result};
@@ -24,6 +23,9 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
 /// After how many delays in a row without an attempt of anybody a waiter asks the head to try.
 const ASK_AFTER: u32 = 3;
+
+/// A watch that has lasted this long and ends is opened again at once.
+const LASTING_WATCH: Duration = Duration::from_secs(1);
 
 /// How long an acquisition may wait for a key that is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,8 @@ pub(crate) struct Pursuit {
     watch: Option<Watch>,
     /// No signal has told of a grant that was none.
     trusting: bool,
+    /// When the watch was opened.
+    watching_since: Moment,
     last_attempt: Moment,
     attempts: u32,
     /// What the last attempt has shown.
@@ -80,8 +84,8 @@ pub(crate) struct Pursuit {
     under_way: bool,
     /// A request ended without a known outcome.
     stray: bool,
-    /// The store's queue may make this claim the holder at any time.
-    queued: bool,
+    /// The store may know this claim as a waiter, and make it the holder at any time.
+    in_store: bool,
     /// The last request had less time than a request may take.
     cut: bool,
     /// The hold has taken over whatever there is to undo.
@@ -140,12 +144,13 @@ impl Pursuit {
             place: None,
             watch: None,
             trusting: true,
+            watching_since: started,
             last_attempt: started,
             attempts: 0,
             seen: Seen::default(),
             under_way: false,
             stray: false,
-            queued: false,
+            in_store: false,
             cut: false,
             granted: false,
         }
@@ -183,7 +188,7 @@ impl Pursuit {
         }
         loop {
             let spent = match next {
-                Next::Accept(handed) => match self.accept(handed.fencing, handed.sent) {
+                Next::Accept(handed) => match self.accept(handed) {
                     Ok(hold) => return Ok(hold),
                     Err(_too_late) => false,
                 },
@@ -359,13 +364,15 @@ impl Pursuit {
                 signal = hints.next(&mut self.watch) => match signal {
                     // Whatever was released before it was open is found by the try that follows.
                     Hinted::Opened => {
-                        self.queued |= hints.kind == WatchKind::Queue;
-                        place.set_queued(self.queued);
+                        place.set_queued(hints.kind == WatchKind::Queue);
+                        (self.in_store, self.watching_since) = (true, clock.now());
                         return Ok(Next::Try);
                     }
                     Hinted::Ended => {
                         place.set_queued(false);
-                        (self.watch, ended) = (None, true);
+                        self.watch = None;
+                        // One that was cut is opened again; one that never lasts is not, for now.
+                        ended = clock.now().since(self.watching_since) < LASTING_WATCH;
                         continue;
                     }
                     Hinted::Signal(Signal::Granted { .. }) if self.trusting => {
@@ -394,7 +401,7 @@ impl Pursuit {
         let whole = self.engine.request_timeout.min(ttl.get());
         let limit = match self.attempts {
             _ if last => whole.min(LAST_ATTEMPT),
-            0 => whole,
+            0 if self.place.is_none() => whole,
             _ => whole.min(self.deadline.since(sent).max(LAST_ATTEMPT)),
         };
         self.busy_until(sent.after(limit));
@@ -408,8 +415,7 @@ impl Pursuit {
         self.cut = limit < whole && answered >= sent.after(limit);
         match answer {
             Ok(Attempt::Granted { fencing }) => {
-                self.place.iter().for_each(Place::begin_turn);
-                Ok(Answer::Granted(self.accept(fencing, sent)?))
+                Ok(Answer::Granted(self.accept(Handed { fencing, turn: 0, sent })?))
             }
             Ok(Attempt::Held { remaining }) => Ok(Answer::Held { remaining }),
             Ok(Attempt::Undone) => Err(Error::new(
@@ -428,7 +434,7 @@ impl Pursuit {
     }
 
     /// Turns a grant into a hold, unless it has come too late.
-    fn accept(&mut self, fencing: Option<FencingToken>, sent: Moment) -> Result<Arc<Hold>> {
+    fn accept(&mut self, Handed { fencing, turn, sent }: Handed) -> Result<Arc<Hold>> {
         let ttl = self.lock.claim().ttl();
         let now = self.engine.clock.now();
         if now >= sent.after(validity(ttl)) {
@@ -437,8 +443,13 @@ impl Pursuit {
             let error = Error::new(ErrorKind::Unavailable, message);
             return Err(error.with_effect(Effect::Applied));
         }
-        if let Some(place) = &self.place {
-            place.learn(|known| (known.ours, known.busy_until) = (true, now));
+        if let Some(place) = self.place.take() {
+            place.learn(|known| {
+                (known.ours, known.held, known.failing_since) = (true, true, None);
+                known.busy_until = now;
+            });
+            // A hand-over that is under way as well may land at any time.
+            self.stray |= place.leave();
         }
         self.granted = true;
         let grant = Grant {
@@ -450,6 +461,7 @@ impl Pursuit {
             max_hold: self.terms.max_hold,
             margin: self.terms.margin,
             stray: self.stray,
+            turn,
         };
         Ok(Arc::new(Hold::new(Arc::clone(&self.engine), grant)))
     }
@@ -457,9 +469,12 @@ impl Pursuit {
 
 impl Drop for Pursuit {
     fn drop(&mut self) {
+        if self.under_way {
+            self.busy_until(self.engine.clock.now());
+        }
         let handed = self.place.take().is_some_and(Place::leave);
         let uncertain = self.under_way || self.stray || handed;
-        if !self.granted && (uncertain || self.queued) {
+        if !self.granted && (uncertain || self.in_store) {
             Arc::clone(&self.engine).undo(Arc::clone(&self.lock), &self.runtime, uncertain);
         }
     }

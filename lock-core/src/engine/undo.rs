@@ -33,7 +33,7 @@ impl Engine {
             };
             match self.retry_until(give_up, release).await {
                 Ok(()) => {
-                    self.lines.freed(claim.key());
+                    self.lines.freed(claim.key(), true);
                     if event {
                         self.report(claim.key(), EventKind::Undone);
                     }

@@ -109,7 +109,7 @@ pub trait Lock: Debug + Send + Sync + 'static {
     /// every earlier one (laws T1, F1); a place that `next` has in the store's queue is given up. Not
     /// held by this owner: `next` gets nothing, and this owner is remembered as by
     /// [`release`](Lock::release) (law U1), but where `next` holds the key already, the request has
-    /// been repeated, and so is the answer. `next` was released as not held before: free the key, and
+    /// been repeated, and so is the answer; it may be an old copy, so it must not cut the lease short. `next` was released as not held before: free the key, and
     /// answer [`Handover::Refused`].
     async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>>;
 
@@ -129,7 +129,7 @@ pub trait Lock: Debug + Send + Sync + 'static {
     /// others at the next `try_acquire` of anybody. Such a grant mints its fencing token, takes the
     /// place out of the queue, signals the waiter, and lasts for [`Watch::CLAIM_WINDOW`] or its ttl,
     /// whichever is shorter; the waiter's `try_acquire` then makes it whole (law E2). So a waiter
-    /// that died costs the others no more than that. `release` also gives up the owner's place.
+    /// that died costs those behind it no more than that, and a delay of their own. `release` also gives up the owner's place.
     async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>>;
 }
 

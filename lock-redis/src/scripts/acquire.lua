@@ -11,15 +11,12 @@ local held, fence = stored[1], stored[2]
 if stored[3] then
   return {'undone'}
 end
-local last, marked = read(fence)
+local last, marked = read(fence, KEYS[2])
 if not last then
-  return {'fence', 'it is not a number from 1 to 2^53 - 1'}
+  return {'fence', marked}
 end
 
 if not held then
-  if not fence and call('EXISTS', KEYS[2]) == 1 then
-    return {'fence', 'it is not a string'}
-  end
   local door = marked and open_door()
   if not door or door.serve(KEYS[1], KEYS[2], KEYS[4], last, 'NX', ARGV[3]) ~= 'granted' then
     local token, ahead = mint(last)
@@ -41,9 +38,9 @@ elseif string.sub(held, 1, 22) == string.sub(ARGV[1], 1, 22) then
   if last == 0 then
     return {'fence', 'it is gone although the lock is held'}
   end
-  if #held == 22 and #ARGV[1] > 22 then -- granted by the queue, which does not know the metadata
-    call('SET', KEYS[1], ARGV[1], 'XX', 'PX', ARGV[2])
-  else
+  -- A grant by the queue is without the metadata; a server out of memory leaves it so.
+  local bare = #held == 22 and #ARGV[1] > 22
+  if not bare or not open_door().call('SET', KEYS[1], ARGV[1], 'XX', 'PX', ARGV[2]) then
     call('PEXPIRE', KEYS[1], ARGV[2])
   end
   return fence
@@ -62,9 +59,12 @@ if ARGV[4] == '1' then
   local door = open_door()
   if door.call('ZADD', KEYS[4], 'NX', string.format('%d', place), ARGV[3]) then
     -- A waiter that lives comes back by the end of the lease.
-    door.call('PEXPIRE', KEYS[4], left + 60000)
+    local stays = math.min(left, 1e12) + 60000
+    if door.call('PTTL', KEYS[4]) < stays then
+      door.call('PEXPIRE', KEYS[4], stays)
+    end
     if not fence then
-      door.call('SET', KEYS[2], '0*', 'PX', left + 60000, 'NX')
+      door.call('SET', KEYS[2], '0*', 'PX', stays, 'NX')
     elseif not marked then
       door.call('SET', KEYS[2], fence .. '*', 'KEEPTTL')
     end

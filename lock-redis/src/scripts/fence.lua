@@ -8,18 +8,23 @@
 local call = redis.call
 local LARGEST = 9007199254740991 -- 2^53 - 1: beyond it Lua numbers skip integers
 
--- Reads a fence: its number (0 for none) and whether it is marked; nil if it is no token.
-local function read(fence)
+-- Reads a fence: its number (0 for none) and whether it is marked; nil and why if it is no token.
+local function read(fence, key)
   if not fence then
+    if call('EXISTS', key) == 1 then
+      return nil, 'it is not a string'
+    end
     return 0, true -- whoever deleted it may have deleted a mark
   end
-  local number, marked = tonumber(fence), false
-  if not number then
-    number, marked = tonumber(string.match(fence, '^(%d+)%*$')), true
+  local digits, mark = string.match(fence, '^([1-9]%d*)(%*?)$')
+  if fence == '0*' then -- a mark where no lock of ours has been
+    digits, mark = '0', '*'
   end
-  if number and number >= 0 and number <= LARGEST and number % 1 == 0 then
-    return number, marked
+  local number = tonumber(digits)
+  if not number or number > LARGEST then
+    return nil, 'it is not a number from 1 to 2^53 - 1'
   end
+  return number, mark ~= ''
 end
 
 -- Returns the next fencing token and how many ms it is ahead of the clock; nil when there is none.

@@ -8,11 +8,12 @@
 local stored = call('MGET', KEYS[1], KEYS[2], KEYS[5])
 local held, fence = stored[1], stored[2]
 local owner = held and string.sub(held, 1, 22)
-local last, marked = read(fence)
-local door = marked and open_door()
+local last, marked = read(fence, KEYS[2])
+local door = last and marked and open_door()
 
-if fence and owner == string.sub(ARGV[2], 1, 22) then -- this request has been sent again
-  call('PEXPIRE', KEYS[1], ARGV[3])
+if fence and owner == string.sub(ARGV[2], 1, 22) then
+  -- This request has been sent again, perhaps long ago: it must not cut a renewed lease short.
+  call('PEXPIRE', KEYS[1], ARGV[3], 'GT')
   return {fence, door and select(2, door.mark(KEYS[4])) or 0}
 end
 if owner ~= ARGV[1] then

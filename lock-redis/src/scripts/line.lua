@@ -23,7 +23,8 @@ local function open_door()
   end
 
   -- Gives the key to the head of its queue until it claims it, and tells it. One whose connection is
-  -- gone is passed over. Returns 'granted', or why nobody was: 'asking' is first itself, there are only
+  -- gone is passed over. The condition is 'NX' for a free key, 'XX' for one to pass on. Returns
+  -- 'granted', or why nobody was: 'asking' is first itself, the key is 'taken', there are only
   -- 'listeners', the line is 'empty'.
   function door.serve(lock, fence, line, last, condition, asking)
     while true do
@@ -36,6 +37,9 @@ local function open_door()
       elseif string.sub(first, 23, 23) ~= 'q' then
         return 'listeners'
       end
+      if condition == 'NX' and call('EXISTS', lock) == 1 then
+        return 'taken' -- by another type, which reads as absent
+      end
       door.call('ZREM', line, first)
       local token, ahead = mint(last)
       if not token then
@@ -47,7 +51,6 @@ local function open_door()
       local told = ttl and door.call('PUBLISH', channel, message)
       if told and told > 0 then
         local window = math.min(ttl, CLAIM_WINDOW)
-        -- 'NX' keeps foreign data that nobody has looked for; 'XX' is where the lock is to pass on.
         if not door.call('SET', lock, string.sub(first, 1, 22), 'PX', window, condition) then
           return 'empty'
         end
@@ -59,11 +62,8 @@ local function open_door()
 
   -- Frees a key that its owner gives back: for the head of the queue, or for whoever comes.
   function door.free(lock, fence, line, stored)
-    if tonumber(stored) then
-      return call('DEL', lock)
-    end
-    local last = read(stored)
-    local served = last and door.serve(lock, fence, line, last, 'XX')
+    local last, marked = read(stored, fence)
+    local served = last and marked and door.serve(lock, fence, line, last, 'XX')
     if served == 'granted' then
       return
     end

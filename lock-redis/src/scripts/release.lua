@@ -10,7 +10,8 @@ local stored = call('MGET', KEYS[1], KEYS[2]) -- another type reads as absent
 local held, fence = stored[1], stored[2]
 local ours = held and string.sub(held, 1, 22) == ARGV[1]
 
-if ours and tonumber(fence) and not ARGV[2] then -- there is nobody else
+-- A fence that is a number and no more has no mark: there is nobody else.
+if ours and tonumber(fence) and not ARGV[2] then
   return call('DEL', KEYS[1])
 end
 local door = open_door()
