@@ -41,40 +41,51 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 
 /// A point on a [`Clock`]: the time since that clock's own beginning.
 ///
-/// Arithmetic saturates, so no duration can overflow it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Moment(Duration);
+/// Counts nanoseconds, for five centuries. Arithmetic saturates, so no duration can overflow it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(u64);
+
+/// The nanoseconds of a duration; the longest are all the same.
+const fn nanos(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
+}
 
 impl Moment {
     /// The end of time: a deadline that never comes.
-    pub const NEVER: Self = Self(Duration::MAX);
+    pub const NEVER: Self = Self(u64::MAX);
 
     /// Makes the moment that is `elapsed` after the clock's beginning.
     pub const fn from_start(elapsed: Duration) -> Self {
-        Self(elapsed)
+        Self(nanos(elapsed))
     }
 
     /// Returns the time since the clock's beginning.
     pub const fn since_start(self) -> Duration {
-        self.0
+        Duration::from_nanos(self.0)
     }
 
     /// Returns the moment `later`, or [`Moment::NEVER`].
     #[must_use]
     pub const fn after(self, later: Duration) -> Self {
-        Self(self.0.saturating_add(later))
+        Self(self.0.saturating_add(nanos(later)))
     }
 
     /// Returns the moment `earlier`, or the clock's beginning.
     #[must_use]
     pub const fn before(self, earlier: Duration) -> Self {
-        Self(self.0.saturating_sub(earlier))
+        Self(self.0.saturating_sub(nanos(earlier)))
     }
 
     /// Returns the time from `earlier` to this moment, zero if it is the other way round.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
-        self.0.saturating_sub(earlier.0)
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl fmt::Debug for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Moment").field(&self.since_start()).finish()
     }
 }
 
@@ -89,7 +100,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
-        Moment(system_time())
+        Moment::from_start(system_time())
     }
 
     fn sleep_until(&self, moment: Moment) -> Sleep {
@@ -148,13 +159,13 @@ impl Default for TokioClock {
 
 impl Clock for TokioClock {
     fn now(&self) -> Moment {
-        Moment(self.start.elapsed())
+        Moment::from_start(self.start.elapsed())
     }
 
     fn sleep_until(&self, moment: Moment) -> Sleep {
         let start = self.start;
         Box::pin(async move {
-            match start.checked_add(moment.0) {
+            match start.checked_add(moment.since_start()) {
                 Some(instant) => tokio::time::sleep_until(instant).await,
                 None => std::future::pending().await,
             }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
+
 use crate::claim::{FencingToken, LockKey};
 use crate::error::{Effort, Error, ErrorKind, Result};
 use crate::loss::Loss;
@@ -213,7 +215,12 @@ impl Reporter {
         Ok(Self { queue: Some(queue) })
     }
 
-    pub(crate) fn report(&self, event: Event) {
+    pub(crate) fn report(&self, event: impl FnOnce() -> Event) {
+        // Somebody may log it, somebody may count it; mostly nobody does.
+        if self.queue.is_none() && LevelFilter::current() == LevelFilter::OFF {
+            return;
+        }
+        let event = event();
         event.trace();
         if let Some(queue) = &self.queue
             && let Err(TrySendError::Full(event)) = queue.try_send(event)

@@ -43,8 +43,9 @@ impl Prefix {
     }
 }
 
-/// The keys of one lock in Redis.
-#[derive(Debug, PartialEq, Eq)]
+/// The keys of one lock in Redis. They are made for each request: ten thousand held locks need not
+/// remember them.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Keys {
     /// Holds owner token and metadata while the lock is held.
     pub(crate) lock: String,
@@ -63,6 +64,17 @@ impl Keys {
         let tombstone = tombstone(&lock, owner);
         let line = sibling(&lock, "line");
         Self { lock, fence, tombstone, line }
+    }
+
+    /// Makes the keys if that takes so long that it should be done once; see [`sibling`].
+    pub(crate) fn that_take_long(
+        prefix: &Prefix,
+        key: &LockKey,
+        owner: &OwnerToken,
+    ) -> Option<Self> {
+        let braces = [prefix.0.as_str(), key.as_str()].iter().any(|text| text.contains(['{', '}']));
+        let keys = braces.then(|| Self::new(prefix, key, owner))?;
+        (hash_tag(&keys.lock) == keys.lock).then_some(keys)
     }
 
     /// The tombstone of another owner of the same lock.

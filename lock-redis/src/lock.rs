@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -11,33 +12,53 @@ use lock_core::{
 };
 use redis::{ScriptInvocation, Value};
 
-use crate::keys::Keys;
+use crate::keys::{Keys, Prefix};
 use crate::link::{Lane, Links};
 use crate::scripts;
 
+/// What the locks of one provider share.
+pub(crate) struct Store {
+    pub(crate) links: Links,
+    pub(crate) prefix: Prefix,
+}
+
 pub(crate) struct RedisLock {
-    pub(crate) links: Arc<Links>,
-    pub(crate) claim: Claim,
-    pub(crate) keys: Keys,
+    store: Arc<Store>,
+    claim: Claim,
+    /// Kept only where making them takes long.
+    keys: Option<Box<Keys>>,
     /// The fencing token of the grant, once it is known; zero before.
-    pub(crate) token: AtomicU64,
+    token: AtomicU64,
     /// The kind of its watch, so that the scripts may know it as a waiter.
-    pub(crate) watched: OnceLock<WatchKind>,
+    watched: OnceLock<WatchKind>,
 }
 
 impl RedisLock {
+    pub(crate) fn new(store: Arc<Store>, claim: Claim) -> Self {
+        let keys = Keys::that_take_long(&store.prefix, claim.key(), claim.owner());
+        let keys = keys.map(Box::new);
+        Self { store, claim, keys, token: AtomicU64::new(0), watched: OnceLock::new() }
+    }
+
+    fn keys(&self) -> Cow<'_, Keys> {
+        match &self.keys {
+            Some(keys) => Cow::Borrowed(keys),
+            None => Cow::Owned(Keys::new(&self.store.prefix, self.claim.key(), self.claim.owner())),
+        }
+    }
+
     fn owner(&self) -> &str {
         self.claim.owner().expose()
     }
 
     fn four_keys(&self, call: &mut ScriptInvocation<'_>) {
-        call.key(&self.keys.lock).key(&self.keys.fence);
-        call.key(&self.keys.tombstone).key(&self.keys.line);
+        let keys = self.keys();
+        call.key(&keys.lock).key(&keys.fence).key(&keys.tombstone).key(&keys.line);
     }
 
     /// How the scripts know this waiter in line, and whether it listens; `None` if it never did.
     fn in_line(&self) -> Option<(String, bool)> {
-        let (news, kind) = self.links.news().zip(self.watched.get())?;
+        let (news, kind) = self.store.links.news().zip(self.watched.get())?;
         let listens = news.is_heard_by(self.claim.owner().fingerprint());
         Some((news.in_line(&self.claim, *kind), listens))
     }
@@ -63,7 +84,7 @@ impl Lock for RedisLock {
         if let Some((text, listens)) = self.in_line() {
             call.arg(text).arg(u8::from(listens));
         }
-        let answer = self.links.invoke(Lane::Acquire, &call).await?;
+        let answer = self.store.links.invoke(Lane::Acquire, &call).await?;
         match &answer {
             Value::BulkString(_) => Ok(Attempt::Granted { fencing: Some(self.note(&answer)?) }),
             Value::Int(left) => Ok(Attempt::Held { remaining: remaining(*left) }),
@@ -78,13 +99,14 @@ impl Lock for RedisLock {
 
     async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
         let mut call = scripts::RENEW.prepare_invoke();
-        call.key(&self.keys.lock).key(&self.keys.fence);
+        let keys = self.keys();
+        call.key(&keys.lock).key(&keys.fence);
         call.arg(self.owner()).arg(ttl.as_millis());
         match self.token.load(Ordering::Relaxed) {
             0 => {}
             token => drop(call.arg(token)),
         }
-        let answer = self.links.invoke(Lane::Hold, &call).await?;
+        let answer = self.store.links.invoke(Lane::Hold, &call).await?;
         match &answer {
             Value::BulkString(_) => Ok(Renewal::Renewed { fencing: Some(self.note(&answer)?) }),
             _ => match words(&answer)? {
@@ -102,7 +124,7 @@ impl Lock for RedisLock {
         if let Some((text, _)) = self.in_line() {
             call.arg(text);
         }
-        match self.links.invoke(Lane::Hold, &call).await? {
+        match self.store.links.invoke(Lane::Hold, &call).await? {
             Value::Int(1) => Ok(Release::Released),
             Value::Int(0) => Ok(Release::NotHeld),
             answer => Err(senseless(&answer)),
@@ -111,8 +133,9 @@ impl Lock for RedisLock {
 
     async fn inspect(&self) -> Result<Option<Holder>> {
         let mut call = scripts::INSPECT.prepare_invoke();
-        call.key(&self.keys.lock).key(&self.keys.fence);
-        let answer = self.links.invoke(Lane::Acquire, &call).await?;
+        let keys = self.keys();
+        call.key(&keys.lock).key(&keys.fence);
+        let answer = self.store.links.invoke(Lane::Acquire, &call).await?;
         match words(&answer)? {
             (b"free", []) => Ok(None),
             (b"foreign", []) => Err(foreign()),
@@ -126,15 +149,15 @@ impl Lock for RedisLock {
     async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>> {
         let mut call = scripts::HAND_OVER.prepare_invoke();
         self.four_keys(&mut call);
-        call.key(self.keys.tombstone_of(next.owner()));
+        call.key(self.keys().tombstone_of(next.owner()));
         call.arg(self.owner()).arg(value(next)).arg(next.ttl().as_millis());
         // It may be about to queue up, over the other connection: so whether it has is not asked.
-        if let Some(news) = self.links.news() {
+        if let Some(news) = self.store.links.news() {
             for kind in [WatchKind::Queue, WatchKind::Hints] {
                 call.arg(news.in_line(next, kind));
             }
         }
-        let answer = self.links.invoke(Lane::Hold, &call).await?;
+        let answer = self.store.links.invoke(Lane::Hold, &call).await?;
         match &answer {
             Value::Array(parts) => match parts.as_slice() {
                 [token, Value::Int(others)] => {
@@ -150,7 +173,7 @@ impl Lock for RedisLock {
     }
 
     async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>> {
-        let Some(news) = self.links.news() else { return Ok(None) };
+        let Some(news) = self.store.links.news() else { return Ok(None) };
         self.watched.get_or_init(|| kind);
         news.watch(self.claim.owner().fingerprint()).await
     }
@@ -158,7 +181,7 @@ impl Lock for RedisLock {
 
 impl Drop for RedisLock {
     fn drop(&mut self) {
-        if let Some(news) = self.links.news()
+        if let Some(news) = self.store.links.news()
             && self.watched.get().is_some()
         {
             news.forget(self.claim.owner().fingerprint());

@@ -1,15 +1,14 @@
 use std::fmt;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use lock_core::{Capabilities, Capability, Claim, Lock, LockProvider, ProviderInfo, Result};
 
 use crate::channel::Timeouts;
 use crate::checks::check_server;
 use crate::config::{RedisConfig, RedisOptions};
-use crate::keys::{Keys, Prefix};
+use crate::keys::Prefix;
 use crate::link::Links;
-use crate::lock::RedisLock;
+use crate::lock::{RedisLock, Store};
 
 /// Keeps locks on a Redis (7 or later) or Valkey server.
 ///
@@ -42,8 +41,7 @@ use crate::lock::RedisLock;
 #[derive(Clone)]
 pub struct RedisProvider {
     info: ProviderInfo,
-    links: Arc<Links>,
-    prefix: Prefix,
+    store: Arc<Store>,
 }
 
 impl RedisProvider {
@@ -108,7 +106,7 @@ impl RedisProvider {
         let has = |one: &Capability| told || !matches!(one, Capability::Hints | Capability::Queue);
         let info =
             ProviderInfo::new("redis", Capabilities::of(Capability::ALL.into_iter().filter(has)));
-        Ok(Self { info, links: Arc::new(links), prefix })
+        Ok(Self { info, store: Arc::new(Store { links, prefix }) })
     }
 }
 
@@ -118,17 +116,15 @@ impl LockProvider for RedisProvider {
     }
 
     fn lock(&self, claim: Claim) -> Arc<dyn Lock> {
-        let keys = Keys::new(&self.prefix, claim.key(), claim.owner());
-        let (token, watched) = (AtomicU64::new(0), OnceLock::new());
-        Arc::new(RedisLock { links: Arc::clone(&self.links), claim, keys, token, watched })
+        Arc::new(RedisLock::new(Arc::clone(&self.store), claim))
     }
 }
 
 impl fmt::Debug for RedisProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisProvider")
-            .field("links", &self.links)
-            .field("prefix", &self.prefix)
+            .field("links", &self.store.links)
+            .field("prefix", &self.store.prefix)
             .finish_non_exhaustive()
     }
 }

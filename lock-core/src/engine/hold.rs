@@ -41,8 +41,6 @@ pub(crate) struct Hold {
     turn: u32,
     state: Mutex<State>,
     changed: Notify,
-    /// Held while a request that changes the lease is under way: they never overlap.
-    requests: tokio::sync::Mutex<()>,
     cancellation: OnceLock<CancellationToken>,
     /// What the backend answered to the first release that it answered.
     released: OnceLock<Release>,
@@ -51,10 +49,34 @@ pub(crate) struct Hold {
 #[derive(Debug)]
 struct State {
     belief: Belief,
+    /// A request that changes the lease is under way: they never overlap.
+    busy: bool,
+    /// What renewals have suffered, once one has failed.
+    trouble: Option<Box<Trouble>>,
+    over: Option<Over>,
+}
+
+#[derive(Debug, Default)]
+struct Trouble {
     /// How many renewals have failed, ever.
     failures: u64,
     at_risk: Option<AtRisk>,
-    over: Option<Over>,
+}
+
+impl State {
+    fn at_risk(&self) -> Option<&AtRisk> {
+        self.trouble.as_ref()?.at_risk.as_ref()
+    }
+}
+
+/// Held while a request that changes the lease is under way.
+struct Alone<'a>(&'a Hold);
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.0.state().busy = false;
+        self.0.changed.notify_waiters();
+    }
 }
 
 /// How a hold ended.
@@ -93,9 +115,8 @@ impl Hold {
             margin,
             stray,
             turn,
-            state: Mutex::new(State { belief, failures: 0, at_risk: None, over: None }),
+            state: Mutex::new(State { belief, busy: false, trouble: None, over: None }),
             changed: Notify::new(),
-            requests: tokio::sync::Mutex::new(()),
             cancellation: OnceLock::new(),
             released: OnceLock::new(),
         }
@@ -197,7 +218,7 @@ impl Hold {
         let loss = if self.hold_until <= self.now() {
             Loss::MaxHold
         } else {
-            Loss::Expired { cause: self.state().at_risk.as_ref().map(|risk| risk.cause.clone()) }
+            Loss::Expired { cause: self.state().at_risk().map(|risk| risk.cause.clone()) }
         };
         self.end(Over::Lost(loss));
     }
@@ -229,7 +250,8 @@ impl Hold {
             }
             let (risk, failures) = {
                 let state = self.state();
-                (state.at_risk.clone(), state.failures)
+                let failures = state.trouble.as_ref().map_or(0, |trouble| trouble.failures);
+                (state.at_risk().cloned(), failures)
             };
             if let Some(risk) = risk.filter(|_| failures > told) {
                 return Some((risk, failures));
@@ -279,8 +301,16 @@ impl Hold {
 
     /// Waits for the request under way, for no longer than a request may take: its task may not be
     /// running.
-    async fn alone(&self) -> Result<tokio::sync::MutexGuard<'_, ()>> {
-        let waiting = async { Ok(self.requests.lock().await) };
+    async fn alone(&self) -> Result<Alone<'_>> {
+        let waiting = async {
+            loop {
+                let changed = self.changed.notified();
+                if !std::mem::replace(&mut self.state().busy, true) {
+                    return Ok(Alone(self));
+                }
+                changed.await;
+            }
+        };
         self.engine.call(self.engine.request_timeout, waiting).await
     }
 
@@ -312,13 +342,15 @@ impl Hold {
         };
         let answer = tokio::select! {
             biased;
-            answer = self.engine.call(limit, self.lock.renew(ttl)) => answer,
+            answer = self.engine.call(limit, (*self.lock).renew(ttl)) => answer,
             () = over => return Err(self.lost_error()),
         };
         match answer {
             Ok(Renewal::Renewed { fencing }) if fencing == self.fencing => {
                 self.settle(|belief| belief.confirm(sent))?;
-                self.state().at_risk = None;
+                if let Some(trouble) = &mut self.state().trouble {
+                    trouble.at_risk = None;
+                }
                 let renewed = EventKind::Renewed { ttl: ttl.get() };
                 self.engine.report(self.lock.claim().key(), renewed);
                 Ok(())
@@ -354,9 +386,11 @@ impl Hold {
     /// An error from renew means unknown, not lost (law G3): tell, and let it be tried again.
     fn put_at_risk(&self, cause: Error) -> Error {
         let mut state = self.state();
-        state.failures = state.failures.saturating_add(1);
-        let failures = state.at_risk.as_ref().map_or(0, |risk| risk.failures).saturating_add(1);
-        state.at_risk = Some(AtRisk { failures, cause: cause.clone() });
+        let trouble = state.trouble.get_or_insert_default();
+        trouble.failures = trouble.failures.saturating_add(1);
+        let before = trouble.at_risk.as_ref().map_or(0, |risk| risk.failures);
+        let failures = before.saturating_add(1);
+        trouble.at_risk = Some(AtRisk { failures, cause: cause.clone() });
         drop(state);
         self.changed.notify_waiters();
         let kind = EventKind::AtRisk { failures, cause: cause.clone() };
@@ -410,7 +444,7 @@ impl Hold {
             && let Some(successor) = lines.successor(key)
         {
             let sent = self.now();
-            let request = self.lock.hand_over(successor.claim());
+            let request = (*self.lock).hand_over(successor.claim());
             match self.engine.call(*limit, request).await? {
                 Some(Handover::Granted { fencing, others }) => {
                     let turn = if others { self.turn + 1 } else { 0 };
@@ -426,7 +460,7 @@ impl Hold {
                 None => successor.refuse(),
             }
         }
-        let outcome = self.engine.call(*limit, self.lock.release()).await?;
+        let outcome = self.engine.call(*limit, (*self.lock).release()).await?;
         lines.freed(key, outcome == Release::Released);
         Ok(outcome)
     }

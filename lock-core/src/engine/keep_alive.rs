@@ -23,7 +23,8 @@ pub(crate) async fn keep_alive(hold: Arc<Hold>, every: Option<Duration>) {
             (false, None) => ttl / 3,
         };
         wait(&hold, pause.mul_f64(0.9 + 0.2 * rng.f64())).await;
-        failed = hold.renew(None).await.is_err();
+        // Boxed, as it is seldom under way: ten thousand locks sleep here.
+        failed = Box::pin(hold.renew(None)).await.is_err();
     }
 }
 

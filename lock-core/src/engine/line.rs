@@ -346,8 +346,10 @@ impl Drop for Place {
             }
             Some(_) => {
                 line.willing -= self.willing;
+                // When this client holds the key, the next head has time: it hears of the release.
                 if let Some((number, head)) = line.seats.first_key_value()
                     && self.number < *number
+                    && !line.known.ours
                 {
                     head.tell(|unheard| unheard.head = true);
                 }

@@ -40,7 +40,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn report(&self, key: &LockKey, kind: EventKind) {
-        self.reporter.report(Event::new(self.provider.info().name(), key, kind));
+        self.reporter.report(|| Event::new(self.provider.info().name(), key, kind));
     }
 
     /// Names operation, key and provider in an error that a backend returned.

@@ -340,7 +340,8 @@ impl Pursuit {
                     News::Nudged => {}
                 },
                 () = clock.sleep_until(wake) => {
-                    if head || clock.now() >= self.deadline {
+                    // It may have become the head without a word: see `Place::drop`.
+                    if place.is_head() || clock.now() >= self.deadline {
                         return Ok(Next::Try);
                     }
                     // A delay is an upper bound: a head that is slower than three in a row is asked,
@@ -408,7 +409,7 @@ impl Pursuit {
         self.attempts = self.attempts.saturating_add(1);
         self.last_attempt = sent;
         self.under_way = true;
-        let answer = self.engine.call(limit, self.lock.try_acquire()).await;
+        let answer = self.engine.call(limit, (*self.lock).try_acquire()).await;
         self.under_way = false;
         let answered = self.engine.clock.now();
         self.busy_until(answered);
