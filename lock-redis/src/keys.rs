@@ -6,6 +6,8 @@
 //! so no user key can hit a sibling, and every key of a provider begins with its prefix, so one ACL
 //! pattern covers them. In a cluster a sibling is in its lock's slot, whatever braces the key has.
 
+use std::fmt;
+
 use lock_core::{Error, ErrorKind, LockKey, OwnerToken, Result};
 
 /// Stands in every sibling and in no user key.
@@ -60,9 +62,9 @@ pub(crate) struct Keys {
 impl Keys {
     pub(crate) fn new(prefix: &Prefix, key: &LockKey, owner: &OwnerToken) -> Self {
         let lock = format!("{}{key}", prefix.0);
-        let fence = sibling(&lock, "fence");
+        let fence = sibling(&lock, format_args!("fence"));
         let tombstone = tombstone(&lock, owner);
-        let line = sibling(&lock, "line");
+        let line = sibling(&lock, format_args!("line"));
         Self { lock, fence, tombstone, line }
     }
 
@@ -77,6 +79,11 @@ impl Keys {
         (hash_tag(&keys.lock) == keys.lock).then_some(keys)
     }
 
+    /// The keys of the scripts that grant, in their order.
+    pub(crate) fn of_a_grant(&self) -> [&str; 4] {
+        [&self.lock, &self.fence, &self.tombstone, &self.line]
+    }
+
     /// The tombstone of another owner of the same lock.
     pub(crate) fn tombstone_of(&self, owner: &OwnerToken) -> String {
         tombstone(&self.lock, owner)
@@ -84,20 +91,20 @@ impl Keys {
 }
 
 fn tombstone(lock: &str, owner: &OwnerToken) -> String {
-    sibling(lock, &format!("undone{SEPARATOR}{}", owner.expose()))
+    sibling(lock, format_args!("undone{SEPARATOR}{}", owner.expose()))
 }
 
 /// Names a sibling so that it is in the slot of its lock.
 ///
 /// Redis Cluster hashes what stands between the first `{` and the next `}`, if that is not empty, and
 /// else the whole key.
-fn sibling(lock: &str, name: &str) -> String {
+fn sibling(lock: &str, name: fmt::Arguments<'_>) -> String {
+    if !lock.contains(['{', '}']) {
+        return format!("{lock}{SEPARATOR}{name}{{{lock}}}");
+    }
     let plain = format!("{lock}{SEPARATOR}{name}");
     if hash_tag(lock) != lock {
         return plain; // its hash tag is in both
-    }
-    if !lock.contains(['{', '}']) {
-        return format!("{plain}{{{lock}}}");
     }
     // Braces that make no tag keep the sibling from having one as well. Its whole text is hashed, so
     // a number is appended that makes the slots equal: some milliseconds of work, for such keys only.

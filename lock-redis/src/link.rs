@@ -5,11 +5,12 @@ use std::fmt;
 use lock_core::Result;
 #[cfg(feature = "deadpool")]
 use lock_core::{Effect, Error, ErrorKind};
-use redis::{Client, InfoDict, ScriptInvocation, Value};
+use redis::{Client, InfoDict, Value};
 
 use crate::channel::{Channel, Source, Timeouts};
 use crate::keys::Prefix;
 use crate::news::Newsroom;
+use crate::scripts::Call;
 #[cfg(feature = "deadpool")]
 use {crate::error::translate, deadpool_redis::Pool};
 
@@ -58,19 +59,18 @@ impl Links {
         Ok(Self { acquire: Link::Pool(pool), hold, news: None })
     }
 
-    /// Runs a script; loads it first where the server does not know it.
-    pub(crate) async fn invoke(&self, lane: Lane, call: &ScriptInvocation<'_>) -> Result<Value> {
+    /// Runs a script.
+    pub(crate) async fn invoke(&self, lane: Lane, call: &Call) -> Result<Value> {
         match (lane, &self.acquire) {
-            (Lane::Hold, _) => {
-                self.hold.run(async |connection| call.invoke_async(connection).await).await
-            }
+            (Lane::Hold, _) => self.hold.run(async |connection| call.run(connection).await).await,
             (Lane::Acquire, Link::Channel(channel)) => {
-                channel.run(async |connection| call.invoke_async(connection).await).await
+                channel.run(async |connection| call.run(connection).await).await
             }
             #[cfg(feature = "deadpool")]
             (Lane::Acquire, Link::Pool(pool)) => {
-                let mut connection = take(pool).await?;
-                call.invoke_async(&mut *connection).await.map_err(translate)
+                // Boxed, or every request would carry the room that opening a connection takes.
+                let mut connection = Box::pin(take(pool)).await?;
+                call.run(&mut *connection).await.map_err(translate)
             }
         }
     }

@@ -10,11 +10,11 @@ use lock_core::{
     Attempt, Claim, Error, ErrorKind, FencingToken, Handover, Holder, Lock, Metadata,
     OwnerFingerprint, OwnerToken, Release, Renewal, Result, Ttl, Watch, WatchKind,
 };
-use redis::{ScriptInvocation, Value};
+use redis::Value;
 
 use crate::keys::{Keys, Prefix};
 use crate::link::{Lane, Links};
-use crate::scripts;
+use crate::scripts::{self, Call};
 
 /// What the locks of one provider share.
 pub(crate) struct Store {
@@ -51,11 +51,6 @@ impl RedisLock {
         self.claim.owner().expose()
     }
 
-    fn four_keys(&self, call: &mut ScriptInvocation<'_>) {
-        let keys = self.keys();
-        call.key(&keys.lock).key(&keys.fence).key(&keys.tombstone).key(&keys.line);
-    }
-
     /// How the scripts know this waiter in line, and whether it listens; `None` if it never did.
     fn in_line(&self) -> Option<(String, bool)> {
         let (news, kind) = self.store.links.news().zip(self.watched.get())?;
@@ -78,8 +73,7 @@ impl Lock for RedisLock {
     }
 
     async fn try_acquire(&self) -> Result<Attempt> {
-        let mut call = scripts::ACQUIRE.prepare_invoke();
-        self.four_keys(&mut call);
+        let mut call = Call::new(&scripts::ACQUIRE, self.keys().of_a_grant());
         call.arg(value(&self.claim)).arg(self.claim.ttl().as_millis());
         if let Some((text, listens)) = self.in_line() {
             call.arg(text).arg(u8::from(listens));
@@ -98,9 +92,8 @@ impl Lock for RedisLock {
     }
 
     async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
-        let mut call = scripts::RENEW.prepare_invoke();
         let keys = self.keys();
-        call.key(&keys.lock).key(&keys.fence);
+        let mut call = Call::new(&scripts::RENEW, [&keys.lock, &keys.fence]);
         call.arg(self.owner()).arg(ttl.as_millis());
         match self.token.load(Ordering::Relaxed) {
             0 => {}
@@ -118,8 +111,7 @@ impl Lock for RedisLock {
     }
 
     async fn release(&self) -> Result<Release> {
-        let mut call = scripts::RELEASE.prepare_invoke();
-        self.four_keys(&mut call);
+        let mut call = Call::new(&scripts::RELEASE, self.keys().of_a_grant());
         call.arg(self.owner());
         if let Some((text, _)) = self.in_line() {
             call.arg(text);
@@ -132,9 +124,8 @@ impl Lock for RedisLock {
     }
 
     async fn inspect(&self) -> Result<Option<Holder>> {
-        let mut call = scripts::INSPECT.prepare_invoke();
         let keys = self.keys();
-        call.key(&keys.lock).key(&keys.fence);
+        let call = Call::new(&scripts::INSPECT, [&keys.lock, &keys.fence]);
         let answer = self.store.links.invoke(Lane::Acquire, &call).await?;
         match words(&answer)? {
             (b"free", []) => Ok(None),
@@ -147,9 +138,11 @@ impl Lock for RedisLock {
     }
 
     async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>> {
-        let mut call = scripts::HAND_OVER.prepare_invoke();
-        self.four_keys(&mut call);
-        call.key(self.keys().tombstone_of(next.owner()));
+        let keys = self.keys();
+        let [lock, fence, tombstone, line] = keys.of_a_grant();
+        let next_tombstone = keys.tombstone_of(next.owner());
+        let keys = [lock, fence, tombstone, line, &next_tombstone];
+        let mut call = Call::new(&scripts::HAND_OVER, keys);
         call.arg(self.owner()).arg(value(next)).arg(next.ttl().as_millis());
         // It may be about to queue up, over the other connection: so whether it has is not asked.
         if let Some(news) = self.store.links.news() {
