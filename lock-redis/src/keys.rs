@@ -6,12 +6,10 @@
 //! so no user key can hit a sibling, and every key of a provider begins with its prefix, so one ACL
 //! pattern covers them. In a cluster a sibling is in its lock's slot, whatever braces the key has.
 
-use std::fmt;
-
 use lock_core::{Error, ErrorKind, LockKey, OwnerToken, Result};
 
 /// Stands in every sibling and in no user key.
-const SEPARATOR: char = '\u{1f}';
+const SEPARATOR: &str = "\u{1f}";
 
 const SLOTS: u16 = 16384;
 
@@ -61,10 +59,10 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) fn new(prefix: &Prefix, key: &LockKey, owner: &OwnerToken) -> Self {
-        let lock = format!("{}{key}", prefix.0);
-        let fence = sibling(&lock, format_args!("fence"));
+        let lock = [&prefix.0, key.as_str()].concat();
+        let fence = sibling(&lock, ["fence", ""]);
         let tombstone = tombstone(&lock, owner);
-        let line = sibling(&lock, format_args!("line"));
+        let line = sibling(&lock, ["line", ""]);
         Self { lock, fence, tombstone, line }
     }
 
@@ -91,24 +89,25 @@ impl Keys {
 }
 
 fn tombstone(lock: &str, owner: &OwnerToken) -> String {
-    sibling(lock, format_args!("undone{SEPARATOR}{}", owner.expose()))
+    sibling(lock, ["undone\u{1f}", owner.expose()])
 }
 
 /// Names a sibling so that it is in the slot of its lock.
 ///
 /// Redis Cluster hashes what stands between the first `{` and the next `}`, if that is not empty, and
 /// else the whole key.
-fn sibling(lock: &str, name: fmt::Arguments<'_>) -> String {
+fn sibling(lock: &str, name: [&str; 2]) -> String {
+    let [name, rest] = name;
     if !lock.contains(['{', '}']) {
-        return format!("{lock}{SEPARATOR}{name}{{{lock}}}");
+        return [lock, SEPARATOR, name, rest, "{", lock, "}"].concat();
     }
-    let plain = format!("{lock}{SEPARATOR}{name}");
+    let plain = [lock, SEPARATOR, name, rest].concat();
     if hash_tag(lock) != lock {
         return plain; // its hash tag is in both
     }
     // Braces that make no tag keep the sibling from having one as well. Its whole text is hashed, so
     // a number is appended that makes the slots equal: some milliseconds of work, for such keys only.
-    let (wanted, stem) = (slot(lock), crc16(0, &format!("{plain}{SEPARATOR}")));
+    let (wanted, stem) = (slot(lock), crc16(0, &[&plain, SEPARATOR].concat()));
     let fitting = (0..u32::MAX).find(|n| crc16(stem, &n.to_string()) % SLOTS == wanted);
     format!("{plain}{SEPARATOR}{}", fitting.unwrap_or_default())
 }
