@@ -21,8 +21,9 @@ const LAST_ATTEMPT: Duration = Duration::from_millis(100);
 /// say; stores count that in milliseconds, rounded down.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
-/// After how many delays in a row without an attempt of anybody a waiter asks the head to try.
-const ASK_AFTER: u32 = 3;
+/// After how many delays in a row without an attempt of anybody a waiter asks the head to try. One
+/// alone may be short by chance, and a hundred waiters have many such.
+const ASK_AFTER: usize = 3;
 
 /// A watch that has lasted this long and ends is opened again at once.
 const LASTING_WATCH: Duration = Duration::from_secs(1);
@@ -259,13 +260,16 @@ impl Pursuit {
         error.with_remaining(self.seen.remaining)
     }
 
-    /// Returns when the strategy wants the next attempt; `None` when its patience has ended.
-    fn due(&mut self, now: Moment) -> Option<Moment> {
+    /// Returns when the strategy wants so many attempts more; `None` when its patience has ended.
+    fn due(&mut self, now: Moment, attempts: usize) -> Option<Moment> {
         if self.due.is_none_or(|due| due <= now) {
             let delays = self.delays.get_or_insert_with(|| self.patience.retry.delays());
-            let delay = delays.next()?.max(SHORTEST_PAUSE);
-            self.longest = self.longest.max(delay);
-            self.due = Some(now.after(delay));
+            self.due = None;
+            for delay in delays.take(attempts) {
+                let delay = delay.max(SHORTEST_PAUSE);
+                self.longest = self.longest.max(delay);
+                self.due = Some(self.due.unwrap_or(now).after(delay));
+            }
         }
         self.due
     }
@@ -304,15 +308,16 @@ impl Pursuit {
             None => Moment::NEVER,
         };
         let fairness = self.patience.fairness;
-        let (mut lapses, mut quiet_since) = (0, None);
-        let mut ended = false;
+        let (mut asked_since, mut ended) = (None, false);
         loop {
             let began = clock.now();
-            let Some(due) = self.due(began) else {
+            let head = self.place.as_ref().is_some_and(Place::is_head);
+            // Who stands behind looks up seldom: ten thousand may stand there.
+            let patient = !head && asked_since.is_none();
+            let Some(due) = self.due(began, if patient { ASK_AFTER } else { 1 }) else {
                 return Ok(if tried { Next::GiveUp } else { Next::TryOnce });
             };
             let Some(place) = &self.place else { return Ok(Next::Try) };
-            let head = place.is_head();
             let mut wake = due.min(self.deadline);
             if head {
                 wake = wake.min(expiry);
@@ -344,22 +349,20 @@ impl Pursuit {
                     if place.is_head() || clock.now() >= self.deadline {
                         return Ok(Next::Try);
                     }
-                    // A delay is an upper bound: a head that is slower than three in a row is asked,
-                    // and then passed. One alone may be short by chance, and a hundred waiters have
-                    // many such.
-                    let since = *quiet_since.get_or_insert(began);
+                    // A delay is an upper bound: a head that does nothing for so long is asked, and
+                    // then passed.
+                    let since = asked_since.unwrap_or(began);
                     let known = place.known();
                     let plan = known.head_due.since(clock.now());
                     if known.busy_until >= since || !plan.is_zero() && plan <= self.longest {
-                        (quiet_since, lapses) = (None, 0);
+                        asked_since = None;
                         continue;
                     }
-                    lapses += 1;
-                    match lapses {
-                        ..ASK_AFTER => {}
-                        ASK_AFTER => place.nudge_head(),
-                        _ => return Ok(Next::Try),
+                    if asked_since.is_some() {
+                        return Ok(Next::Try);
                     }
+                    place.nudge_head();
+                    asked_since = Some(since);
                     continue;
                 }
                 signal = hints.next(&mut self.watch) => match signal {

@@ -270,7 +270,8 @@ pub async fn u1_g5_a_waiter_cancelled_while_it_is_handed_the_key_leaves_it(subje
         let release = tokio::spawn(guard.release());
         subject.until("it is under way", || faults.count(Verb::HandOver) == 1).await;
         waiter.abort();
-        assert!(waiter.await.unwrap_err().is_cancelled());
+        // Unless it has found out by itself.
+        drop(waiter.await.ok().map(Result::unwrap));
         drop(release.await.unwrap());
         subject.until_free(&key, subject.units(10)).await;
     }
