@@ -120,6 +120,38 @@ async fn w2_two_hundred_idle_waiters_send_two_commands_a_second_at_the_most() {
     holder.release().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_fifo_leaves_nobody_out_when_many_come_at_once() {
+    let server = Server::start();
+    for round in 0..3 {
+        let (locks, key) = (server.client().await, format!("k{round}"));
+        let served = Arc::new([(); 16].map(|()| AtomicU64::new(0)));
+        let workers: Vec<_> = (0..16)
+            .map(|number| {
+                let (locks, key, served) = (locks.clone(), key.clone(), Arc::clone(&served));
+                tokio::spawn(async move {
+                    loop {
+                        let acquire = locks.lock(key.as_str()).fairness(Fairness::Fifo);
+                        let guard = acquire.acquire().await.unwrap();
+                        served[number].fetch_add(1, Ordering::SeqCst);
+                        guard.release().await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        let count = |number: usize| served[number].load(Ordering::SeqCst);
+        soon(async {
+            while (0..16).map(count).sum::<u64>() < 400 {
+                tokio::time::sleep(ms(5)).await;
+            }
+        })
+        .await;
+        let turns: Vec<_> = (0..16).map(count).collect();
+        assert!(turns.iter().all(|turns| *turns >= 10), "{turns:?}");
+        workers.iter().for_each(JoinHandle::abort);
+    }
+}
+
 #[tokio::test]
 async fn p5_a_waiter_whose_connection_is_gone_is_passed_over_at_once() {
     let server = Server::start();

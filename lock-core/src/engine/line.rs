@@ -49,17 +49,16 @@ pub(super) struct Known {
 #[derive(Debug)]
 struct Seat {
     lock: Arc<dyn Lock>,
+    unheard: Mutex<Unheard>,
+    /// Rings for [`News`].
     bell: Notify,
-    news: Mutex<Unheard>,
+    /// Rings when it is time to try.
+    nudge: Notify,
 }
 
 /// What a waiter has not heard yet.
 #[derive(Debug, Default)]
 struct Unheard {
-    /// It has become the head.
-    head: bool,
-    /// It should try at once.
-    nudged: bool,
     /// Why the line was given up.
     failure: Option<Error>,
     handover: Handing,
@@ -99,14 +98,11 @@ pub(super) enum News {
     Missed,
     /// The head has found the backend dead.
     Failed(Error),
-    Head,
-    /// It should try at once: this client has released the key, or a waiter's patience asks.
-    Nudged,
 }
 
 impl Seat {
     fn unheard(&self) -> MutexGuard<'_, Unheard> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unheard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self, news: impl FnOnce(&mut Unheard)) {
@@ -127,13 +123,7 @@ impl Seat {
             }
             Handing::Unwanted | Handing::Possible | Handing::Begun => {}
         }
-        if let Some(failure) = &unheard.failure {
-            return Some(News::Failed(failure.clone()));
-        }
-        if std::mem::take(&mut unheard.head) {
-            return Some(News::Head);
-        }
-        std::mem::take(&mut unheard.nudged).then_some(News::Nudged)
+        unheard.failure.clone().map(News::Failed)
     }
 }
 
@@ -157,7 +147,7 @@ impl Lines {
             if let Some(head) = line.seats.values().next() {
                 let queued = head.unheard().queued;
                 if !(told && queued) {
-                    head.tell(|unheard| unheard.nudged = true);
+                    head.nudge.notify_one();
                 }
             }
         }
@@ -204,9 +194,9 @@ impl Successor {
 
     /// Nothing was done for the waiter, which should try by itself.
     pub(super) fn refuse(self) {
-        self.answer(|unheard| {
-            (unheard.handover, unheard.nudged) = (Handing::Possible, true);
-        });
+        let seat = Arc::clone(&self.seat);
+        self.answer(|unheard| unheard.handover = Handing::Possible);
+        seat.nudge.notify_one();
     }
 
     fn answer(mut self, news: impl FnOnce(&mut Unheard)) {
@@ -238,10 +228,11 @@ impl Place {
             Fairness::Turns => (Handing::Possible, 1),
             Fairness::Race | Fairness::Fifo => (Handing::Unwanted, 0),
         };
-        let news = Mutex::new(Unheard { handover, ..Unheard::default() });
-        let seat = Arc::new(Seat { lock: Arc::clone(lock), bell: Notify::new(), news });
+        let unheard = Mutex::new(Unheard { handover, ..Unheard::default() });
+        let (lock, bell, nudge) = (Arc::clone(lock), Notify::new(), Notify::new());
+        let seat = Arc::new(Seat { lock, unheard, bell, nudge });
         let mut lines = engine.lines.lines();
-        let line = lines.entry(lock.claim().key().clone()).or_default();
+        let line = lines.entry(seat.lock.claim().key().clone()).or_default();
         let number = line.arrivals;
         line.arrivals += 1;
         line.seats.insert(number, Arc::clone(&seat));
@@ -264,6 +255,12 @@ impl Place {
         self.with_line(first).unwrap_or_default()
     }
 
+    /// Waits until this waiter should try: it has become the head, this client has released the key,
+    /// or a waiter's patience asks. Dropping the future loses nothing.
+    pub(super) async fn nudged(&self) {
+        self.seat.nudge.notified().await;
+    }
+
     /// Waits for something that concerns this waiter. Dropping the future loses nothing.
     pub(super) async fn news(&self) -> News {
         loop {
@@ -278,7 +275,7 @@ impl Place {
     pub(super) fn nudge_head(&self) {
         self.with_line(|line| {
             if let Some(head) = line.seats.values().next() {
-                head.tell(|unheard| unheard.nudged = true);
+                head.nudge.notify_one();
             }
         });
     }
@@ -351,7 +348,7 @@ impl Drop for Place {
                     && self.number < *number
                     && !line.known.ours
                 {
-                    head.tell(|unheard| unheard.head = true);
+                    head.nudge.notify_one();
                 }
             }
             None => {}

@@ -340,10 +340,29 @@ impl Pursuit {
                         return Ok(Next::Try);
                     }
                     News::Failed(error) => return Err(error),
-                    News::Head if place.known().ours => continue,
-                    News::Head => return Ok(Next::Try),
-                    News::Nudged => {}
                 },
+                // Before nudges, so that no stream of them keeps a waiter from queueing up.
+                signal = hints.next(&mut self.watch) => match signal {
+                    // Whatever was released before it was open is found by the try that follows.
+                    Hinted::Opened => {
+                        place.set_queued(hints.kind == WatchKind::Queue);
+                        (self.in_store, self.watching_since) = (true, clock.now());
+                        return Ok(Next::Try);
+                    }
+                    Hinted::Ended => {
+                        place.set_queued(false);
+                        self.watch = None;
+                        // One that was cut is opened again; one that never lasts is not, for now.
+                        ended = clock.now().since(self.watching_since) < LASTING_WATCH;
+                        continue;
+                    }
+                    Hinted::Signal(Signal::Granted { .. }) if self.trusting => {
+                        self.trusting = false;
+                        return Ok(Next::Try);
+                    }
+                    Hinted::Signal(_) => {}
+                },
+                () = place.nudged() => {}
                 () = clock.sleep_until(wake) => {
                     // It may have become the head without a word: see `Place::drop`.
                     if place.is_head() || clock.now() >= self.deadline {
@@ -365,26 +384,6 @@ impl Pursuit {
                     asked_since = Some(since);
                     continue;
                 }
-                signal = hints.next(&mut self.watch) => match signal {
-                    // Whatever was released before it was open is found by the try that follows.
-                    Hinted::Opened => {
-                        place.set_queued(hints.kind == WatchKind::Queue);
-                        (self.in_store, self.watching_since) = (true, clock.now());
-                        return Ok(Next::Try);
-                    }
-                    Hinted::Ended => {
-                        place.set_queued(false);
-                        self.watch = None;
-                        // One that was cut is opened again; one that never lasts is not, for now.
-                        ended = clock.now().since(self.watching_since) < LASTING_WATCH;
-                        continue;
-                    }
-                    Hinted::Signal(Signal::Granted { .. }) if self.trusting => {
-                        self.trusting = false;
-                        return Ok(Next::Try);
-                    }
-                    Hinted::Signal(_) => {}
-                },
             }
             // A storm of hints is not a storm of requests.
             let earliest = self.last_attempt.after(SHORTEST_PAUSE).min(wake);
