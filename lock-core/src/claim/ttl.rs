@@ -1,4 +1,5 @@
 use std::fmt;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -22,14 +23,15 @@ use crate::error::{Error, ErrorKind, Result};
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ttl {
-    millis: u64,
+    millis: NonZeroU64,
 }
 
 impl Ttl {
     /// The shortest ttl: one millisecond.
-    pub const MIN: Self = Self { millis: 1 };
+    pub const MIN: Self = Self { millis: NonZeroU64::MIN };
     /// The longest ttl: 365 days.
-    pub const MAX: Self = Self { millis: 365 * 24 * 60 * 60 * 1000 };
+    pub const MAX: Self =
+        Self { millis: NonZeroU64::MIN.saturating_add(365 * 24 * 60 * 60 * 1000 - 1) };
 
     /// Checks a duration and rounds it up to whole milliseconds.
     ///
@@ -37,27 +39,23 @@ impl Ttl {
     ///
     /// [`ErrorKind::Invalid`] when `ttl` is zero or longer than [`Ttl::MAX`].
     pub fn new(ttl: Duration) -> Result<Self> {
-        if ttl.is_zero() {
-            return Err(Error::new(ErrorKind::Invalid, "the ttl is zero; it must be longer"));
-        }
         let millis = ttl.as_nanos().div_ceil(1_000_000);
-        match u64::try_from(millis) {
-            Ok(millis) if millis <= Self::MAX.millis => Ok(Self { millis }),
-            _ => Err(Error::new(
-                ErrorKind::Invalid,
-                format!("the ttl is {}s; the longest is 365 days", ttl.as_secs()),
-            )),
+        let refuse = |why| Err(Error::new(ErrorKind::Invalid, why));
+        match u64::try_from(millis).map(NonZeroU64::new) {
+            Ok(None) => refuse("the ttl is zero; it must be longer".to_owned()),
+            Ok(Some(millis)) if millis <= Self::MAX.millis => Ok(Self { millis }),
+            _ => refuse(format!("the ttl is {}s; the longest is 365 days", ttl.as_secs())),
         }
     }
 
     /// Returns the ttl as a duration.
     pub const fn get(self) -> Duration {
-        Duration::from_millis(self.millis)
+        Duration::from_millis(self.millis.get())
     }
 
     /// Returns the ttl in milliseconds, as wire protocols want it.
     pub const fn as_millis(self) -> u64 {
-        self.millis
+        self.millis.get()
     }
 }
 

@@ -35,25 +35,25 @@ pub(crate) struct Hold {
     hold_until: Moment,
     /// How long before the deadline the holder is told to stop; `None` means the default.
     margin: Option<Duration>,
-    /// An earlier attempt had no known outcome, so a copy of it may still be under way.
-    stray: bool,
-    /// How many hand-overs in a row have passed over others who wait in the store.
-    turn: u32,
     state: Mutex<State>,
     changed: Notify,
     cancellation: OnceLock<CancellationToken>,
-    /// What the backend answered to the first release that it answered.
-    released: OnceLock<Release>,
 }
 
 #[derive(Debug)]
 struct State {
     belief: Belief,
+    /// An earlier attempt had no known outcome, so a copy of it may still be under way.
+    stray: bool,
+    /// How many hand-overs in a row have passed over others who wait in the store.
+    turn: u8,
     /// A request that changes the lease is under way: they never overlap.
     busy: bool,
     /// What renewals have suffered, once one has failed.
     trouble: Option<Box<Trouble>>,
     over: Option<Over>,
+    /// What the backend answered to the first release that it answered.
+    released: Option<Release>,
 }
 
 #[derive(Debug, Default)]
@@ -98,7 +98,7 @@ pub(crate) struct Grant {
     pub(super) max_hold: Option<Duration>,
     pub(super) margin: Option<Duration>,
     pub(super) stray: bool,
-    pub(super) turn: u32,
+    pub(super) turn: u8,
 }
 
 impl Hold {
@@ -113,12 +113,17 @@ impl Hold {
             since: sent,
             hold_until: max_hold.map_or(Moment::NEVER, |hold| sent.after(hold)),
             margin,
-            stray,
-            turn,
-            state: Mutex::new(State { belief, busy: false, trouble: None, over: None }),
+            state: Mutex::new(State {
+                belief,
+                stray,
+                turn,
+                busy: false,
+                trouble: None,
+                over: None,
+                released: None,
+            }),
             changed: Notify::new(),
             cancellation: OnceLock::new(),
-            released: OnceLock::new(),
         }
     }
 
@@ -416,14 +421,18 @@ impl Hold {
         let key = self.lock.claim().key();
         let alone = self.alone().await;
         let explain = |error| self.engine.explain(error, Operation::Release, key);
-        let outcome = match self.released.get() {
-            Some(outcome) => *outcome,
+        let (released, stray) = {
+            let state = self.state();
+            (state.released, state.stray)
+        };
+        let outcome = match released {
+            Some(outcome) => outcome,
             None => {
                 let answer = self.let_go().await.map_err(explain)?;
-                *self.released.get_or_init(|| answer)
+                *self.state().released.get_or_insert(answer)
             }
         };
-        if self.stray || alone.is_err() {
+        if stray || alone.is_err() {
             self.engine.release_for_good(&*self.lock).await.map_err(explain)?;
         }
         let held = self.now().since(self.since);
@@ -438,8 +447,12 @@ impl Hold {
         let key = self.lock.claim().key();
         // A release that must also stop stray copies takes several requests; and after so many
         // hand-overs it is another client's turn.
-        if !self.stray
-            && self.turn < Fairness::TURN
+        let (stray, turn) = {
+            let state = self.state();
+            (state.stray, state.turn)
+        };
+        if !stray
+            && turn < Fairness::TURN
             && self.engine.provider.info().capabilities().has(Capability::Handover)
             && let Some(successor) = lines.successor(key)
         {
@@ -447,7 +460,7 @@ impl Hold {
             let request = (*self.lock).hand_over(successor.claim());
             match self.engine.call(*limit, request).await? {
                 Some(Handover::Granted { fencing, others }) => {
-                    let turn = if others { self.turn + 1 } else { 0 };
+                    let turn = if others { turn + 1 } else { 0 };
                     successor.grant(Handed { fencing, turn, sent });
                     return Ok(Release::Released);
                 }

@@ -85,7 +85,7 @@ enum Handing {
 pub(super) struct Handed {
     pub(super) fencing: Option<FencingToken>,
     /// How many hand-overs in a row have passed over others who wait in the store.
-    pub(super) turn: u32,
+    pub(super) turn: u8,
     /// Before the request left.
     pub(super) sent: Moment,
 }

@@ -342,7 +342,7 @@ pub async fn p5_a_busy_client_lets_others_have_their_turn(subject: &Subject) {
         drop(other.lock(&key).acquire().await.unwrap());
         // A turn may have begun just before, and one more serve be under way.
         let between = count() - before;
-        assert!(between <= 2 * Fairness::TURN + 2, "{between} others came first");
+        assert!(between <= 2 * u32::from(Fairness::TURN) + 2, "{between} others came first");
     }
     for worker in workers {
         worker.abort();
