@@ -1,4 +1,4 @@
-//! A whole backend of one's own: five verbs over a map, a factory for its URLs, and the one line
+//! A whole backend of one's own: the verbs over a map, a factory for its URLs, and the one line
 //! that runs the conformance suite on it.
 //!
 //! ```sh
@@ -46,7 +46,7 @@ struct MapProvider {
 impl MapProvider {
     fn new() -> Self {
         use Capability::{Fencing, Inspect, Metadata, ServerClock};
-        // What it declares, the suite demands. There is no `Hints`: waiters ask again by and by.
+        // What it declares, the suite demands. There are no hints: waiters ask again by and by.
         let capabilities = Capabilities::of([Fencing, Inspect, Metadata, ServerClock]);
         Self { info: ProviderInfo::new("map", capabilities), store: Arc::default() }
     }

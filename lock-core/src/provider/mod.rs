@@ -25,7 +25,7 @@ use crate::error::Result;
 ///
 /// # For implementors
 ///
-/// Write five verbs that are atomic in the store, and a sixth if waiting should be fast. *Done for you*, once, in core: minting owner
+/// Write four verbs that are atomic in the store, and two more if waiting should be fast. *Done for you*, once, in core: minting owner
 /// tokens, checking ttls, waiting, retrying, renewing, noticing loss, undoing requests whose answer
 /// was lost, time limits, events. *Not* done for you: atomicity, expiry by the store's clock, and
 /// monotone fencing tokens. `lock-testkit` tells in one line whether you got them right.
