@@ -362,7 +362,7 @@ impl Pursuit {
                     }
                     Hinted::Signal(_) => {}
                 },
-                () = place.nudged() => {}
+                () = place.nudged() => return Ok(Next::Try),
                 () = clock.sleep_until(wake) => {
                     // It may have become the head without a word: see `Place::drop`.
                     if place.is_head() || clock.now() >= self.deadline {
@@ -447,8 +447,10 @@ impl Pursuit {
             return Err(error.with_effect(Effect::Applied));
         }
         if let Some(place) = self.place.take() {
+            // At the end of a turn the key goes to the store: the next head should queue up there.
+            let ours = turn < Fairness::TURN;
             place.learn(|known| {
-                (known.ours, known.held, known.failing_since) = (true, true, None);
+                (known.ours, known.held, known.failing_since) = (ours, true, None);
                 known.busy_until = now;
             });
             // A hand-over that is under way as well may land at any time.
