@@ -14,10 +14,11 @@ const FORBIDDEN_IN_CORE: [&str; 6] =
 /// A check: what the summary calls it, and what it does; it returns a remark for the summary.
 type Step = (&'static str, fn() -> Result<String>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("format", || quiet("fmt --all --check")),
     ("lints", || quiet("clippy --workspace --all-targets --all-features -- -D warnings")),
     ("lints, no features", || quiet("clippy --workspace --no-default-features -- -D warnings")),
+    ("benchmarks", benchmarks),
     ("docs", docs),
     ("dependencies of lock-core", core_dependencies),
     ("minimum Rust version", minimum_rust),
@@ -46,6 +47,12 @@ pub(crate) fn check() -> Result<ExitCode> {
 /// Runs a cargo command that leaves nothing to remark on.
 fn quiet(words: &str) -> Result<String> {
     run(cargo(words)).map(|()| String::new())
+}
+
+/// The benchmarks are a workspace of their own.
+fn benchmarks() -> Result<String> {
+    run(cargo("fmt --manifest-path bench/Cargo.toml --check"))?;
+    quiet("clippy --locked --manifest-path bench/Cargo.toml --all-targets -- -D warnings")
 }
 
 fn docs() -> Result<String> {

@@ -120,7 +120,8 @@ impl Acquire {
         self
     }
 
-    /// Renews the lease while it is held, every third of its ttl. [`run`](Acquire::run) does so by
+    /// Renews the lease while it is held, every third of its ttl, and the first time up to half of that
+    /// early, so that locks taken together are renewed apart. [`run`](Acquire::run) does so by
     /// itself.
     pub fn auto_renew(mut self) -> Self {
         self.renewing = Renewing::Every(None);

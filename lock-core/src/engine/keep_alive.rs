@@ -8,13 +8,13 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Renews a hold until it is over; ends by itself with it.
 ///
-/// The interval varies by a tenth either way, so that thousands of locks taken together are not
-/// renewed together. `every` is a third of the present ttl when the caller did not choose. However
+/// The interval varies by a tenth either way, and the first one begins up to half of it early, so that
+/// thousands of locks taken together are not renewed together. `every` is a third of the present ttl when the caller did not choose. However
 /// long it is, half of the time until the stop is left for another try.
 pub(crate) async fn keep_alive(hold: Arc<Hold>, every: Option<Duration>) {
     // Seeded by the owner, so that a test that knows its tokens gets the same intervals again.
     let mut rng = fastrand::Rng::with_seed(hold.lock.claim().owner().fingerprint().get());
-    let mut failed = false;
+    let (mut failed, mut early) = (false, if every.is_none() { 0.5 * rng.f64() } else { 0.0 });
     while hold.over().is_none() {
         let ttl = hold.ttl().get();
         let pause = match (failed, every) {
@@ -22,7 +22,8 @@ pub(crate) async fn keep_alive(hold: Arc<Hold>, every: Option<Duration>) {
             (false, Some(every)) => every,
             (false, None) => ttl / 3,
         };
-        wait(&hold, pause.mul_f64(0.9 + 0.2 * rng.f64())).await;
+        let varied = 0.9 + 0.2 * rng.f64() - std::mem::take(&mut early);
+        wait(&hold, pause.mul_f64(varied)).await;
         // Boxed, as it is seldom under way: ten thousand locks sleep here.
         failed = Box::pin(hold.renew(None)).await.is_err();
     }
