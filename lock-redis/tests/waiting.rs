@@ -109,7 +109,7 @@ async fn w2_two_hundred_idle_waiters_send_two_commands_a_second_at_the_most() {
     let holder = other.lock("k").ttl(ms(60_000)).acquire().await.unwrap();
     let waiters: Vec<_> = (0..200).map(|_| waiter(&locks, Fairness::Turns)).collect();
     in_line(&server, 1).await;
-    tokio::time::sleep(ms(2_000)).await;
+    tokio::time::sleep(ms(3_000)).await;
     server.command("CONFIG RESETSTAT");
     let began = Instant::now();
     tokio::time::sleep(ms(6_000)).await;

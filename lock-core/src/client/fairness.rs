@@ -31,7 +31,7 @@ pub enum Fairness {
 impl Fairness {
     /// How many waiters of one client are served in a row under [`Fairness::Turns`] while another
     /// client waits.
-    pub const TURN: u8 = 8;
+    pub const TURN: u8 = 16;
 }
 
 impl fmt::Display for Fairness {

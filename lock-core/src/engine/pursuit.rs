@@ -301,6 +301,34 @@ impl Pursuit {
         next
     }
 
+    /// Looks up from the line when a delay is over; `None` means to go on waiting.
+    ///
+    /// A delay is an upper bound, so a head that does nothing for so long is asked to try, and then
+    /// passed.
+    fn look_up(&self, began: Moment, asked_since: &mut Option<Moment>) -> Option<Next> {
+        let place = self.place.as_ref()?;
+        let now = self.engine.clock.now();
+        // It may have become the head without a word: see `Place::drop`.
+        if place.is_head() || now >= self.deadline {
+            return Some(Next::Try);
+        }
+        let since = asked_since.unwrap_or(began);
+        let known = place.known();
+        // One that means to try soon, as delays of this waiter's strategy go, is left alone.
+        let plan = known.head_due.since(now);
+        let soon = !plan.is_zero() && plan <= self.longest.saturating_mul(3);
+        if known.busy_until >= since || soon {
+            *asked_since = None;
+            return None;
+        }
+        if asked_since.is_some() {
+            return Some(Next::Try);
+        }
+        place.nudge_head();
+        *asked_since = Some(since);
+        None
+    }
+
     async fn pause(&mut self, tried: bool) -> Result<Next> {
         let clock = Arc::clone(&self.engine.clock);
         let expiry = match self.seen.remaining {
@@ -363,27 +391,10 @@ impl Pursuit {
                     Hinted::Signal(_) => {}
                 },
                 () = place.nudged() => return Ok(Next::Try),
-                () = clock.sleep_until(wake) => {
-                    // It may have become the head without a word: see `Place::drop`.
-                    if place.is_head() || clock.now() >= self.deadline {
-                        return Ok(Next::Try);
-                    }
-                    // A delay is an upper bound: a head that does nothing for so long is asked, and
-                    // then passed.
-                    let since = asked_since.unwrap_or(began);
-                    let known = place.known();
-                    let plan = known.head_due.since(clock.now());
-                    if known.busy_until >= since || !plan.is_zero() && plan <= self.longest {
-                        asked_since = None;
-                        continue;
-                    }
-                    if asked_since.is_some() {
-                        return Ok(Next::Try);
-                    }
-                    place.nudge_head();
-                    asked_since = Some(since);
-                    continue;
-                }
+                () = clock.sleep_until(wake) => match self.look_up(began, &mut asked_since) {
+                    Some(next) => return Ok(next),
+                    None => continue,
+                },
             }
             // A storm of hints is not a storm of requests.
             let earliest = self.last_attempt.after(SHORTEST_PAUSE).min(wake);

@@ -16,6 +16,11 @@ async fn handed(lock: &dyn Lock, next: &dyn Lock) -> (Option<FencingToken>, bool
     }
 }
 
+/// Clients hand over where waiters take turns, which takes a queue.
+fn clients_hand_over(subject: &Subject) -> bool {
+    subject.has(Capability::Handover) && subject.has(Capability::Queue)
+}
+
 fn pair(subject: &Subject, key: &LockKey) -> [Arc<dyn Lock>; 2] {
     [(); 2].map(|()| subject.lock(key, subject.long()))
 }
@@ -214,7 +219,7 @@ pub async fn without_handover_nothing_is_passed_on(subject: &Subject) {
 
 /// A release in a client with a waiter is the waiter's acquisition as well: one request for both.
 pub async fn w2_a_release_serves_the_next_waiter_in_one_request(subject: &Subject) {
-    if !subject.has(Capability::Handover) {
+    if !clients_hand_over(subject) {
         return;
     }
     let (client, faults) = subject.faulty_client();
@@ -236,7 +241,7 @@ pub async fn w2_a_release_serves_the_next_waiter_in_one_request(subject: &Subjec
 
 /// A hand-over whose answer is lost, or that never arrives, costs neither side more than a retry.
 pub async fn u1_g4_a_handover_that_goes_wrong_serves_the_waiter_all_the_same(subject: &Subject) {
-    if !subject.has(Capability::Handover) {
+    if !clients_hand_over(subject) {
         return;
     }
     for fault in [Fault::LoseAnswer, Fault::unavailable(), Fault::Panic] {
@@ -256,7 +261,7 @@ pub async fn u1_g4_a_handover_that_goes_wrong_serves_the_waiter_all_the_same(sub
 
 /// A waiter that is cancelled while it is handed the key leaves it to others.
 pub async fn u1_g5_a_waiter_cancelled_while_it_is_handed_the_key_leaves_it(subject: &Subject) {
-    if !subject.has(Capability::Handover) {
+    if !clients_hand_over(subject) {
         return;
     }
     for fault in [Fault::DelayAnswer(subject.units(1)), Fault::Late(subject.units(1))] {
