@@ -343,3 +343,24 @@ async fn g5_a_waiter_cancelled_at_any_moment_of_a_handover_leaves_the_key() {
         }
     }
 }
+
+/// Ten thousand releases of which no waiter is ever told: each is found within the fallback interval.
+#[tokio::test(start_paused = true)]
+async fn row_41_ten_thousand_lost_messages_cost_a_fallback_interval_each_at_the_most() {
+    let (store, faults, deaf) = setup();
+    faults.always(Verb::Watch, Fault::MuteWatch);
+    let other = LockClient::new(store);
+    let interval = s(2); // the longest delay of `Backoff::beside_hints`, which is the default here
+    let mut longest = Duration::ZERO;
+    for round in 0..10_000 {
+        let holder = other.lock("k").acquire().await.unwrap();
+        let waiter = tokio::spawn(deaf.lock("k").acquire());
+        sleep(ms(round % 300 + 1)).await;
+        let freed = Instant::now();
+        holder.release().await.unwrap();
+        waiter.await.unwrap().unwrap().release().await.unwrap();
+        longest = longest.max(freed.elapsed());
+        faults.forget_calls();
+    }
+    assert!(longest <= interval + ms(2), "waited {longest:?}");
+}
