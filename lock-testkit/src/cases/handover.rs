@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use lock_core::{
-    Attempt, Capability, FencingToken, Handover, Lock, LockKey, Metadata, Release, WatchKind,
+    Attempt, Capability, FencingToken, Handover, Lock, LockClient, LockGuard, LockKey, Metadata,
+    Release, WatchKind,
 };
+use lock_memory::Faults;
+use tokio::task::JoinHandle;
 
 use super::{grant, held, is_renewed, released};
 use crate::{Fault, Subject, Verb};
@@ -217,6 +220,20 @@ pub async fn without_handover_nothing_is_passed_on(subject: &Subject) {
     assert!(is_renewed(&*holder).await);
 }
 
+/// A waiter that has been refused, and stands in line.
+async fn waiting(
+    subject: &Subject,
+    client: &LockClient,
+    faults: &Faults,
+    key: &LockKey,
+) -> JoinHandle<lock_core::Result<LockGuard>> {
+    faults.forget_calls();
+    let waiter = tokio::spawn(client.lock(key).acquire());
+    // Once more after it has begun to listen.
+    subject.until("it waits", || faults.count(Verb::TryAcquire) >= 2).await;
+    waiter
+}
+
 /// A release in a client with a waiter is the waiter's acquisition as well: one request for both.
 pub async fn w2_a_release_serves_the_next_waiter_in_one_request(subject: &Subject) {
     if !clients_hand_over(subject) {
@@ -226,8 +243,7 @@ pub async fn w2_a_release_serves_the_next_waiter_in_one_request(subject: &Subjec
     let key = subject.key("k");
     let mut guard = client.lock(&key).acquire().await.unwrap();
     for _ in 0..5 {
-        let waiter = tokio::spawn(client.lock(&key).acquire());
-        subject.pass(subject.units(1) / 4).await;
+        let waiter = waiting(subject, &client, &faults, &key).await;
         faults.forget_calls();
         guard.release().await.unwrap();
         guard = waiter.await.unwrap().unwrap();
@@ -248,8 +264,7 @@ pub async fn u1_g4_a_handover_that_goes_wrong_serves_the_waiter_all_the_same(sub
         let (client, faults) = subject.faulty_client();
         let key = subject.key(&format!("{fault:?}").replace(|c: char| !c.is_alphanumeric(), ""));
         let guard = client.lock(&key).acquire().await.unwrap();
-        let waiter = tokio::spawn(client.lock(&key).acquire());
-        subject.pass(subject.units(1) / 4).await;
+        let waiter = waiting(subject, &client, &faults, &key).await;
         faults.next(Verb::HandOver, 1, fault);
         drop(guard.release().await); // a failed one goes on in the background
         let guard = waiter.await.unwrap().unwrap();
@@ -269,8 +284,7 @@ pub async fn u1_g5_a_waiter_cancelled_while_it_is_handed_the_key_leaves_it(subje
         let client = builder.request_timeout(subject.units(3)).build().unwrap();
         let key = subject.key(&format!("{fault:?}").replace(|c: char| !c.is_alphanumeric(), ""));
         let guard = client.lock(&key).acquire().await.unwrap();
-        let waiter = tokio::spawn(client.lock(&key).acquire());
-        subject.pass(subject.units(1) / 4).await;
+        let waiter = waiting(subject, &client, &faults, &key).await;
         faults.next(Verb::HandOver, 1, fault);
         let release = tokio::spawn(guard.release());
         subject.until("it is under way", || faults.count(Verb::HandOver) == 1).await;

@@ -261,18 +261,17 @@ pub async fn p5_without_a_queue_nobody_queues(subject: &Subject) {
     assert!(!subject.has(Capability::Queue) || subject.has(Capability::Hints), "a queue tells");
 }
 
-/// Lets the waiters of several clients line up one by one, and returns who was served in what order.
-async fn order_of_service(
-    subject: &Subject,
-    clients: &[LockClient],
-    fairness: Fairness,
-) -> Vec<usize> {
+/// Lets the waiters of three clients line up one by one, and returns who was served in what order.
+async fn order_of_service(subject: &Subject, fairness: Fairness) -> Vec<usize> {
     let key = subject.key("k");
-    let holder = clients[0].lock(&key).acquire().await.unwrap();
+    let clients = [(); 3].map(|()| subject.faulty_client());
+    let holder = clients[0].0.lock(&key).acquire().await.unwrap();
+    clients.iter().for_each(|(_, faults)| faults.forget_calls());
     let served = Arc::new(Mutex::new(Vec::new()));
     let mut waiters = Vec::new();
     for number in 0..12 {
-        let acquire = clients[number % clients.len()].lock(&key).fairness(fairness);
+        let (client, faults) = &clients[number % clients.len()];
+        let acquire = client.lock(&key).fairness(fairness);
         let served = Arc::clone(&served);
         waiters.push(tokio::spawn(async move {
             let guard = acquire.acquire().await.unwrap();
@@ -280,6 +279,17 @@ async fn order_of_service(
             guard.release().await.unwrap();
         }));
         subject.pass(subject.units(1) / 10).await;
+        // It has a place in the store once it was refused while it listened.
+        let listening = if fairness == Fairness::Fifo { number / clients.len() + 1 } else { 1 };
+        let queues = || {
+            let calls = faults.calls();
+            let watches = calls.iter().filter(|call| call.verb == Verb::Watch).count();
+            let last = calls
+                .last()
+                .is_some_and(|call| call.verb == Verb::TryAcquire && call.answer.is_some());
+            watches >= listening && last
+        };
+        subject.until("it stands in line", queues).await;
     }
     holder.release().await.unwrap();
     for waiter in waiters {
@@ -293,8 +303,7 @@ pub async fn p5_fifo_serves_all_clients_in_the_order_of_arrival(subject: &Subjec
     if !subject.has(Capability::Queue) {
         return;
     }
-    let clients = [(); 3].map(|()| subject.client());
-    let served = order_of_service(subject, &clients, Fairness::Fifo).await;
+    let served = order_of_service(subject, Fairness::Fifo).await;
     assert_eq!(served, (0..12).collect::<Vec<_>>());
 }
 
@@ -304,12 +313,10 @@ pub async fn p5_turns_serve_each_client_in_the_order_of_arrival(subject: &Subjec
     if !subject.has(Capability::Queue) {
         return;
     }
-    let clients = [(); 3].map(|()| subject.client());
-    let served = order_of_service(subject, &clients, Fairness::Turns).await;
-    for client in 0..clients.len() {
-        let own: Vec<_> =
-            served.iter().filter(|number| *number % clients.len() == client).collect();
-        assert_eq!(own.len(), 12 / clients.len(), "{served:?}");
+    let served = order_of_service(subject, Fairness::Turns).await;
+    for client in 0..3 {
+        let own: Vec<_> = served.iter().filter(|number| *number % 3 == client).collect();
+        assert_eq!(own.len(), 4, "{served:?}");
         assert!(own.is_sorted(), "{served:?}");
     }
 }
@@ -354,20 +361,25 @@ pub async fn g5_p5_a_cancelled_waiter_at_the_head_is_passed_over(subject: &Subje
     if !subject.has(Capability::Queue) {
         return;
     }
-    let (one, other) = (subject.client(), subject.client());
     let key = subject.key("k");
     let holder = subject.client().lock(&key).acquire().await.unwrap();
-    let waiting = |client: &LockClient| {
+    let clients = [(); 2].map(|()| subject.faulty_client());
+    let mut waiters = Vec::new();
+    for (client, faults) in &clients {
         let acquire = client.lock(&key).retry(Backoff::fixed(subject.units(15)));
-        tokio::spawn(acquire.acquire())
-    };
-    let head = waiting(&one);
-    subject.pass(subject.units(1) / 4).await;
-    let next = waiting(&other);
-    subject.pass(subject.units(1) / 4).await;
+        waiters.push(tokio::spawn(acquire.acquire()));
+        // Once more after it has begun to listen.
+        let queues = || {
+            let calls = faults.calls();
+            calls.len() >= 3 && calls.iter().all(|call| call.answer.is_some())
+        };
+        subject.until("it queues", queues).await;
+    }
+    let (next, head) = (waiters.pop().unwrap(), waiters.pop().unwrap());
     head.abort();
     assert!(head.await.unwrap_err().is_cancelled());
-    subject.pass(subject.units(1) / 4).await;
+    subject.until("it has left", || clients[0].1.count(Verb::Release) >= 1).await;
+    subject.pass(subject.units(1) / 10).await;
     let freed = subject.clock().now();
     holder.release().await.unwrap();
     drop(next.await.unwrap().unwrap());
