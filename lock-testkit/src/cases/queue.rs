@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lock_core::{
-    Attempt, Backoff, Capability, Fairness, Lock, LockClient, LockKey, Metadata, Release, Signal,
-    Watch, WatchKind,
+    Attempt, Backoff, Capability, Fairness, Lock, LockKey, Metadata, Release, Signal, Watch,
+    WatchKind,
 };
 
 use super::{elapsed, grant, held, is_renewed, released};
