@@ -1,31 +1,14 @@
-//! Attacks on lines, hand-over and the queue, each kept from coming back.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+//! Lines, hand-over and the store's queue.
 
 use lock_core::{Backoff, Fairness, LockClient};
-use lock_memory::{Fault, Faults, MemoryProvider, Verb};
+use lock_memory::{Fault, MemoryProvider, Verb};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-const fn s(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-fn setup() -> (MemoryProvider, Faults, LockClient) {
-    let store = MemoryProvider::new();
-    let faults = Faults::new();
-    let client = LockClient::new(faults.around(store.clone()));
-    (store, faults, client)
-}
+use super::{ms, s, setup};
+
 fn spin(client: LockClient, hold: Duration, pause: Duration, count: Arc<AtomicUsize>) {
     tokio::spawn(async move {
         loop {
