@@ -14,6 +14,9 @@ use crate::news::News;
 /// A connection that owes answers for this long is taken for broken: packets may get lost without an
 /// error ever being seen.
 const SILENCE: Duration = Duration::from_secs(1);
+/// A connection is busy that owes more answers than these, or has given none for so long.
+const FEW: usize = 100;
+const PROMPT: Duration = Duration::from_millis(50);
 
 /// Where a channel's connections come from.
 pub(crate) enum Source {
@@ -60,6 +63,8 @@ struct Present {
     /// How many were begun: what is learned about an old connection must not close a new one.
     generation: u64,
     connection: Option<MultiplexedConnection>,
+    /// How many answers it owes.
+    owed: usize,
     /// Since when it owes an answer without having given any.
     unanswered_since: Option<Instant>,
 }
@@ -112,6 +117,14 @@ impl Channel {
         self.connection().await.map(drop)
     }
 
+    /// Whether a request sent now would be answered soon, as far as one can tell.
+    pub(crate) fn is_at_ease(&self) -> bool {
+        let present = self.slot.lock();
+        present.connection.is_some()
+            && present.owed < FEW
+            && present.unanswered_since.is_none_or(|since| since.elapsed() < PROMPT)
+    }
+
     /// Sends a request over the present connection.
     pub(crate) async fn run<T>(
         &self,
@@ -147,6 +160,7 @@ impl Channel {
             let connection = source.connect(&slot, generation).await?;
             slot.about(generation, |present| {
                 present.connection = Some(connection.clone());
+                present.owed = 0;
                 present.unanswered_since = None;
             });
             Ok((generation, connection))
@@ -219,6 +233,7 @@ struct Doubt<'a> {
 impl<'a> Doubt<'a> {
     fn begin(slot: &'a Slot, generation: u64) -> Self {
         slot.about(generation, |present| {
+            present.owed += 1;
             present.unanswered_since.get_or_insert_with(Instant::now);
         });
         Self { slot, generation, open: true }
@@ -226,7 +241,10 @@ impl<'a> Doubt<'a> {
 
     fn answered(&mut self) {
         self.open = false;
-        self.slot.about(self.generation, |present| present.unanswered_since = None);
+        self.slot.about(self.generation, |present| {
+            present.owed = present.owed.saturating_sub(1);
+            present.unanswered_since = None;
+        });
     }
 }
 
@@ -236,6 +254,7 @@ impl Drop for Doubt<'_> {
             return;
         }
         self.slot.about(self.generation, |present| {
+            present.owed = present.owed.saturating_sub(1);
             if present.unanswered_since.is_some_and(|since| since.elapsed() >= SILENCE) {
                 present.connection = None;
             }

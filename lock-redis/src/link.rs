@@ -19,8 +19,11 @@ use {crate::error::translate, deadpool_redis::Pool};
 pub(crate) enum Lane {
     /// Acquisitions and questions: there may be many, and they can wait.
     Acquire,
-    /// Renewals and releases: a flood of acquisitions must not cost a held lock.
+    /// Renewals: a flood of acquisitions must not cost a held lock.
     Hold,
+    /// Releases: with the acquisitions while those are few, for a client needs the fewest packets if
+    /// all goes over one connection; past them otherwise.
+    Release,
 }
 
 /// One way to the server for each [`Lane`].
@@ -61,18 +64,18 @@ impl Links {
 
     /// Runs a script.
     pub(crate) async fn invoke(&self, lane: Lane, call: &Call) -> Result<Value> {
-        match (lane, &self.acquire) {
-            (Lane::Hold, _) => self.hold.run(async |connection| call.run(connection).await).await,
-            (Lane::Acquire, Link::Channel(channel)) => {
-                channel.run(async |connection| call.run(connection).await).await
-            }
+        let channel = match (lane, &self.acquire) {
+            (Lane::Acquire, Link::Channel(acquire)) => acquire,
+            (Lane::Release, Link::Channel(acquire)) if acquire.is_at_ease() => acquire,
             #[cfg(feature = "deadpool")]
             (Lane::Acquire, Link::Pool(pool)) => {
                 // Boxed, or every request would carry the room that opening a connection takes.
                 let mut connection = Box::pin(take(pool)).await?;
-                call.run(&mut *connection).await.map_err(translate)
+                return call.run(&mut *connection).await.map_err(translate);
             }
-        }
+            (Lane::Hold | Lane::Release, _) => &self.hold,
+        };
+        channel.run(async |connection| call.run(connection).await).await
     }
 
     /// Asks the server about itself, for the checks at the start.

@@ -116,7 +116,7 @@ impl Lock for RedisLock {
         if let Some((text, _)) = self.in_line() {
             call.arg(text);
         }
-        match self.store.links.invoke(Lane::Hold, &call).await? {
+        match self.store.links.invoke(Lane::Release, &call).await? {
             Value::Int(1) => Ok(Release::Released),
             Value::Int(0) => Ok(Release::NotHeld),
             answer => Err(senseless(&answer)),
@@ -150,7 +150,7 @@ impl Lock for RedisLock {
                 call.arg(news.in_line(next, kind));
             }
         }
-        let answer = self.store.links.invoke(Lane::Hold, &call).await?;
+        let answer = self.store.links.invoke(Lane::Release, &call).await?;
         match &answer {
             Value::Array(parts) => match parts.as_slice() {
                 [token, Value::Int(others)] => {
