@@ -190,12 +190,16 @@ async fn idle_connections_that_the_server_closes_cost_no_request() {
     let server = Server::start();
     let locks = server.client().await;
     let guard = locks.lock("held").ttl(s(60)).acquire().await.unwrap();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
     server.command("CLIENT KILL TYPE normal");
-    // The driver notices by itself; wait until the server says that they are gone, and a moment more.
-    while server.command("CLIENT LIST TYPE normal").contains("addr=127.") {
-        tokio::task::yield_now().await;
-    }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // The driver notices by itself, and ends a task a connection.
+    let noticed = async {
+        while tasks() > before - 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, noticed).await.expect("it notices");
     locks.lock("free").try_acquire().await.unwrap().expect("free").forget();
     guard.release().await.unwrap();
 }
@@ -297,17 +301,26 @@ async fn a_connection_that_takes_long_to_open_is_opened_under_steady_load() {
     let provider = RedisProvider::connect(RedisConfig::tcp("127.0.0.1", port)).await.unwrap();
     let locks = LockClient::new(provider);
     proxy.silent.store(u64::MAX, Ordering::SeqCst);
+    let failures = Arc::new(AtomicU64::new(0));
     let load = tokio::spawn({
-        let locks = locks.clone();
+        let (locks, failures) = (locks.clone(), Arc::clone(&failures));
         async move {
             for n in 0.. {
                 let attempt = locks.lock(format!("load-{n}")).no_wait().acquire();
-                tokio::spawn(async move { attempt.await.map(drop) });
+                let failures = Arc::clone(&failures);
+                tokio::spawn(async move {
+                    failures.fetch_add(u64::from(attempt.await.is_err()), Ordering::SeqCst)
+                });
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     });
-    tokio::time::sleep(s(4)).await; // an outage
+    let outage = async {
+        while failures.load(Ordering::SeqCst) < 40 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, outage).await.expect("requests fail");
     proxy.handshake.store(200, Ordering::SeqCst);
     proxy.all_now(&proxy.silent);
     recovers(&locks).await;

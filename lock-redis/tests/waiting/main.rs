@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod attacks;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use support::{PASSWORD, Server};
 use tokio::task::JoinHandle;
 
 const LIMIT: Duration = Duration::from_secs(30);
+const LINE: &str = "k\u{1f}line{k}";
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -29,6 +32,16 @@ async fn soon<T>(event: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, event).await.expect("it comes in time")
 }
 
+/// Waits until a condition holds.
+async fn until(condition: impl Fn() -> bool) {
+    soon(async {
+        while !condition() {
+            tokio::time::sleep(ms(5)).await;
+        }
+    })
+    .await;
+}
+
 fn waiter(locks: &LockClient, fairness: Fairness) -> JoinHandle<Result<LockGuard>> {
     let acquire = locks.lock("k").ttl(ms(60_000)).wait_at_most(LIMIT).fairness(fairness);
     tokio::spawn(acquire.acquire())
@@ -36,13 +49,7 @@ fn waiter(locks: &LockClient, fairness: Fairness) -> JoinHandle<Result<LockGuard
 
 /// Waits until so many waiters stand in the key's line.
 async fn in_line(server: &Server, count: usize) {
-    let line = "k\u{1f}line{k}";
-    let full = async {
-        while server.send(&["ZCARD", line]).trim() != format!(":{count}") {
-            tokio::time::sleep(ms(5)).await;
-        }
-    };
-    soon(full).await;
+    until(|| server.send(&["ZCARD", LINE]).trim() == format!(":{count}")).await;
 }
 
 /// Connections of clients, by kind; the test itself asks over the unix socket.
@@ -216,19 +223,18 @@ async fn n1_the_end_of_a_foreign_lease_is_noticed_when_it_comes() {
 #[tokio::test]
 async fn row_41_a_subscription_that_is_cut_is_made_again() {
     let server = Server::start();
-    let (locks, other) = (server.client().await, server.client().await);
+    let other = server.client().await;
+    // Nothing but a message ends this wait.
+    let builder = LockClient::builder(server.provider().await).retry(Backoff::fixed(LIMIT * 2));
+    let locks = builder.build().unwrap();
     let mut holder = other.lock("k").ttl(ms(60_000)).acquire().await.unwrap();
     for round in 0..5 {
         let waiter = waiter(&locks, Fairness::Turns);
         in_line(&server, 1).await;
+        // One that has not lasted for a second is not opened again at once.
         tokio::time::sleep(ms(1_100)).await;
         server.command("CLIENT KILL TYPE pubsub");
-        soon(async {
-            while connections(&server, "pubsub") != 1 {
-                tokio::time::sleep(ms(5)).await;
-            }
-        })
-        .await;
+        until(|| connections(&server, "pubsub") == 1).await;
         let freed = Instant::now();
         holder.release().await.unwrap();
         let guard = soon(waiter).await.unwrap().unwrap();
@@ -276,7 +282,7 @@ async fn n1_without_the_right_to_publish_or_subscribe_waiters_ask_again() {
         let (locks, other) = (client(config()).await, client(config()).await);
         let holder = other.lock("k").acquire().await.unwrap();
         let waiter = waiter(&locks, Fairness::Turns);
-        tokio::time::sleep(ms(300)).await;
+        until(|| server.calls("evalsha") >= 4).await;
         holder.release().await.unwrap();
         soon(waiter).await.unwrap().unwrap().release().await.unwrap();
         let refusals = server.command("ACL LOG 100").matches("cmd=subscribe").count();
@@ -302,14 +308,14 @@ async fn w2_a_client_that_speaks_resp2_hears_all_the_same() {
 async fn x1_a_stranger_at_the_lines_key_keeps_nobody_from_the_lock() {
     let server = Server::start();
     let locks = server.client().await;
-    server.send(&["SET", "k\u{1f}line{k}", "not a line"]);
+    server.send(&["SET", LINE, "not a line"]);
     let guard = locks.lock("k").acquire().await.unwrap();
     let other = server.client().await;
     let waiter = waiter(&other, Fairness::Turns);
-    tokio::time::sleep(ms(100)).await;
+    until(|| server.calls("evalsha") >= 4).await;
     guard.release().await.unwrap();
     soon(waiter).await.unwrap().unwrap().release().await.unwrap();
-    assert!(server.send(&["GET", "k\u{1f}line{k}"]).contains("not a line"));
+    assert!(server.send(&["GET", LINE]).contains("not a line"));
 }
 
 #[tokio::test]

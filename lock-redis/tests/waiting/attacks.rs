@@ -1,52 +1,59 @@
 //! Attacks on the line of a key on a real server, each kept from coming back.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-mod support;
-use lock_core::{Backoff, Claim, Fairness, LockKey, LockProvider, OwnerToken, Ttl, WatchKind};
 use std::time::Duration;
-use support::Server;
-use tokio::time::{Instant, sleep};
 
-const fn s(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-const LINE: &str = "k\u{1f}line{k}";
+use lock_core::{
+    Backoff, Claim, Fairness, LockClient, LockGuard, LockKey, LockProvider, OwnerToken, Ttl,
+    WatchKind,
+};
+use tokio::task::JoinHandle;
+
+use super::support::Server;
+use super::{LIMIT, LINE, connections, in_line, ms, until};
+
 const FENCE: &str = "k\u{1f}fence{k}";
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
 fn claim(key: &str, ttl: Duration) -> Claim {
     Claim::new(LockKey::new(key).unwrap(), OwnerToken::mint().unwrap(), Ttl::new(ttl).unwrap())
+}
+
+/// A waiter that nothing but a message wakes.
+fn patient(client: &LockClient, key: &str) -> JoinHandle<LockGuard> {
+    let acquire = client.lock(key).ttl(s(60)).wait_forever().retry(Backoff::fixed(LIMIT * 2));
+    let acquire = acquire.fairness(Fairness::Turns).acquire();
+    tokio::spawn(async move { acquire.await.unwrap() })
+}
+
+/// Cuts the subscription of the only waiter, and returns when its client has seen that.
+async fn cut_subscription(server: &Server) {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    server.command("CLIENT KILL TYPE pubsub");
+    until(|| tasks() < before).await;
+}
+
+async fn listen_for_another_key(server: &Server, client: &LockClient) {
+    server.command("SET x somebody PX 60000");
+    drop(patient(client, "x"));
+    until(|| connections(server, "pubsub") == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn w2_a_foreign_key_of_another_type_makes_nobody_spin() {
     let server = Server::start();
-    let (one, two) = (server.client().await, server.client().await);
     server.send(&["LPUSH", "k", "x"]);
     server.send(&["PEXPIRE", "k", "60000"]);
-    for c in [one, two] {
-        tokio::spawn(async move {
-            drop(
-                c.lock("k")
-                    .fairness(Fairness::Turns)
-                    .wait_forever()
-                    .retry(Backoff::fixed(s(30)))
-                    .acquire()
-                    .await,
-            );
-        });
-    }
-    sleep(s(1)).await;
+    let waiters = [patient(&server.client().await, "k"), patient(&server.client().await, "k")];
+    until(|| connections(&server, "pubsub") == 2).await;
     let before = server.calls("evalsha");
-    sleep(s(2)).await;
+    tokio::time::sleep(s(2)).await;
     let calls = server.calls("evalsha") - before;
     assert!(calls < 50, "{calls} requests in 2 s");
+    waiters.iter().for_each(JoinHandle::abort);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -54,27 +61,15 @@ async fn u1_no_place_in_line_outlives_its_undo_although_the_subscription_was_cut
     let server = Server::start();
     let holder = server.client().await.lock("k").ttl(s(60)).acquire().await.unwrap();
     let client = server.client().await;
-    let waiting = |key: &'static str| {
-        let c = client.clone();
-        tokio::spawn(async move {
-            drop(
-                c.lock(key).ttl(s(60)).wait_forever().retry(Backoff::fixed(s(60))).acquire().await,
-            );
-        })
-    };
-    let gone = waiting("k");
-    sleep(ms(300)).await;
-    server.command("CLIENT KILL TYPE pubsub");
-    sleep(ms(300)).await;
-    gone.abort(); // it is undone
-    sleep(ms(300)).await;
-    // The client listens again, for another key.
-    let _other = server.client().await.lock("x").ttl(s(60)).acquire().await.unwrap();
-    let _w = waiting("x");
-    sleep(ms(300)).await;
+    let gone = patient(&client, "k");
+    in_line(&server, 1).await;
+    cut_subscription(&server).await;
+    let before = server.calls("evalsha");
+    gone.abort();
+    until(|| server.calls("evalsha") > before).await; // it is undone
+    listen_for_another_key(&server, &client).await;
     holder.release().await.unwrap();
-    let third = server.client().await;
-    let held = third.inspect("k").await.unwrap();
+    let held = server.client().await.inspect("k").await.unwrap();
     assert!(held.is_none(), "the undone claim holds the key: {held:?}");
 }
 
@@ -83,27 +78,12 @@ async fn u1_no_holder_is_granted_its_own_release_although_the_subscription_was_c
     let server = Server::start();
     let client = server.client().await;
     let first = client.lock("k").ttl(s(60)).acquire().await.unwrap();
-    let waiting = |key: &'static str| {
-        let c = client.clone();
-        tokio::spawn(async move {
-            c.lock(key)
-                .ttl(s(60))
-                .wait_forever()
-                .retry(Backoff::fixed(s(60)))
-                .acquire()
-                .await
-                .unwrap()
-        })
-    };
-    let second = waiting("k"); // queues
-    sleep(ms(300)).await;
-    server.command("CLIENT KILL TYPE pubsub");
-    sleep(ms(300)).await;
+    let second = patient(&client, "k");
+    in_line(&server, 1).await;
+    cut_subscription(&server).await;
     first.release().await.unwrap(); // a hand-over
     let second = second.await.unwrap();
-    let _other = server.client().await.lock("x").ttl(s(60)).acquire().await.unwrap();
-    let _w = waiting("x"); // listens again
-    sleep(ms(300)).await;
+    listen_for_another_key(&server, &client).await;
     second.release().await.unwrap();
     let held = client.inspect("k").await.unwrap();
     assert!(held.is_none(), "released, and yet: {held:?}");
@@ -131,9 +111,7 @@ async fn g5_a_racing_waiter_that_gives_up_leaves_the_line() {
         let r = client.lock("k").fairness(Fairness::Race).wait_at_most(ms(20)).acquire().await;
         assert!(r.unwrap_err().is_timeout());
     }
-    sleep(ms(200)).await;
-    let n = server.send(&["ZCARD", LINE]);
-    assert_eq!(n.trim(), ":0", "nobody waits any more");
+    in_line(&server, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -158,31 +136,6 @@ async fn p5_the_line_outlasts_the_lease_that_its_waiters_were_told_of() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn n1_a_subscription_that_was_cut_is_opened_again_at_once() {
-    let server = Server::start();
-    let holder = server.client().await.lock("k").ttl(s(60)).acquire().await.unwrap();
-    let c = server.client().await;
-    let w = tokio::spawn(async move {
-        drop(
-            c.lock("k")
-                .ttl(s(60))
-                .wait_forever()
-                .retry(Backoff::fixed(s(20)))
-                .acquire()
-                .await
-                .unwrap(),
-        );
-    });
-    sleep(ms(1500)).await;
-    server.command("CLIENT KILL TYPE pubsub");
-    sleep(s(2)).await;
-    holder.release().await.unwrap();
-    let began = Instant::now();
-    w.await.unwrap();
-    assert!(began.elapsed() < s(2), "{:?}", began.elapsed());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn g4_a_grant_with_metadata_is_confirmed_without_memory() {
     let server = Server::start();
     let holder = server.client().await.lock("k").ttl(s(60)).acquire().await.unwrap();
@@ -190,7 +143,7 @@ async fn g4_a_grant_with_metadata_is_confirmed_without_memory() {
     let w = tokio::spawn(async move {
         c.lock("k").ttl(s(60)).metadata("me").wait_at_most(s(5)).acquire().await
     });
-    sleep(ms(300)).await;
+    in_line(&server, 1).await;
     server.command("CONFIG SET maxmemory 1");
     holder.release().await.unwrap();
     assert!(w.await.unwrap().unwrap().is_held());
