@@ -138,6 +138,10 @@ impl Lock for MapLock {
         }))
     }
 
+    async fn raise(&self, _fencing: FencingToken) -> Result<Option<FencingToken>> {
+        Err(Error::new(ErrorKind::Unsupported, "tokens of this store cannot be raised"))
+    }
+
     async fn hand_over(&self, _next: &Claim) -> Result<Option<Handover>> {
         Ok(None)
     }

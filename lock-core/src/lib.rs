@@ -9,6 +9,7 @@ mod guard;
 mod loss;
 mod observe;
 mod provider;
+mod quorum;
 mod registry;
 mod retry;
 
@@ -26,6 +27,7 @@ pub use provider::{
     Attempt, Capabilities, Capability, Handover, Holder, Lock, LockProvider, ProviderInfo, Release,
     Renewal, Signal, Watch, WatchKind, WatchSender,
 };
+pub use quorum::Quorum;
 pub use registry::{
     Clients, LocksConfig, ProviderConfig, ProviderFactory, ProviderRegistry, ProviderUrl,
     UrlOptions,

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lock_core::{
-    Attempt, Claim, Clock, Effect, Error, ErrorKind, Handover, Holder, Lock, LockKey, LockProvider,
-    Moment, ProviderInfo, Release, Renewal, Result, SystemClock, Ttl, Watch, WatchKind,
-    WatchSender,
+    Attempt, Claim, Clock, Effect, Error, ErrorKind, FencingToken, Handover, Holder, Lock, LockKey,
+    LockProvider, Moment, ProviderInfo, Release, Renewal, Result, SystemClock, Ttl, Watch,
+    WatchKind, WatchSender,
 };
 
 /// The verbs of a lock, to aim faults at.
@@ -18,6 +18,7 @@ pub enum Verb {
     TryAcquire,
     Renew,
     Release,
+    Raise,
     HandOver,
     Inspect,
     Watch,
@@ -288,6 +289,10 @@ impl Lock for FaultyLock {
 
     async fn inspect(&self) -> Result<Option<Holder>> {
         self.call(Verb::Inspect, |lock| async move { lock.inspect().await }).await
+    }
+
+    async fn raise(&self, to: FencingToken) -> Result<Option<FencingToken>> {
+        self.call(Verb::Raise, move |lock| async move { lock.raise(to).await }).await
     }
 
     async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>> {

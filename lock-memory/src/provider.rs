@@ -1,10 +1,12 @@
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use lock_core::{
-    Attempt, Capabilities, Capability, Claim, Clock, Handover, Holder, Lock, LockKey, LockProvider,
-    Moment, OwnerToken, ProviderInfo, Release, Renewal, Result, TokioClock, Ttl, Watch, WatchKind,
+    Attempt, Capabilities, Capability, Claim, Clock, FencingToken, Handover, Holder, Lock, LockKey,
+    LockProvider, Moment, OwnerToken, ProviderInfo, Release, Renewal, Result, TokioClock, Ttl,
+    Watch, WatchKind,
 };
 
 use crate::store::Store;
@@ -116,6 +118,9 @@ impl Shared {
     }
 }
 
+/// Tells the stores of this process apart.
+static BUILT: AtomicU64 = AtomicU64::new(1);
+
 /// Sets up a [`MemoryProvider`].
 #[derive(Debug)]
 #[must_use = "nothing is made until `build` is called"]
@@ -141,7 +146,8 @@ impl MemoryBuilder {
     pub fn build(self) -> MemoryProvider {
         let clock = self.clock.unwrap_or_else(|| Arc::new(TokioClock::new()));
         let info = ProviderInfo::new(self.name, Capabilities::of(Capability::ALL))
-            .with_clock(Arc::clone(&clock));
+            .with_clock(Arc::clone(&clock))
+            .with_store_id(format!("memory {}", BUILT.fetch_add(1, Ordering::Relaxed)));
         MemoryProvider {
             shared: Arc::new(Shared { info, clock, store: Mutex::new(Store::default()) }),
         }
@@ -179,6 +185,10 @@ impl Lock for MemoryLock {
 
     async fn inspect(&self) -> Result<Option<Holder>> {
         Ok(self.shared.verb(|store, now| store.inspect(self.claim.key(), now)))
+    }
+
+    async fn raise(&self, fencing: FencingToken) -> Result<Option<FencingToken>> {
+        Ok(self.shared.verb(|store, now| store.raise(&self.claim, fencing, now)))
     }
 
     async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>> {

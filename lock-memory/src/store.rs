@@ -9,6 +9,9 @@ use lock_core::{
 /// How long an owner that released without holding is refused (law U1).
 const TOMBSTONE: Duration = Duration::from_secs(60);
 
+/// How far ahead of the clock a claim may set its floor.
+const FURTHEST_FLOOR: Duration = Duration::from_secs(1);
+
 /// Below this many entries nothing is swept: the sweep would cost more than it frees.
 const SWEEP_FLOOR: usize = 1024;
 
@@ -132,17 +135,22 @@ impl Store {
             lease.ends = now.after(claim.ttl().get());
             return Attempt::Granted { fencing: lease.fencing };
         }
-        let fencing = self.grant(claim, now.after(claim.ttl().get()));
+        let fencing = self.grant(claim, claim.ttl().get(), now);
         self.sweep_if_due(now);
         Attempt::Granted { fencing }
     }
 
-    fn grant(&mut self, claim: &Claim, ends: Moment) -> Option<FencingToken> {
+    fn grant(&mut self, claim: &Claim, lasts: Duration, now: Moment) -> Option<FencingToken> {
+        // Time is a floor as well: a store that has forgotten its numbers goes on above them.
+        let heeded = micros(now.after(FURTHEST_FLOOR));
+        let asked = claim.fencing_floor().map_or(0, FencingToken::get);
+        let floor = micros(now).max(if asked > heeded { 0 } else { asked });
+        let ends = now.after(lasts);
         let (owner, metadata) = (*claim.owner(), claim.metadata().clone());
         if let Some(waiters) = self.waiters.get_mut(claim.key()) {
             waiters.leave(&owner);
         }
-        self.give(claim.key(), owner, metadata, ends)
+        self.give(claim.key(), owner, metadata, ends, floor)
     }
 
     fn give(
@@ -151,8 +159,9 @@ impl Store {
         owner: OwnerToken,
         metadata: Metadata,
         ends: Moment,
+        floor: u64,
     ) -> Option<FencingToken> {
-        self.last_fencing += 1;
+        self.last_fencing = floor.max(self.last_fencing + 1);
         let fencing = FencingToken::new(self.last_fencing);
         self.leases.insert(key.clone(), Lease { owner, metadata, fencing, ends });
         fencing
@@ -164,7 +173,7 @@ impl Store {
         let Some(head) = waiters.head().filter(|head| asking != Some(head)) else { return };
         let Some(Waiter { claim, sender, .. }) = waiters.leave(&head) else { return };
         let window = claim.ttl().get().min(Watch::CLAIM_WINDOW);
-        let fencing = self.grant(&claim, now.after(window));
+        let fencing = self.grant(&claim, window, now);
         sender.send(Signal::Granted { fencing });
     }
 
@@ -176,6 +185,19 @@ impl Store {
             }
             None => Renewal::Lost,
         }
+    }
+
+    pub(crate) fn raise(
+        &mut self,
+        claim: &Claim,
+        fencing: FencingToken,
+        now: Moment,
+    ) -> Option<FencingToken> {
+        let lease = self.live_of(claim, now)?;
+        lease.fencing = lease.fencing.max(Some(fencing));
+        let raised = lease.fencing;
+        self.last_fencing = self.last_fencing.max(raised.map_or(0, FencingToken::get));
+        raised
     }
 
     pub(crate) fn release(&mut self, claim: &Claim, now: Moment) -> Release {
@@ -213,13 +235,13 @@ impl Store {
             self.free(key, now);
             return Handover::Refused;
         }
-        let ends = now.after(next.ttl().get());
+        let ttl = next.ttl().get();
         let fencing = match self.live_of(next, now) {
             Some(lease) => {
-                lease.ends = lease.ends.max(ends);
+                lease.ends = lease.ends.max(now.after(ttl));
                 lease.fencing
             }
-            None => self.grant(next, ends),
+            None => self.grant(next, ttl, now),
         };
         let others = self.waiters.get_mut(key).is_some_and(|waiters| {
             waiters.listeners.retain(|sender| !sender.is_closed());
@@ -266,7 +288,7 @@ impl Store {
     }
 
     pub(crate) fn take_over(&mut self, key: &LockKey, by: OwnerToken, ends: Moment) {
-        self.give(key, by, Metadata::default(), ends);
+        self.give(key, by, Metadata::default(), ends, 0);
     }
 
     pub(crate) fn keys(&self) -> usize {
@@ -287,6 +309,10 @@ impl Store {
         });
         self.sweep_at = self.keys() * 2;
     }
+}
+
+fn micros(moment: Moment) -> u64 {
+    u64::try_from(moment.since_start().as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

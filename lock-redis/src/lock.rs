@@ -74,7 +74,8 @@ impl Lock for RedisLock {
 
     async fn try_acquire(&self) -> Result<Attempt> {
         let mut call = Call::new(&scripts::ACQUIRE, self.keys().of_a_grant());
-        call.arg(value(&self.claim)).arg(self.claim.ttl().as_millis());
+        let floor = self.claim.fencing_floor().map_or(0, FencingToken::get);
+        call.arg(value(&self.claim)).arg(self.claim.ttl().as_millis()).arg(floor);
         if let Some((text, listens)) = self.in_line() {
             call.arg(text).arg(u8::from(listens));
         }
@@ -134,6 +135,21 @@ impl Lock for RedisLock {
                 Ok(Some(holder(value, *left, token)))
             }
             _ => Err(senseless(&answer)),
+        }
+    }
+
+    async fn raise(&self, to: FencingToken) -> Result<Option<FencingToken>> {
+        let keys = self.keys();
+        let mut call = Call::new(&scripts::RAISE, [&keys.lock, &keys.fence]);
+        call.arg(self.owner()).arg(to.get());
+        let answer = self.store.links.invoke(Lane::Acquire, &call).await?;
+        match &answer {
+            Value::BulkString(_) => Ok(Some(self.note(&answer)?)),
+            _ => match words(&answer)? {
+                (b"lost", []) => Ok(None),
+                (b"fence", [why]) => Err(bad_fence(why)),
+                _ => Err(senseless(&answer)),
+            },
         }
     }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lock_core::{
-    Attempt, Claim, Handover, Holder, Lock, ProviderInfo, Release, Renewal, Result, Ttl, Watch,
-    WatchKind,
+    Attempt, Claim, FencingToken, Handover, Holder, Lock, ProviderInfo, Release, Renewal, Result,
+    Ttl, Watch, WatchKind,
 };
 
 mockall::mock! {
@@ -33,6 +33,7 @@ mockall::mock! {
         async fn renew(&self, ttl: Ttl) -> Result<Renewal>;
         async fn release(&self) -> Result<Release>;
         async fn inspect(&self) -> Result<Option<Holder>>;
+        async fn raise(&self, fencing: FencingToken) -> Result<Option<FencingToken>>;
         async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>>;
         async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>>;
     }

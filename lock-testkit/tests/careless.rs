@@ -294,4 +294,16 @@ caught! {
         by p5_a_handover_passes_over_the_queue_and_says_so;
     a_handover_that_hides_the_others_is_caught: HandOverNamesNoOthers
         by p5_a_handover_passes_over_the_queue_and_says_so;
+
+    a_floor_that_is_ignored_is_caught: FloorIsIgnored
+        by f1_q1_a_grant_heeds_the_floor_of_its_claim;
+    a_floor_for_a_repeated_grant_is_caught: FloorIsForEveryGrant
+        by f1_q1_a_grant_heeds_the_floor_of_its_claim;
+    a_token_raised_by_a_stranger_is_caught: RaiseByAnyone by e3_q1_only_a_holder_can_raise;
+    a_token_raised_after_expiry_is_caught: RaiseIgnoresExpiry by e3_q1_only_a_holder_can_raise;
+    a_raise_that_is_forgotten_is_caught: RaiseIsForgotten by f1_q1_a_holder_raises_its_token;
+    a_raise_that_lowers_is_caught: RaiseLowers by t2_q1_raising_changes_nothing_else;
+    a_raise_that_renews_is_caught: RaiseRenews by t2_q1_raising_changes_nothing_else;
+    a_raise_although_undeclared_is_caught: RaisesThoughUndeclared
+        by q1_without_a_fencing_floor_raising_is_refused;
 }

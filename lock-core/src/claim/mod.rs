@@ -38,18 +38,29 @@ pub struct Claim {
     owner: OwnerToken,
     ttl: Ttl,
     metadata: Metadata,
+    fencing_floor: Option<FencingToken>,
 }
 
 impl Claim {
     /// Makes a claim without metadata.
     pub fn new(key: LockKey, owner: OwnerToken, ttl: Ttl) -> Self {
-        Self { key, owner, ttl, metadata: Metadata::default() }
+        Self { key, owner, ttl, metadata: Metadata::default(), fencing_floor: None }
     }
 
     /// Attaches a note that `inspect` shows to others.
     #[must_use]
     pub fn with_metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = metadata;
+        self
+    }
+
+    /// Asks for a fencing token that is no smaller, if the grant mints one and the store's clock is
+    /// not far behind; a quorum does, so that its nodes agree at once. See [`Lock::raise`].
+    ///
+    /// [`Lock::raise`]: crate::Lock::raise
+    #[must_use]
+    pub fn with_fencing_floor(mut self, floor: impl Into<Option<FencingToken>>) -> Self {
+        self.fencing_floor = floor.into();
         self
     }
 
@@ -73,6 +84,11 @@ impl Claim {
     /// Returns how long a grant lasts unless it is renewed.
     pub fn ttl(&self) -> Ttl {
         self.ttl
+    }
+
+    /// Returns the fencing token that a new grant should not fall below.
+    pub fn fencing_floor(&self) -> Option<FencingToken> {
+        self.fencing_floor
     }
 
     /// Returns the note for others.

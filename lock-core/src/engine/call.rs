@@ -6,30 +6,40 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::Engine;
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 
 impl Engine {
-    /// Runs one backend verb with a time limit; a panic of the backend becomes an error.
-    ///
-    /// Either way the request may still take effect, so the error's effect is unknown.
+    /// As [`limited`], by the engine's clock.
     pub(crate) async fn call<T>(
         &self,
         limit: Duration,
         request: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let mut request = pin!(caught(request));
-        // A store in this process answers at once, and needs no timer.
-        if let Poll::Ready(answer) = poll_fn(|c| Poll::Ready(request.as_mut().poll(c))).await {
-            return answer;
-        }
-        tokio::select! {
-            biased;
-            answer = request => answer,
-            () = self.clock.sleep_until(self.clock.now().after(limit)) => Err(Error::new(
-                ErrorKind::Unavailable,
-                format!("the backend did not answer within {limit:?}"),
-            )),
-        }
+        limited(&*self.clock, limit, request).await
+    }
+}
+
+/// Runs one backend verb with a time limit; a panic of the backend becomes an error.
+///
+/// Either way the request may still take effect, so the error's effect is unknown.
+pub(crate) async fn limited<T>(
+    clock: &dyn Clock,
+    limit: Duration,
+    request: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let mut request = pin!(caught(request));
+    // A store in this process answers at once, and needs no timer.
+    if let Poll::Ready(answer) = poll_fn(|c| Poll::Ready(request.as_mut().poll(c))).await {
+        return answer;
+    }
+    tokio::select! {
+        biased;
+        answer = request => answer,
+        () = clock.sleep_until(clock.now().after(limit)) => Err(Error::new(
+            ErrorKind::Unavailable,
+            format!("the backend did not answer within {limit:?}"),
+        )),
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use belief::{default_margin, validity};
+pub(crate) use call::limited;
 pub(crate) use hold::{Hold, Over};
 pub(crate) use keep_alive::keep_alive;
 pub(crate) use line::Lines;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{
     Attempt, Handover, Holder, Lock, LockProvider, ProviderInfo, Release, Renewal, Watch, WatchKind,
 };
-use crate::claim::{Claim, Ttl};
+use crate::claim::{Claim, FencingToken, Ttl};
 use crate::error::Result;
 
 macro_rules! forward {
@@ -42,6 +42,10 @@ macro_rules! forward {
 
             async fn inspect(&self) -> Result<Option<Holder>> {
                 (**self).inspect().await
+            }
+
+            async fn raise(&self, fencing: FencingToken) -> Result<Option<FencingToken>> {
+                (**self).raise(fencing).await
             }
 
             async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>> {

@@ -12,6 +12,9 @@ use crate::error::{Error, ErrorKind, Result};
 pub enum Capability {
     /// Grants carry a [`FencingToken`](crate::FencingToken) (law F1).
     Fencing,
+    /// Fencing tokens can be raised: grants heed a claim's
+    /// [`fencing_floor`](crate::Claim::fencing_floor), and [`Lock::raise`](crate::Lock::raise) works.
+    FencingFloor,
     /// A holder can pass the key straight on to a waiter of its own client.
     Handover,
     /// Waiters are told of a release (law N1).
@@ -28,8 +31,9 @@ pub enum Capability {
 
 impl Capability {
     /// Every capability.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Fencing,
+        Self::FencingFloor,
         Self::Handover,
         Self::Hints,
         Self::Inspect,
@@ -47,6 +51,7 @@ impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Fencing => "fencing",
+            Self::FencingFloor => "fencing floor",
             Self::Handover => "handover",
             Self::Hints => "hints",
             Self::Inspect => "inspect",
@@ -122,12 +127,19 @@ pub struct ProviderInfo {
     capabilities: Capabilities,
     ttls: RangeInclusive<Ttl>,
     clock: Option<Arc<dyn Clock>>,
+    store: Option<Arc<str>>,
 }
 
 impl ProviderInfo {
     /// Describes a provider that keeps every valid [`Ttl`] and brings no clock.
     pub fn new(name: impl Into<Arc<str>>, capabilities: Capabilities) -> Self {
-        Self { name: name.into(), capabilities, ttls: Ttl::MIN..=Ttl::MAX, clock: None }
+        Self {
+            name: name.into(),
+            capabilities,
+            ttls: Ttl::MIN..=Ttl::MAX,
+            clock: None,
+            store: None,
+        }
     }
 
     /// Narrows the ttls that the store can keep; core refuses others before any request.
@@ -145,6 +157,24 @@ impl ProviderInfo {
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
+    }
+
+    /// Returns the ttls that the store can keep.
+    pub fn ttls(&self) -> &RangeInclusive<Ttl> {
+        &self.ttls
+    }
+
+    /// Says by what the store behind the provider can be told from all others, so that no quorum
+    /// takes it for two.
+    #[must_use]
+    pub fn with_store_id(mut self, id: impl Into<Arc<str>>) -> Self {
+        self.store = Some(id.into());
+        self
+    }
+
+    /// Returns what the store can be told by, if the provider knows it.
+    pub fn store_id(&self) -> Option<&str> {
+        self.store.as_deref()
     }
 
     /// Returns the name, as errors and events show it.

@@ -96,6 +96,24 @@ pub trait Lock: Debug + Send + Sync + 'static {
     /// [`Capability::Inspect`].
     async fn inspect(&self) -> Result<Option<Holder>>;
 
+    /// Sets the grant's fencing token to `fencing`, if this owner still holds the key and its token is
+    /// smaller; returns the token that the grant has then, or `None` if the key is not this owner's.
+    ///
+    /// A quorum agrees on one token with it (law Q1). The remaining time does not change.
+    ///
+    /// # For implementors
+    ///
+    /// The next grant of the key mints a larger one, whoever asks. A new grant whose claim has a
+    /// [`fencing_floor`](Claim::fencing_floor) mints at least that; one that is more than a second
+    /// ahead of the store's clock may be ignored, so that no client with a wrong clock uses the
+    /// numbers up.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) without
+    /// [`Capability::FencingFloor`].
+    async fn raise(&self, fencing: FencingToken) -> Result<Option<FencingToken>>;
+
     /// Frees the key, if this owner still holds it, and gives it to `next` in the same atomic step;
     /// `None` without [`Capability::Handover`].
     ///

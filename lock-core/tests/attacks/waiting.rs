@@ -1,8 +1,8 @@
 //! While a lock is waited for: polling, hints, dead backends.
 
 use lock_core::{
-    Attempt, Backoff, Claim, Error, ErrorKind, Handover, Holder, Lock, LockClient, LockProvider,
-    ProviderInfo, Release, Renewal, Result, SystemClock, Ttl, Watch, WatchKind,
+    Attempt, Backoff, Claim, Error, ErrorKind, FencingToken, Handover, Holder, Lock, LockClient,
+    LockProvider, ProviderInfo, Release, Renewal, Result, SystemClock, Ttl, Watch, WatchKind,
 };
 use lock_memory::{Fault, Faults, ManualClock, MemoryProvider, Verb};
 use std::sync::Arc;
@@ -343,6 +343,9 @@ impl Lock for SlowLock {
     }
     async fn inspect(&self) -> Result<Option<Holder>> {
         self.0.inspect().await
+    }
+    async fn raise(&self, to: FencingToken) -> Result<Option<FencingToken>> {
+        self.0.raise(to).await
     }
     async fn hand_over(&self, _: &Claim) -> Result<Option<Handover>> {
         Ok(None)

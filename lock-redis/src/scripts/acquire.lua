@@ -1,8 +1,8 @@
 -- Grants a free key, or grants again what its owner holds already (laws E1, E2, F1, U1, X1).
 --
 -- KEYS  1 lock   2 fence   3 tombstone of this owner   4 line
--- ARGV  1 owner token and metadata   2 ttl in ms
---       3 this waiter in line, if it ever listened   4 '1' if it listens, and is to stand in line
+-- ARGV  1 owner token and metadata   2 ttl in ms   3 the least that a new fencing token should be, or 0
+--       4 this waiter in line, if it ever listened   5 '1' if it listens, and is to stand in line
 -- Returns the fencing token | the ms left to another | {'undone'} | {'foreign'} | {'fence', why}
 
 local stored = call('MGET', KEYS[1], KEYS[2], KEYS[3]) -- another type reads as absent
@@ -18,15 +18,15 @@ end
 
 if not held then
   local door = marked and open_door()
-  if not door or door.serve(KEYS[1], KEYS[2], KEYS[4], last, 'NX', ARGV[3]) ~= 'granted' then
-    local token, ahead = mint(last)
+  if not door or door.serve(KEYS[1], KEYS[2], KEYS[4], last, 'NX', ARGV[4]) ~= 'granted' then
+    local token, ahead = mint(last, ARGV[3])
     if not token then
       return {'fence', 'its numbers are used up'}
     end
     if call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
       local mark = ''
       if door then
-        door.call('ZREM', KEYS[4], ARGV[3] or '')
+        door.call('ZREM', KEYS[4], ARGV[4] or '')
         mark = door.mark(KEYS[4])
       end
       keep(KEYS[2], token, mark, ARGV[2], ahead)
@@ -50,14 +50,14 @@ local left = call('PTTL', KEYS[1])
 if left < 0 then
   return {'foreign'}
 end
-if ARGV[4] == '1' then
+if ARGV[5] == '1' then
   local time = call('TIME')
   local place = time[1] * 1000000 + time[2]
-  if string.sub(ARGV[3], 23, 23) == 'h' then
+  if string.sub(ARGV[4], 23, 23) == 'h' then
     place = place + 2 ^ 52 -- behind all those who queue
   end
   local door = open_door()
-  if door.call('ZADD', KEYS[4], 'NX', string.format('%d', place), ARGV[3]) then
+  if door.call('ZADD', KEYS[4], 'NX', string.format('%d', place), ARGV[4]) then
     -- A waiter that lives comes back by the end of the lease.
     local stays = math.min(left, 1e12) + 60000
     if door.call('PTTL', KEYS[4]) < stays then

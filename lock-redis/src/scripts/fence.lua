@@ -27,17 +27,20 @@ local function read(fence, key)
   return number, mark ~= ''
 end
 
--- Returns the next fencing token and how many ms it is ahead of the clock; nil when there is none.
+-- Returns the next fencing token and how many ms it is ahead of the clock; nil when there is none. A
+-- floor that is more than a second ahead is ignored.
 --
 -- The server's clock in microseconds is the floor: when the counter itself is lost (restart, flush,
 -- failover), time has moved on, and tokens still grow.
-local function mint(last)
+local function mint(last, floor)
   local time = call('TIME')
-  local token, ahead = time[1] * 1000000 + time[2], 0
-  if last >= token then
-    ahead = math.ceil((last + 1 - token) / 1000)
-    token = last + 1
+  local now = time[1] * 1000000 + time[2]
+  floor = tonumber(floor) or 0
+  if floor > now + 1000000 then
+    floor = 0
   end
+  local token = math.max(now, last + 1, floor)
+  local ahead = math.ceil((token - now) / 1000)
   if token <= LARGEST then
     return string.format('%d', token), ahead
   end

@@ -4,6 +4,7 @@
 pub mod exclusion;
 pub mod expiry;
 pub mod fencing;
+pub mod floor;
 pub mod guard;
 pub mod handover;
 pub mod hints;
@@ -78,6 +79,13 @@ macro_rules! __cases {
                 f1_f2_renewing_and_repeating_keep_the_token,
                 f1_a_failed_attempt_mints_nothing_for_the_holder,
                 f4_without_fencing_there_is_no_token,
+            }
+            floor {
+                f1_q1_a_grant_heeds_the_floor_of_its_claim,
+                f1_q1_a_holder_raises_its_token,
+                t2_q1_raising_changes_nothing_else,
+                e3_q1_only_a_holder_can_raise,
+                q1_without_a_fencing_floor_raising_is_refused,
             }
             undo {
                 u1_an_undone_owner_can_never_acquire,

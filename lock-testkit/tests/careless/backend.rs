@@ -55,6 +55,7 @@ impl Careless {
             Some(Flaw::TokensThoughUndeclared) => Some(Capability::Fencing),
             Some(Flaw::InspectsThoughUndeclared) => Some(Capability::Inspect),
             Some(Flaw::WatchesThoughUndeclared) => Some(Capability::Hints),
+            Some(Flaw::RaisesThoughUndeclared) => Some(Capability::FencingFloor),
             _ => None,
         };
         let queues = undeclared != Some(Capability::Hints);
@@ -203,6 +204,11 @@ impl CarelessLock {
         let now = u64::try_from(self.now().since_start().as_millis()).unwrap();
         let last = tables.counters.entry(self.counter()).or_default();
         *last = if self.has(Flaw::TokenIsTheTime) { now + 1 } else { *last + 1 };
+        if let Some(floor) = self.claim.fencing_floor()
+            && !self.has(Flaw::FloorIsIgnored)
+        {
+            *last = floor.get().max(*last);
+        }
         *last
     }
 

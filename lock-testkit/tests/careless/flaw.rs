@@ -138,4 +138,13 @@ pub(crate) enum Flaw {
     HandOverForgetsTheNote,
     HandOverKeepsThePlace,
     HandOverNamesNoOthers,
+    // raising tokens
+    FloorIsIgnored,
+    FloorIsForEveryGrant,
+    RaiseByAnyone,
+    RaiseIgnoresExpiry,
+    RaiseIsForgotten,
+    RaiseLowers,
+    RaiseRenews,
+    RaisesThoughUndeclared,
 }

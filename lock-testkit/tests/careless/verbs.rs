@@ -95,6 +95,11 @@ impl CarelessLock {
             _ => {}
         }
         self.confirm_keeps_the_window(&mut ends, lease);
+        if self.has(Flaw::FloorIsForEveryGrant) {
+            let floor = self.claim.fencing_floor().map_or(0, FencingToken::get);
+            let last = tables.counters.entry(self.counter()).or_default();
+            *last = floor.max(*last);
+        }
         tables.leases.insert(self.row(), Lease { ends, ..*lease });
         Attempt::Granted { fencing: self.fencing(tables) }
     }
@@ -330,6 +335,24 @@ impl Lock for CarelessLock {
             _ => {}
         }
         Ok(Some(holder))
+    }
+
+    async fn raise(&self, fencing: FencingToken) -> Result<Option<FencingToken>> {
+        let tables = &mut *self.tables();
+        let found = self.find(tables, &self.row(), self.has(Flaw::RaiseIgnoresExpiry));
+        let mine = |lease: &Lease| self.is_mine(tables, lease) || self.has(Flaw::RaiseByAnyone);
+        let Some(lease) = found.lease.filter(mine) else { return Ok(None) };
+        if self.has(Flaw::RaiseRenews) {
+            let ends = self.ends(self.claim.ttl());
+            tables.leases.insert(self.row(), Lease { ends, ..lease });
+        }
+        if self.has(Flaw::RaiseIsForgotten) {
+            return Ok(Some(fencing));
+        }
+        let last = tables.counters.entry(self.counter()).or_default();
+        let lowers = self.has(Flaw::RaiseLowers);
+        *last = if lowers { fencing.get() } else { fencing.get().max(*last) };
+        Ok(FencingToken::new(*last))
     }
 
     async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>> {

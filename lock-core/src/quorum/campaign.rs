@@ -1,0 +1,427 @@
+//! One claim's part in a quorum, as plain code without I/O or time: what the nodes answer goes in, what
+//! to ask them comes out. The same code runs in the provider and in the model checker.
+
+use std::time::Duration;
+
+use crate::claim::{FencingToken, Ttl};
+
+/// The requests of one claim to its nodes, and what is known from their answers.
+///
+/// Its owner puts one motion at a time; a later one takes the place of an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Campaign<E> {
+    seats: Box<[Seat<E>]>,
+    /// The motion that is put, and its number: answers to earlier ones are late.
+    motion: Motion,
+    number: u32,
+    /// What became of it, as soon as that is certain; an undo may still be under way.
+    outcome: Option<Outcome<E>>,
+    told: bool,
+    /// An earlier motion has given the claim the key, and none has taken it away.
+    holds: bool,
+    /// The fencing token that a majority has agreed on.
+    fencing: Option<FencingToken>,
+    fences: bool,
+}
+
+/// What one node has to do with the claim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Seat<E> {
+    vote: Vote<E>,
+    /// Its vote is worth waiting for.
+    awaited: bool,
+    /// It may hold the key for this claim.
+    may_hold: bool,
+    /// It has granted the key in this campaign.
+    granted: bool,
+    /// The token of its grant: another one is a grant that this campaign knows nothing of.
+    token: Option<FencingToken>,
+    /// How many releases may be on their way: one that lands late frees whatever is acquired here.
+    releases: u8,
+    /// The motion whose release has been sent, and not been answered.
+    releasing: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Vote<E> {
+    /// Not asked, or not heard of yet.
+    None,
+    /// For the motion, with this fencing token.
+    For(Option<FencingToken>),
+    /// As [`Vote::For`], and asked to go to a larger token.
+    Raising(Option<FencingToken>),
+    /// Against it, for so long.
+    Against(Option<Duration>),
+    /// This owner may not acquire there any more.
+    Undone,
+    Failed(Option<E>),
+}
+
+/// What the owner of the claim wants of the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Motion {
+    Acquire { floor: Option<FencingToken> },
+    Renew(Ttl),
+    Raise(FencingToken),
+    Release,
+}
+
+/// What became of a motion.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Outcome<E> {
+    Passed(Option<FencingToken>),
+    /// A majority cannot be reached, as others hold the key (for so long), or as it is lost or not held.
+    Refused(Option<Duration>),
+    Undone,
+    /// So many nodes have failed, with these errors, that a majority cannot be reached.
+    Failed(Vec<(usize, E)>),
+}
+
+/// How a node is treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Reach {
+    /// It is asked and waited for.
+    Awaited,
+    /// It has failed lately: it is asked, and counts if it answers in time.
+    Probed,
+    /// It has failed lately, and is being asked already.
+    Skipped,
+}
+
+/// A request to one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Ask {
+    pub(super) node: usize,
+    pub(super) request: Request,
+    number: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Request {
+    Acquire { floor: Option<FencingToken> },
+    Raise(FencingToken),
+    Renew(Ttl),
+    Release,
+}
+
+/// What a node answers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Answer<E> {
+    /// Acquired, or renewed.
+    Yes(Option<FencingToken>),
+    /// Held by another (for so long), lost, or not held.
+    No(Option<Duration>),
+    Undone,
+    /// It failed; it may have taken effect, or yet take it.
+    Failed {
+        error: E,
+        applied: bool,
+    },
+}
+
+impl<E> Seat<E> {
+    /// The fencing token of a vote for the motion.
+    fn vote_token(&self) -> Option<Option<FencingToken>> {
+        match self.vote {
+            Vote::For(token) | Vote::Raising(token) => Some(token),
+            _ => None,
+        }
+    }
+
+    fn is_pending(&self) -> bool {
+        self.awaited && matches!(self.vote, Vote::None)
+    }
+}
+
+impl<E: Clone> Campaign<E> {
+    /// Begins for a claim to nodes of which all, or not all, have fencing tokens.
+    pub(super) fn new(nodes: usize, fences: bool) -> Self {
+        let seat = Seat {
+            vote: Vote::None,
+            awaited: true,
+            may_hold: true,
+            granted: false,
+            token: None,
+            releases: 0,
+            releasing: None,
+        };
+        Self {
+            seats: vec![seat; nodes].into(),
+            motion: Motion::Release,
+            number: 0,
+            outcome: None,
+            told: true,
+            holds: false,
+            fencing: None,
+            fences,
+        }
+    }
+
+    pub(super) const fn majority_of(nodes: usize) -> usize {
+        nodes / 2 + 1
+    }
+
+    fn majority(&self) -> usize {
+        Self::majority_of(self.seats.len())
+    }
+
+    /// Puts a motion to the nodes.
+    ///
+    /// If those that can be relied on are no majority, all are asked and waited for.
+    pub(super) fn put(&mut self, motion: Motion, reach: &[Reach]) -> Vec<Ask> {
+        if self.number == 0 && matches!(motion, Motion::Acquire { .. }) {
+            // Nobody has acquired anything for this claim yet.
+            self.seats.iter_mut().for_each(|seat| seat.may_hold = false);
+        }
+        self.number += 1;
+        (self.motion, self.outcome, self.told) = (motion, None, false);
+        if motion == Motion::Release {
+            self.holds = false;
+        }
+        let mut asks = Vec::with_capacity(self.seats.len());
+        let reliable = reach.iter().filter(|reach| **reach == Reach::Awaited).count();
+        for node in 0..self.seats.len() {
+            let seat = &mut self.seats[node];
+            seat.vote = Vote::Failed(None);
+            let (request, barred) = match motion {
+                Motion::Acquire { floor } => {
+                    let floor = floor.max(self.fencing);
+                    (Request::Acquire { floor }, seat.releases > 0)
+                }
+                Motion::Renew(ttl) => (Request::Renew(ttl), false),
+                Motion::Raise(to) => (Request::Raise(to), false),
+                Motion::Release => (Request::Release, false),
+            };
+            if barred {
+                continue;
+            }
+            let enough = reliable >= Self::majority_of(reach.len());
+            let reach = if enough { reach[node] } else { Reach::Awaited };
+            seat.awaited = reach == Reach::Awaited;
+            if reach == Reach::Skipped && !(motion == Motion::Release && seat.may_hold) {
+                continue;
+            }
+            seat.vote = Vote::None;
+            asks.push(self.ask(node, request));
+        }
+        self.weigh(&mut asks);
+        asks
+    }
+
+    /// Takes a node's answer to an earlier ask, and returns what to ask in turn.
+    pub(super) fn hear(&mut self, ask: Ask, answer: Answer<E>) -> Vec<Ask> {
+        let mut asks = Vec::new();
+        let seat = &mut self.seats[ask.node];
+        if ask.request == Request::Release {
+            seat.releasing = seat.releasing.filter(|number| *number != ask.number);
+            if !matches!(answer, Answer::Failed { applied: true, .. }) {
+                seat.releases -= 1;
+                (seat.may_hold, seat.granted) = (false, false);
+            }
+        }
+        let granted = matches!((ask.request, &answer), (Request::Acquire { .. }, Answer::Yes(_)));
+        if let Answer::Yes(token) = answer
+            && (!matches!(ask.request, Request::Renew(_)) || seat.token.is_none())
+        {
+            seat.token = token;
+        }
+        seat.may_hold |= granted;
+        seat.granted = granted || seat.granted && !matches!(answer, Answer::No(_));
+        if ask.number == self.number && ask.request.is_for(self.motion) {
+            seat.vote = match answer {
+                Answer::Yes(token) => Vote::For(token),
+                Answer::No(left) => Vote::Against(left),
+                Answer::Undone => Vote::Undone,
+                Answer::Failed { error, .. } => Vote::Failed(Some(error)),
+            };
+            self.weigh(&mut asks);
+        }
+        if granted && !self.keeps_grants() && self.seats[ask.node].releases == 0 {
+            asks.push(self.ask(ask.node, Request::Release)); // a late success
+        }
+        asks
+    }
+
+    /// Returns what became of the motion, once, when everything that belongs to it is done.
+    pub(super) fn outcome(&mut self) -> Option<Outcome<E>> {
+        if self.told || self.undoing() {
+            return None;
+        }
+        let outcome = self.outcome.clone()?;
+        self.told = true;
+        Some(outcome)
+    }
+
+    fn ask(&mut self, node: usize, request: Request) -> Ask {
+        if request == Request::Release {
+            self.seats[node].releases += 1;
+            self.seats[node].releasing = Some(self.number);
+        }
+        Ask { node, request, number: self.number }
+    }
+
+    /// Whether what nodes grant now is wanted.
+    fn keeps_grants(&self) -> bool {
+        self.holds || matches!(self.motion, Motion::Acquire { .. }) && self.outcome.is_none()
+    }
+
+    /// Whether the grants of a failed acquisition are being given back.
+    fn undoing(&self) -> bool {
+        matches!(self.motion, Motion::Acquire { .. })
+            && !self.holds
+            && self.seats.iter().any(|seat| seat.awaited && seat.releasing == Some(self.number))
+    }
+
+    /// Decides the motion, if that can be done, and does what follows from it.
+    fn weigh(&mut self, asks: &mut Vec<Ask>) {
+        if self.outcome.is_none() {
+            self.outcome = self.count();
+            match (&self.outcome, self.motion) {
+                (None | Some(Outcome::Failed(_)), _) => {}
+                (_, Motion::Release) | (Some(Outcome::Refused(_) | Outcome::Undone), _) => {
+                    (self.holds, self.fencing) = (false, None);
+                }
+                (Some(Outcome::Passed(token)), _) => (self.holds, self.fencing) = (true, *token),
+            }
+        }
+        match self.motion {
+            Motion::Acquire { .. } => self.weigh_acquisition(asks),
+            Motion::Renew(_) => self.repair(asks),
+            Motion::Raise(_) | Motion::Release => {}
+        }
+    }
+
+    fn weigh_acquisition(&mut self, asks: &mut Vec<Ask>) {
+        match self.outcome {
+            None | Some(Outcome::Passed(_)) => self.raise(asks),
+            Some(_) if self.holds => {}
+            Some(_) => {
+                for node in 0..self.seats.len() {
+                    if self.seats[node].granted && self.seats[node].releases == 0 {
+                        asks.push(self.ask(node, Request::Release));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Decides by the votes, as soon as those that are missing cannot change it.
+    fn count(&self) -> Option<Outcome<E>> {
+        let passing = matches!(self.motion, Motion::Acquire { .. }) && self.fences;
+        let votes_for = self.seats.iter().filter_map(Seat::vote_token);
+        if votes_for.clone().count() >= self.majority() {
+            let mut tokens: Vec<_> = votes_for.collect();
+            tokens.sort_unstable_by(|a, b| b.cmp(a));
+            if !passing {
+                // The largest that a majority has at least.
+                let known = tokens[self.majority() - 1].filter(|_| self.fences);
+                let same = |seat: &&Seat<E>| seat.vote_token() == Some(seat.token);
+                let kept = matches!(self.motion, Motion::Renew(_))
+                    && self.seats.iter().filter(same).count() >= self.majority();
+                return Some(Outcome::Passed(self.fencing.filter(|_| kept).or(known)));
+            }
+            let alike = |token: &&Option<FencingToken>| {
+                let same = |seat: &&Seat<E>| matches!(&seat.vote, Vote::For(one) if one == *token);
+                self.seats.iter().filter(same).count() >= self.majority()
+            };
+            if let Some(token) = tokens.iter().find(alike) {
+                return Some(Outcome::Passed(*token));
+            }
+        }
+        let pending = self.seats.iter().filter(|seat| seat.is_pending()).count();
+        if self.seats.iter().filter_map(Seat::vote_token).count() + pending >= self.majority() {
+            return None;
+        }
+        let defeat = self.defeat();
+        // Those that are still missing may tell why.
+        (pending == 0 || !matches!(defeat, Outcome::Failed(_))).then_some(defeat)
+    }
+
+    /// Says why no majority can be reached.
+    fn defeat(&self) -> Outcome<E> {
+        let minority = self.seats.len() - self.majority();
+        let count =
+            |what: fn(&Vote<E>) -> bool| self.seats.iter().filter(|seat| what(&seat.vote)).count();
+        if count(|vote| matches!(vote, Vote::Undone)) > minority {
+            return Outcome::Undone;
+        }
+        let against = |vote: &Vote<E>| matches!(vote, Vote::Against(_) | Vote::Undone);
+        let acquires = matches!(self.motion, Motion::Acquire { .. });
+        // Others that hold the key at some nodes are reason enough to wait, even if more have failed
+        // than a majority can spare; but a majority that fails is a failure, whatever the rest says.
+        let failed = count(|vote| matches!(vote, Vote::Failed(_) | Vote::None));
+        if count(against) > minority || acquires && count(against) > 0 && failed <= minority {
+            return Outcome::Refused(self.free_in());
+        }
+        let errors = self.seats.iter().enumerate().filter_map(|(node, seat)| match &seat.vote {
+            Vote::Failed(Some(error)) => Some((node, error.clone())),
+            _ => None,
+        });
+        Outcome::Failed(errors.collect())
+    }
+
+    /// How long until the leases of others leave a majority free, as far as they tell.
+    fn free_in(&self) -> Option<Duration> {
+        let mut times: Vec<_> = self
+            .seats
+            .iter()
+            .filter_map(|seat| match seat.vote {
+                Vote::Against(left) => left,
+                Vote::For(_) | Vote::Raising(_) => Some(Duration::ZERO),
+                Vote::None | Vote::Undone | Vote::Failed(_) => None,
+            })
+            .collect();
+        times.sort_unstable();
+        times.get(self.majority() - 1).copied()
+    }
+
+    /// Asks those that have granted with a smaller token to go to the agreed one, or to the largest.
+    ///
+    /// Tokens of a majority that are alike need no second round. A node goes to a larger token only
+    /// while the claim holds its key, so no two owners ever agree on one number.
+    fn raise(&mut self, asks: &mut Vec<Ask>) {
+        let granted = || self.seats.iter().filter_map(Seat::vote_token);
+        if !self.fences || self.outcome.is_none() && granted().count() < self.majority() {
+            return;
+        }
+        let floor = match self.outcome {
+            Some(_) => self.fencing,
+            None => granted().max().flatten(),
+        };
+        for node in 0..self.seats.len() {
+            if let (Vote::For(token), Some(to)) = (&self.seats[node].vote, floor)
+                && *token < floor
+            {
+                self.seats[node].vote = Vote::Raising(*token);
+                asks.push(self.ask(node, Request::Raise(to)));
+            }
+        }
+    }
+
+    /// Acquires again, for a renewal that has passed, at the nodes that have lost the key.
+    fn repair(&mut self, asks: &mut Vec<Ask>) {
+        if !matches!(self.outcome, Some(Outcome::Passed(_))) {
+            return;
+        }
+        for node in 0..self.seats.len() {
+            let seat = &mut self.seats[node];
+            if matches!(seat.vote, Vote::Against(_)) && seat.releases == 0 {
+                seat.vote = Vote::Failed(None);
+                asks.push(self.ask(node, Request::Acquire { floor: self.fencing }));
+            }
+        }
+    }
+}
+
+impl Request {
+    /// Whether this is what a motion asks for, not what follows from it.
+    fn is_for(self, motion: Motion) -> bool {
+        matches!(
+            (self, motion),
+            (Self::Acquire { .. } | Self::Raise(_), Motion::Acquire { .. })
+                | (Self::Renew(_), Motion::Renew(_))
+                | (Self::Raise(_), Motion::Raise(_))
+                | (Self::Release, Motion::Release)
+        )
+    }
+}

@@ -1,0 +1,258 @@
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::Shared;
+use super::campaign::{Answer, Ask, Campaign, Motion, Outcome, Request};
+use super::node::{Answers, Requests};
+use crate::claim::{Claim, FencingToken, Ttl};
+use crate::engine::limited;
+use crate::error::{Effect, Error, ErrorKind, Result};
+use crate::provider::{Attempt, Handover, Holder, Lock, Release, Renewal, Watch, WatchKind};
+
+/// One claim to a majority of the nodes.
+pub(super) struct QuorumLock {
+    voters: Arc<Voters>,
+    /// One verb at a time: a campaign knows one motion.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// What a verb's future and what goes on behind it share.
+struct Voters {
+    shared: Arc<Shared>,
+    claim: Claim,
+    campaign: Mutex<Campaign<Error>>,
+}
+
+impl QuorumLock {
+    pub(super) fn new(shared: Arc<Shared>, claim: Claim) -> Self {
+        let campaign = Mutex::new(shared.campaign());
+        let voters = Arc::new(Voters { shared, claim, campaign });
+        Self { voters, turn: tokio::sync::Mutex::new(()) }
+    }
+
+    async fn put(&self, motion: Motion) -> Result<Outcome<Error>> {
+        let _turn = self.turn.lock().await;
+        let voters = &self.voters;
+        let asks = voters.campaign().put(motion, &voters.shared.reach());
+        let mut answers = Requests::new();
+        for ask in asks {
+            answers.push(Arc::clone(voters).ask(ask));
+        }
+        loop {
+            if let Some(outcome) = voters.campaign().outcome() {
+                Arc::clone(voters).go_on(answers);
+                return Ok(outcome);
+            }
+            if !voters.hear_next(&mut answers).await {
+                let message = "the nodes of the quorum were asked and none is left to answer";
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
+        }
+    }
+
+    /// Makes one error of those of the nodes.
+    fn failure(&self, errors: Vec<(usize, Error)>) -> Error {
+        let size = self.voters.shared.nodes.len();
+        // What all of them say is what the quorum says; else it is out of reach.
+        let kind = match errors.split_first() {
+            Some(((_, first), rest)) if rest.iter().all(|(_, one)| one.kind() == first.kind()) => {
+                first.kind()
+            }
+            _ => ErrorKind::Unavailable,
+        };
+        let told: Vec<_> =
+            errors.iter().map(|(node, error)| format!("node {}: {error:#}", node + 1)).collect();
+        let needed = Campaign::<Error>::majority_of(size);
+        let told = if told.is_empty() { "they failed lately".into() } else { told.join("; ") };
+        let message = format!("no majority of {needed} of {size} nodes can be reached ({told})");
+        let untouched = errors.iter().all(|(_, error)| error.effect() == Effect::NotApplied);
+        let effect = if untouched { Effect::NotApplied } else { Effect::Unknown };
+        let error = Error::new(kind, message).with_effect(effect);
+        match errors.into_iter().next() {
+            Some((_, source)) => error.with_source(source),
+            None => error,
+        }
+    }
+}
+
+impl Voters {
+    fn campaign(&self) -> MutexGuard<'_, Campaign<Error>> {
+        self.campaign.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hears the next answer and asks what follows from it; false when nothing is under way.
+    async fn hear_next(self: &Arc<Self>, answers: &mut Answers) -> bool {
+        let Some((ask, answer)) = answers.next().await else { return false };
+        let asks = self.campaign().hear(ask, answer);
+        for ask in asks {
+            answers.push(Arc::clone(self).ask(ask));
+        }
+        true
+    }
+
+    /// Sees to the nodes that have not answered when a majority has decided: what they grant too late
+    /// is undone, and who lags behind is brought level. Ends with the last node's time limit.
+    fn go_on(self: Arc<Self>, mut answers: Answers) {
+        if answers.is_empty() {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { while self.hear_next(&mut answers).await {} });
+        }
+    }
+
+    /// Asks one node.
+    async fn ask(self: Arc<Self>, ask: Ask) -> (Ask, Answer<Error>) {
+        let Shared { nodes, clock, node_timeout, .. } = &*self.shared;
+        let node = &nodes[ask.node];
+        let sent = clock.now();
+        let answer = limited(&**clock, *node_timeout, async {
+            let claim = self.claim.clone();
+            Ok(match ask.request {
+                Request::Acquire { floor } => {
+                    let lock = node.provider.lock(claim.with_fencing_floor(floor));
+                    match lock.try_acquire().await? {
+                        Attempt::Granted { fencing } => {
+                            if let Some(token) = fencing {
+                                self.shared.learn(sent, floor, token);
+                            }
+                            Answer::Yes(fencing)
+                        }
+                        Attempt::Held { remaining } => Answer::No(remaining),
+                        Attempt::Undone => Answer::Undone,
+                    }
+                }
+                Request::Raise(to) => match node.provider.lock(claim).raise(to).await? {
+                    Some(token) => Answer::Yes(Some(token)),
+                    None => Answer::No(None),
+                },
+                Request::Renew(ttl) => match node.provider.lock(claim).renew(ttl).await? {
+                    Renewal::Renewed { fencing } => Answer::Yes(fencing),
+                    Renewal::Lost => Answer::No(None),
+                },
+                Request::Release => match node.provider.lock(claim).release().await? {
+                    Release::Released => Answer::Yes(None),
+                    Release::NotHeld => Answer::No(None),
+                },
+            })
+        });
+        match answer.await {
+            Err(error) if error.is_unavailable() => {
+                node.failed(clock.now());
+                let applied = error.effect() != Effect::NotApplied;
+                (ask, Answer::Failed { error, applied })
+            }
+            Err(error) => {
+                node.worked();
+                let applied = error.effect() != Effect::NotApplied;
+                (ask, Answer::Failed { error, applied })
+            }
+            Ok(answer) => {
+                node.worked();
+                (ask, answer)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Lock for QuorumLock {
+    fn claim(&self) -> &Claim {
+        &self.voters.claim
+    }
+
+    async fn try_acquire(&self) -> Result<Attempt> {
+        let floor = self.voters.claim.fencing_floor().max(self.voters.shared.proposal());
+        match self.put(Motion::Acquire { floor }).await? {
+            Outcome::Passed(fencing) => Ok(Attempt::Granted { fencing }),
+            Outcome::Refused(remaining) => Ok(Attempt::Held { remaining }),
+            Outcome::Undone => Ok(Attempt::Undone),
+            Outcome::Failed(errors) => Err(self.failure(errors)),
+        }
+    }
+
+    async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
+        match self.put(Motion::Renew(ttl)).await? {
+            Outcome::Passed(fencing) => Ok(Renewal::Renewed { fencing }),
+            Outcome::Refused(_) | Outcome::Undone => Ok(Renewal::Lost),
+            Outcome::Failed(errors) => Err(self.failure(errors)),
+        }
+    }
+
+    async fn release(&self) -> Result<Release> {
+        match self.put(Motion::Release).await? {
+            Outcome::Passed(_) => Ok(Release::Released),
+            Outcome::Refused(_) | Outcome::Undone => Ok(Release::NotHeld),
+            Outcome::Failed(errors) => Err(self.failure(errors)),
+        }
+    }
+
+    /// Asks all nodes, and tells who holds the key at a majority of them.
+    async fn inspect(&self) -> Result<Option<Holder>> {
+        let Shared { nodes, clock, node_timeout, .. } = &*self.voters.shared;
+        let mut requests = Requests::new();
+        for node in nodes {
+            let (lock, clock, limit) =
+                (node.provider.lock(self.voters.claim.clone()), Arc::clone(clock), *node_timeout);
+            let number = requests.len();
+            requests.push(async move { (number, limited(&*clock, limit, lock.inspect()).await) });
+        }
+        let (mut answers, mut errors) = (Vec::new(), Vec::new());
+        let majority = Campaign::<Error>::majority_of(nodes.len());
+        while let Some((number, answer)) = requests.next().await {
+            match answer {
+                Ok(holder) => answers.push(holder),
+                Err(error) => errors.push((number, error)),
+            }
+            if let Some(holder) = elected(&answers, majority) {
+                return Ok(Some(holder));
+            }
+        }
+        if answers.len() >= majority {
+            return Ok(None);
+        }
+        Err(self.failure(errors))
+    }
+
+    async fn raise(&self, fencing: FencingToken) -> Result<Option<FencingToken>> {
+        match self.put(Motion::Raise(fencing)).await? {
+            Outcome::Passed(fencing) => Ok(fencing),
+            Outcome::Refused(_) | Outcome::Undone => Ok(None),
+            Outcome::Failed(errors) => Err(self.failure(errors)),
+        }
+    }
+
+    async fn hand_over(&self, _next: &Claim) -> Result<Option<Handover>> {
+        Ok(None)
+    }
+
+    async fn watch(&self, _kind: WatchKind) -> Result<Option<Watch>> {
+        Ok(None)
+    }
+}
+
+/// Finds the holder that a majority names; what it names of times and tokens, a majority has.
+fn elected(answers: &[Option<Holder>], majority: usize) -> Option<Holder> {
+    let holders = || answers.iter().flatten();
+    let named = holders()
+        .find(|one| holders().filter(|other| other.owner() == one.owner()).count() >= majority)?;
+    let theirs = || holders().filter(|other| other.owner() == named.owner());
+    let mut times: Vec<Duration> = theirs().filter_map(Holder::remaining).collect();
+    let mut tokens: Vec<_> = theirs().map(Holder::fencing).collect();
+    times.sort_unstable_by(|a, b| b.cmp(a));
+    tokens.sort_unstable_by(|a, b| b.cmp(a));
+    let holder = Holder::new(named.owner())
+        .with_metadata(named.metadata().clone())
+        .with_remaining(times.get(majority - 1).copied())
+        .with_fencing(tokens.get(majority - 1).copied().flatten());
+    Some(holder)
+}
+
+impl fmt::Debug for QuorumLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("QuorumLock").field(&self.voters.claim).finish()
+    }
+}
