@@ -1,4 +1,4 @@
-//! Runs the project's own tasks: `check`, `test`, `bench` and `fix`.
+//! Runs the project's own tasks: `check`, `test`, `model`, `bench` and `fix`.
 
 #![allow(
     clippy::print_stdout,
@@ -24,6 +24,7 @@ usage: cargo xtask <command>
 
   check            format, lints, docs, dependencies, MSRV, packages; changes no file of the tree
   test [-- args]   every test and example; args go to `cargo test`
+  model            the quorum protocol, exhaustively: minutes of work, up to 8 GB of memory
   bench [--quick] [scenario…]
                    measures against plain floors and other crates; see bench/README.md
   fix              applies the lints that can be applied, and formats
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         ["check"] => at_root().and_then(|()| check::check()),
         ["test"] => at_root().and_then(|()| test::test(&[])),
         ["test", "--", ref extra @ ..] => at_root().and_then(|()| test::test(extra)),
+        ["model"] => at_root().and_then(|()| model()),
         ["bench", ref args @ ..] => at_root().and_then(|()| bench::bench(args)),
         ["fix"] => at_root().and_then(|()| fix()),
         _ => {
@@ -59,6 +61,15 @@ fn at_root() -> Result {
     let xtask = env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
     let root = Path::new(&xtask).join("..");
     env::set_current_dir(&root).map_err(|error| format!("cannot enter {}: {error}", root.display()))
+}
+
+/// Checks the models, those that need optimised code as well.
+fn model() -> Result<ExitCode> {
+    run(cargo(
+        "test --release -p lock-core --lib quorum::model -- --include-ignored --show-output \
+         --test-threads 1",
+    ))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Applies what clippy can apply, and formats the tree after it, whatever clippy said.

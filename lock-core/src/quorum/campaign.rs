@@ -25,7 +25,7 @@ pub(super) struct Campaign<E> {
 }
 
 /// What one node has to do with the claim.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Seat<E> {
     vote: Vote<E>,
     /// Its vote is worth waiting for.
@@ -42,7 +42,7 @@ struct Seat<E> {
     releasing: Option<u32>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Vote<E> {
     /// Not asked, or not heard of yet.
     None,
@@ -93,7 +93,7 @@ pub(super) enum Reach {
 pub(super) struct Ask {
     pub(super) node: usize,
     pub(super) request: Request,
-    number: u32,
+    pub(super) number: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -250,6 +250,28 @@ impl<E: Clone> Campaign<E> {
         let outcome = self.outcome.clone()?;
         self.told = true;
         Some(outcome)
+    }
+
+    /// Puts the seats into another order: which node is which makes no difference to the model.
+    #[cfg(test)]
+    pub(super) fn reorder(&mut self, order: &[usize]) {
+        self.seats = order.iter().map(|node| self.seats[*node].clone()).collect();
+    }
+
+    #[cfg(test)]
+    pub(super) fn compare(&self, one: usize, other: usize) -> std::cmp::Ordering
+    where
+        E: Ord,
+    {
+        self.seats[one].cmp(&self.seats[other])
+    }
+
+    /// The largest token of any majority that has granted: not agreed on, so good for nothing.
+    #[cfg(test)]
+    pub(super) fn largest_of_a_majority(&self) -> Option<FencingToken> {
+        let granted = || self.seats.iter().filter_map(Seat::vote_token);
+        let enough = granted().count() >= self.majority();
+        granted().max().flatten().filter(|_| enough)
     }
 
     fn ask(&mut self, node: usize, request: Request) -> Ask {

@@ -2,6 +2,8 @@
 
 mod campaign;
 mod lock;
+#[cfg(test)]
+mod model;
 mod node;
 
 use std::fmt;

@@ -1,0 +1,581 @@
+//! Checks the campaigns exhaustively: every order of requests, answers, losses, repetitions and
+//! expiries that a small quorum can meet. The campaigns are the ones that run; nodes and network are
+//! models, and each broken variant must be found out.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use stateright::{Checker, Model, Property};
+
+use super::campaign::{Answer, Ask, Campaign, Motion, Outcome, Reach, Request};
+use crate::claim::{FencingToken, Ttl};
+use crate::engine::validity;
+
+/// What a tick lasts, and how many of them a lease does: the margins for drift and clocks are then
+/// just above one tick.
+const TICK: Duration = Duration::from_millis(2);
+const LEASE: u8 = 3;
+
+/// A way in which the protocol could be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flaw {
+    /// The largest token of a majority is taken for agreed.
+    OneRoundOfMaxima,
+    /// A node goes to any token that anybody asks it to.
+    RaisesAreNotStrict,
+    /// The lease is counted from the answer.
+    DeadlineFromTheAnswer,
+    /// One node that renews is enough.
+    RenewedByOneNode,
+    /// The lease is counted to its very end.
+    NoMarginForDrift,
+}
+
+/// What can happen, and how much of it.
+#[derive(Clone, Debug)]
+struct World {
+    nodes: usize,
+    clients: usize,
+    flaw: Option<Flaw>,
+    /// Requests may arrive twice.
+    repeats: bool,
+    /// How many nodes may lose their memory, and whether they then go on above the time.
+    forget: u8,
+    time_is_a_floor: bool,
+    /// Leases end by ticks, up to this one; without ticks they end at any moment.
+    horizon: Option<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct State {
+    nodes: Vec<Node>,
+    clients: Vec<Client>,
+    network: BTreeMap<(usize, Ask), Flight>,
+    now: u8,
+    /// The time, as tokens count it: it goes on at least as fast as they are minted.
+    clock: u64,
+    forgotten: u8,
+    wrong: Option<&'static str>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Node {
+    holder: Option<usize>,
+    ends: u8,
+    counter: u64,
+    tombstones: Vec<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Client {
+    campaign: Campaign<()>,
+    stage: Stage,
+    /// When the motion was put, or, wrongly, answered.
+    since: u8,
+    /// The largest token that anybody had when it began.
+    before: u64,
+    token: u64,
+    until: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Stage {
+    Idle,
+    Acquiring,
+    Holding,
+    Renewing,
+    Renewed,
+    Done,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Flight {
+    Sent,
+    Answered(Answer<()>),
+    /// The answer has arrived or is lost, but the request may arrive again.
+    Over,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Begin(usize),
+    Renew(usize),
+    /// A request arrives, and finds that the lease on its key has ended, or not.
+    Arrive(usize, Ask, bool),
+    Answer(usize, Ask),
+    Repeat(usize, Ask, bool),
+    Forget(usize),
+    Tick,
+}
+
+impl World {
+    fn of(nodes: usize, clients: usize) -> Self {
+        Self {
+            nodes,
+            clients,
+            flaw: None,
+            repeats: false,
+            forget: 0,
+            time_is_a_floor: false,
+            horizon: None,
+        }
+    }
+
+    fn with(self, flaw: Flaw) -> Self {
+        Self { flaw: Some(flaw), ..self }
+    }
+
+    /// Tokens and times are checked apart: the one needs no clock, the other no tokens.
+    fn campaign(&self) -> Campaign<()> {
+        Campaign::new(self.nodes, self.horizon.is_none())
+    }
+
+    fn has(&self, flaw: Flaw) -> bool {
+        self.flaw == Some(flaw)
+    }
+
+    /// How many ticks a holder may rely on its lease.
+    fn lasts(&self) -> u8 {
+        let ttl = Ttl::new(TICK * u32::from(LEASE)).unwrap();
+        let valid = if self.has(Flaw::NoMarginForDrift) { ttl.get() } else { validity(ttl) };
+        u8::try_from(valid.as_nanos().div_ceil(TICK.as_nanos())).unwrap()
+    }
+
+    fn mint(&self, state: &mut State, node: usize, floor: Option<FencingToken>) -> FencingToken {
+        if self.horizon.is_some() {
+            return FencingToken::new(1).unwrap();
+        }
+        let counter = state.nodes[node].counter;
+        let time = if self.time_is_a_floor { state.clock + 1 } else { 0 };
+        let token = (counter + 1).max(time).max(floor.map_or(0, FencingToken::get));
+        state.nodes[node].counter = token;
+        state.clock = state.clock.max(token);
+        FencingToken::new(token).unwrap()
+    }
+
+    /// What a node does with a request: the laws of a store.
+    fn serve(&self, state: &mut State, owner: usize, ask: Ask, expired: bool) -> Answer<()> {
+        if expired {
+            state.nodes[ask.node].holder = None;
+        }
+        let (node, ends) = (ask.node, state.now + LEASE);
+        let mine = state.nodes[node].holder == Some(owner);
+        let token = |node: &Node| FencingToken::new(node.counter);
+        match ask.request {
+            Request::Acquire { .. } if state.nodes[node].tombstones.contains(&owner) => {
+                Answer::Undone
+            }
+            Request::Acquire { .. } if mine => {
+                state.nodes[node].ends = ends;
+                Answer::Yes(token(&state.nodes[node]))
+            }
+            Request::Acquire { floor } if state.nodes[node].holder.is_none() => {
+                let token = self.mint(state, node, floor);
+                let node = &mut state.nodes[node];
+                (node.holder, node.ends) = (Some(owner), ends);
+                Answer::Yes(Some(token))
+            }
+            Request::Raise(to) if self.has(Flaw::RaisesAreNotStrict) => {
+                state.nodes[node].counter = to.get();
+                Answer::Yes(Some(to))
+            }
+            Request::Raise(to) if mine => {
+                let node = &mut state.nodes[node];
+                node.counter = node.counter.max(to.get());
+                Answer::Yes(token(node))
+            }
+            Request::Renew(_) if mine => {
+                state.nodes[node].ends = ends;
+                Answer::Yes(token(&state.nodes[node]))
+            }
+            Request::Release if mine => {
+                state.nodes[node].holder = None;
+                Answer::Yes(None)
+            }
+            Request::Release => {
+                if !state.nodes[node].tombstones.contains(&owner) {
+                    state.nodes[node].tombstones.push(owner);
+                }
+                Answer::No(None)
+            }
+            Request::Acquire { .. } | Request::Raise(_) | Request::Renew(_) => Answer::No(None),
+        }
+    }
+
+    fn put(&self, state: &mut State, client: usize, motion: Motion) {
+        let reach = vec![Reach::Awaited; self.nodes];
+        let asks = state.clients[client].campaign.put(motion, &reach);
+        state.clients[client].since = state.now;
+        self.send(state, client, asks);
+    }
+
+    fn send(&self, state: &mut State, client: usize, asks: Vec<Ask>) {
+        for ask in asks {
+            if self.horizon.is_none() && ask.request == Request::Release {
+                // Leases end at any moment anyway, and a tombstone would only forbid something.
+                state.clients[client].campaign.hear(ask, Answer::No(None));
+            } else {
+                state.network.insert((client, ask), Flight::Sent);
+            }
+        }
+        self.conclude(state, client);
+    }
+
+    fn hear(&self, state: &mut State, client: usize, ask: Ask, answer: Answer<()>) {
+        if state.clients[client].stage == Stage::Done {
+            return; // its campaign goes on with releases alone
+        }
+        let one = matches!((ask.request, &answer), (Request::Renew(_), Answer::Yes(_)));
+        let asks = state.clients[client].campaign.hear(ask, answer);
+        self.send(state, client, asks);
+        if one && self.has(Flaw::RenewedByOneNode) && state.clients[client].stage == Stage::Renewing
+        {
+            self.renewed(state, client);
+        }
+    }
+
+    /// Whether it makes no difference that an answer may be slow: what follows from it may be slow
+    /// itself, and whoever knows of a grant sooner relies on it for longer.
+    fn is_heard_at_once(&self, client: &Client, ask: Ask, answer: &Answer<()>) -> bool {
+        let decided = matches!(client.stage, Stage::Holding | Stage::Done);
+        match (ask.request, answer) {
+            _ if self.has(Flaw::DeadlineFromTheAnswer) => false,
+            _ if self.horizon.is_some() || decided => true,
+            // A refusal decides nothing unless a majority is out of reach already.
+            (Request::Acquire { .. }, Answer::No(_)) => true,
+            (Request::Raise(to), Answer::Yes(token)) => *token == Some(to),
+            _ => false,
+        }
+    }
+
+    fn arrived(&self, state: &mut State, client: usize, ask: Ask) {
+        if self.repeats && matches!(ask.request, Request::Acquire { .. }) {
+            state.network.insert((client, ask), Flight::Over);
+        } else {
+            state.network.remove(&(client, ask));
+        }
+    }
+
+    /// Lets a client go on when its motion is decided.
+    fn conclude(&self, state: &mut State, client: usize) {
+        let hasty =
+            self.has(Flaw::OneRoundOfMaxima) && state.clients[client].stage == Stage::Acquiring;
+        let early = hasty.then(|| state.clients[client].campaign.largest_of_a_majority()).flatten();
+        let outcome = match early {
+            Some(token) => Some(Outcome::Passed(Some(token))),
+            None => state.clients[client].campaign.outcome(),
+        };
+        let Some(outcome) = outcome else { return };
+        match (state.clients[client].stage, outcome) {
+            (Stage::Acquiring, Outcome::Passed(token)) => self.acquired(state, client, token),
+            (Stage::Renewing, Outcome::Passed(_)) => self.renewed(state, client),
+            (Stage::Renewing, Outcome::Failed(_)) => state.clients[client].stage = Stage::Renewed,
+            (Stage::Holding | Stage::Renewed, _) => {}
+            (_, _) => state.clients[client].stage = Stage::Done,
+        }
+        if state.clients[client].stage == Stage::Done {
+            state.clients[client].campaign = self.campaign();
+            let answered = |key: &(usize, Ask), flight: &mut Flight| {
+                key.0 != client || *flight == Flight::Sent
+            };
+            state.network.retain(answered);
+        }
+    }
+
+    fn until(&self, state: &State, client: usize) -> u8 {
+        let late = self.has(Flaw::DeadlineFromTheAnswer);
+        let since = if late { state.now } else { state.clients[client].since };
+        since + self.lasts()
+    }
+
+    fn acquired(&self, state: &mut State, client: usize, token: Option<FencingToken>) {
+        let (token, until) = (token.map_or(0, FencingToken::get), self.until(state, client));
+        if self.horizon.is_some() && state.now >= until {
+            state.clients[client].stage = Stage::Done; // the grant came too late
+            return;
+        }
+        if self.horizon.is_some() {
+            // Tokens are checked elsewhere.
+        } else if state.clients.iter().any(|other| other.token == token) {
+            state.wrong = Some("two acquisitions have the same token");
+        } else if token <= state.clients[client].before {
+            state.wrong = Some("a later acquisition has a smaller token");
+        }
+        let client = &mut state.clients[client];
+        (client.stage, client.token, client.until) = (Stage::Holding, token, until);
+    }
+
+    fn renewed(&self, state: &mut State, client: usize) {
+        let until = self.until(state, client);
+        let now = state.now;
+        let client = &mut state.clients[client];
+        client.stage = Stage::Renewed;
+        if now < client.until {
+            client.until = client.until.max(until);
+        }
+    }
+}
+
+impl State {
+    /// Puts the nodes into an order of their own: states that differ by the names of nodes are one.
+    fn normalise(&mut self) {
+        let flights = |node: usize| {
+            let to = self.network.iter().filter(move |((_, ask), _)| ask.node == node);
+            to.map(|((client, ask), flight)| (client, ask.request, ask.number, flight))
+        };
+        let mut order: Vec<_> = (0..self.nodes.len()).collect();
+        order.sort_by(|one, other| {
+            let by_clients = || {
+                let each = self.clients.iter().map(|client| client.campaign.compare(*one, *other));
+                each.reduce(Ordering::then).unwrap_or(Ordering::Equal)
+            };
+            let by_node = self.nodes[*one].cmp(&self.nodes[*other]);
+            by_node.then_with(by_clients).then_with(|| flights(*one).cmp(flights(*other)))
+        });
+        if order.is_sorted() {
+            return;
+        }
+        self.nodes = order.iter().map(|node| self.nodes[*node].clone()).collect();
+        self.clients.iter_mut().for_each(|client| client.campaign.reorder(&order));
+        let network = std::mem::take(&mut self.network);
+        self.network.extend(network.into_iter().map(|((client, mut ask), flight)| {
+            ask.node = order.iter().position(|node| *node == ask.node).unwrap();
+            ((client, ask), flight)
+        }));
+    }
+}
+
+impl Model for World {
+    type State = State;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<State> {
+        let client = Client {
+            campaign: self.campaign(),
+            stage: Stage::Idle,
+            since: 0,
+            before: 0,
+            token: 0,
+            until: 0,
+        };
+        vec![State {
+            nodes: vec![Node::default(); self.nodes],
+            clients: vec![client; self.clients],
+            network: BTreeMap::new(),
+            now: 0,
+            clock: 0,
+            forgotten: 0,
+            wrong: None,
+        }]
+    }
+
+    fn actions(&self, state: &State, steps: &mut Vec<Step>) {
+        if state.wrong.is_some() {
+            return;
+        }
+        let timed = self.horizon.is_some();
+        for (number, client) in state.clients.iter().enumerate() {
+            let first = number == 0 || state.clients[number - 1].stage != Stage::Idle;
+            match client.stage {
+                // All clients are alike, so their order of beginning is.
+                Stage::Idle if first => steps.push(Step::Begin(number)),
+                Stage::Holding if timed => {
+                    steps.push(Step::Renew(number));
+                }
+                _ => {}
+            }
+        }
+        for ((client, ask), flight) in &state.network {
+            let node = &state.nodes[ask.node];
+            let arrive = |expired| match flight {
+                Flight::Sent => Step::Arrive(*client, *ask, expired),
+                Flight::Answered(_) | Flight::Over => Step::Repeat(*client, *ask, expired),
+            };
+            if !matches!(flight, Flight::Answered(_)) {
+                steps.push(arrive(false));
+                // A node's clock may be a tick ahead.
+                if node.holder.is_some() && (!timed || state.now + 1 >= node.ends) {
+                    steps.push(arrive(true));
+                }
+            }
+            if matches!(flight, Flight::Answered(_)) {
+                steps.push(Step::Answer(*client, *ask));
+            }
+        }
+        if state.forgotten < self.forget {
+            steps.extend((0..self.nodes).map(Step::Forget));
+        }
+        if self.horizon.is_some_and(|horizon| state.now < horizon) {
+            steps.push(Step::Tick);
+        }
+    }
+
+    fn next_state(&self, before: &State, step: Step) -> Option<State> {
+        let mut next = before.clone();
+        let state = &mut next;
+        match step {
+            Step::Begin(client) => {
+                let tokens = state.clients.iter().map(|client| client.token);
+                let largest = tokens.max().unwrap_or_default();
+                state.clients[client].before = largest;
+                state.clients[client].stage = Stage::Acquiring;
+                self.put(state, client, Motion::Acquire { floor: None });
+            }
+            Step::Renew(client) => {
+                state.clients[client].stage = Stage::Renewing;
+                self.put(state, client, Motion::Renew(Ttl::MIN));
+            }
+            Step::Arrive(client, ask, expired) => {
+                let answer = self.serve(state, client, ask, expired);
+                if self.is_heard_at_once(&state.clients[client], ask, &answer) {
+                    self.arrived(state, client, ask);
+                    self.hear(state, client, ask, answer);
+                } else {
+                    state.network.insert((client, ask), Flight::Answered(answer));
+                }
+            }
+            Step::Answer(client, ask) => {
+                let flight = state.network.get(&(client, ask)).cloned();
+                self.arrived(state, client, ask);
+                let Some(Flight::Answered(answer)) = flight else { return None };
+                self.hear(state, client, ask, answer);
+            }
+            Step::Repeat(client, ask, expired) => {
+                self.serve(state, client, ask, expired);
+                state.network.remove(&(client, ask));
+            }
+            Step::Forget(node) => {
+                state.nodes[node] = Node::default();
+                state.forgotten += 1;
+            }
+            Step::Tick => state.now += 1,
+        }
+        let holds = |client: &Client| {
+            !matches!(client.stage, Stage::Idle | Stage::Done) && state.now < client.until
+        };
+        if self.horizon.is_some() && state.clients.iter().filter(|one| holds(one)).count() > 1 {
+            state.wrong = Some("two clients rely on the lock at once");
+        }
+        next.normalise();
+        Some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("nothing goes wrong", |_, state: &State| state.wrong.is_none()),
+            Property::sometimes("an acquisition succeeds", |_, state: &State| {
+                state.clients.iter().any(|client| client.stage == Stage::Holding)
+            }),
+        ]
+    }
+}
+
+/// Looks at every state, and returns how many there are.
+#[allow(clippy::print_stdout, reason = "figures are for people")]
+fn holds(world: World) -> usize {
+    let what = format!("{world:?}");
+    let checker = world.checker().threads(2).spawn_bfs().join();
+    checker.assert_properties();
+    println!("{} states of {what}", checker.unique_state_count());
+    checker.unique_state_count()
+}
+
+/// Looks for a state in which something is wrong, and returns what that is.
+fn fails(world: World) -> &'static str {
+    let checker = world.checker().threads(2).spawn_bfs().join();
+    let path = checker.discovery("nothing goes wrong").expect("the flaw is found");
+    path.last_state().wrong.expect("something is wrong")
+}
+
+fn timed(nodes: usize, horizon: u8) -> World {
+    World { horizon: Some(horizon), ..World::of(nodes, 2) }
+}
+
+#[test]
+fn f1_q1_tokens_are_unique_and_grow_on_3_nodes() {
+    assert!(holds(World::of(3, 2)) > 1_000);
+}
+
+#[test]
+fn f1_q1_tokens_are_unique_and_grow_on_an_even_number_of_nodes() {
+    holds(World::of(2, 3));
+    holds(World::of(4, 2));
+}
+
+#[test]
+#[ignore = "takes long without optimisation: `cargo xtask model`"]
+fn f1_q1_requests_that_arrive_twice_do_no_harm() {
+    holds(World { repeats: true, ..World::of(3, 2) });
+}
+
+#[test]
+#[ignore = "takes long without optimisation: `cargo xtask model`"]
+fn f1_q1_a_node_that_forgets_does_no_harm_where_time_is_a_floor() {
+    holds(World { forget: 1, time_is_a_floor: true, ..World::of(3, 2) });
+}
+
+#[test]
+fn f1_q1_a_node_that_forgets_and_has_no_floor_is_found() {
+    let world = World { forget: 1, ..World::of(3, 2) };
+    assert_eq!(fails(world), "two acquisitions have the same token");
+}
+
+#[test]
+fn f1_q1_one_round_of_maxima_is_found() {
+    let world = World::of(3, 3).with(Flaw::OneRoundOfMaxima);
+    assert_eq!(fails(world), "two acquisitions have the same token");
+}
+
+#[test]
+fn f1_q1_a_raise_that_is_not_strict_is_found() {
+    let world = World::of(3, 2).with(Flaw::RaisesAreNotStrict);
+    assert_eq!(fails(world), "two acquisitions have the same token");
+}
+
+#[test]
+#[ignore = "takes long without optimisation: `cargo xtask model`"]
+fn e1_q1_no_two_clients_rely_on_the_lock_at_once() {
+    holds(timed(3, 3));
+}
+
+#[test]
+#[ignore = "takes long without optimisation: `cargo xtask model`"]
+fn e1_q1_a_deadline_from_the_answer_is_found() {
+    fails(timed(3, 3).with(Flaw::DeadlineFromTheAnswer));
+}
+
+#[test]
+fn e1_q1_a_renewal_by_one_node_is_found() {
+    fails(timed(3, 3).with(Flaw::RenewedByOneNode));
+}
+
+#[test]
+fn e1_q1_a_lease_without_a_margin_for_drift_is_found() {
+    fails(timed(3, 3).with(Flaw::NoMarginForDrift));
+}
+
+#[test]
+fn e1_q1_a_node_that_forgets_breaks_exclusion_as_documented() {
+    fails(World { forget: 1, ..timed(3, 3) });
+}
+
+#[test]
+#[ignore = "takes long without optimisation: `cargo xtask model`"]
+fn large_f1_q1_five_nodes_and_two_acquisitions() {
+    assert!(holds(World::of(5, 2)) > 1_000_000);
+}
+
+#[test]
+#[ignore = "takes long without optimisation: `cargo xtask model`"]
+fn large_f1_q1_three_nodes_and_three_acquisitions() {
+    assert!(holds(World::of(3, 3)) > 1_000_000);
+}
+
+#[test]
+#[ignore = "takes long without optimisation: `cargo xtask model`"]
+fn large_e1_q1_two_clients_over_five_ticks() {
+    assert!(holds(timed(3, 5)) > 1_000_000);
+}
