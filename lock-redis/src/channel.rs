@@ -8,6 +8,7 @@ use lock_core::{Effect, Result};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, RedisResult};
 
+use crate::checks::Vetting;
 use crate::error::translate;
 use crate::news::News;
 
@@ -21,7 +22,7 @@ const PROMPT: Duration = Duration::from_millis(50);
 /// Where a channel's connections come from.
 pub(crate) enum Source {
     /// The driver's client, with limits for connecting and answering.
-    Client { client: Box<Client>, timeouts: Timeouts },
+    Client { client: Box<Client>, timeouts: Timeouts, vetting: Option<Arc<Vetting>> },
     /// The driver's client, for a connection that only listens.
     Subscriber { client: Box<Client>, timeouts: Timeouts, news: Arc<News> },
     /// The application's pool, past its limit: a pool that is used up must not cost a held lock.
@@ -165,31 +166,33 @@ impl Channel {
             });
             Ok((generation, connection))
         });
-        let opened = opened.await.unwrap_or_else(|gone| Err(std::io::Error::other(gone).into()));
-        opened.map_err(|error| translate(error).with_effect(Effect::NotApplied))
+        let gone = |gone| Err(translate(std::io::Error::other(gone).into()));
+        opened.await.unwrap_or_else(gone).map_err(|error| error.with_effect(Effect::NotApplied))
     }
 }
 
 impl Source {
-    async fn connect(
-        &self,
-        slot: &Arc<Slot>,
-        generation: u64,
-    ) -> RedisResult<MultiplexedConnection> {
-        match self {
-            Self::Client { client, timeouts } => {
+    async fn connect(&self, slot: &Arc<Slot>, generation: u64) -> Result<MultiplexedConnection> {
+        let connection = match self {
+            Self::Client { client, timeouts, .. } => {
                 open(client, *timeouts, slot, generation, |_| {}).await
             }
             Self::Subscriber { client, timeouts, news } => {
                 let heard = Arc::clone(news);
                 let hear = move |push: &PushInfo| heard.hear(push);
-                let mut connection = open(client, *timeouts, slot, generation, hear).await?;
-                connection.subscribe(news.channel()).await?;
-                Ok(connection)
+                let opened = open(client, *timeouts, slot, generation, hear).await;
+                let mut connection = opened.map_err(translate)?;
+                connection.subscribe(news.channel()).await.map(|()| connection)
             }
             #[cfg(feature = "deadpool")]
             Self::Pool(pool) => deadpool::managed::Manager::create(pool.manager()).await,
+        };
+        let mut connection = connection.map_err(translate)?;
+        if let Self::Client { vetting: Some(vetting), .. } = self {
+            let info = redis::cmd("INFO").query_async(&mut connection).await;
+            vetting.vet(&info.map_err(translate)?)?;
         }
+        Ok(connection)
     }
 }
 

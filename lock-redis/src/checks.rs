@@ -1,9 +1,51 @@
 //! What must be true of a server before locks are put on it.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use lock_core::{Error, ErrorKind, Result};
 use redis::InfoDict;
 
 const OLDEST_MAJOR: u32 = 7;
+
+/// Checks one node of a quorum whenever a connection to it is opened: it may have been away.
+pub(crate) struct Vetting {
+    /// The node's number, from one.
+    node: usize,
+    server_checks: bool,
+    roster: Arc<Roster>,
+}
+
+/// Which server each node of a quorum is.
+pub(crate) type Roster = Mutex<HashMap<usize, String>>;
+
+impl Vetting {
+    pub(crate) fn new(node: usize, server_checks: bool, roster: &Arc<Roster>) -> Self {
+        Self { node, server_checks, roster: Arc::clone(roster) }
+    }
+
+    /// Refuses a server that no lock should be on, and one that is another node already.
+    pub(crate) fn vet(&self, info: &InfoDict) -> Result<()> {
+        if self.server_checks {
+            check_server(info)?;
+        }
+        let run_id = info.get::<String>("run_id").unwrap_or_default();
+        let mut roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |other: &(&usize, &String)| *other.0 != self.node && *other.1 == run_id;
+        if let Some((other, _)) = roster.iter().find(same) {
+            return Err(Error::new(
+                ErrorKind::Misconfigured,
+                format!(
+                    "nodes {other} and {} of the quorum are one and the same server; every node must \
+                     be another",
+                    self.node
+                ),
+            ));
+        }
+        roster.insert(self.node, run_id);
+        Ok(())
+    }
+}
 
 /// Refuses a server that is too old, cannot write, or may throw locks away.
 pub(crate) fn check_server(info: &InfoDict) -> Result<()> {

@@ -2,7 +2,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lock_core::{Error, ErrorKind, ProviderUrl, Result};
+use lock_core::{Error, ErrorKind, ProviderUrl, Result, UrlOptions};
 use redis::io::tcp::TcpSettings;
 use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
@@ -11,6 +11,9 @@ use crate::channel::Timeouts;
 use crate::error::translate;
 
 const DEFAULT_PORT: u16 = 6379;
+
+/// The options of every URL.
+pub(crate) const URL_OPTIONS: [&str; 3] = ["prefix", "server_checks", "connect_timeout"];
 
 /// Says where a server is, who we are there, and how locks are kept on it.
 ///
@@ -87,9 +90,6 @@ impl RedisOptions {
 }
 
 impl RedisConfig {
-    /// The options of a URL.
-    const URL_OPTIONS: [&str; 3] = ["prefix", "server_checks", "connect_timeout"];
-
     fn at(place: Place) -> Self {
         Self { place, user: None, password: None, database: 0, options: RedisOptions::default() }
     }
@@ -171,19 +171,17 @@ impl RedisConfig {
     ///
     /// [`Misconfigured`](ErrorKind::Misconfigured), saying what is wrong and what is known.
     pub fn from_url(url: &ProviderUrl) -> Result<Self> {
-        let mut known = Self::URL_OPTIONS.to_vec();
+        let mut known = URL_OPTIONS.to_vec();
         known.extend(match url.scheme() {
             "rediss" => Some("ca"),
             "redis+unix" => Some("db"),
             _ => None,
         });
         let given = url.options(&known)?;
-        let mut config = match url.scheme() {
+        let config = match url.scheme() {
             "redis" | "rediss" => {
-                let (host, port) = host_and_port(url)?;
-                let tls = url.scheme() == "rediss";
-                let config = if tls { Self::tls(host, port) } else { Self::tcp(host, port) };
-                config.database(database(url.path().trim_matches('/'))?)
+                let (host, port) = only_host(url)?;
+                return Self::of_host(url, &given, url.scheme() == "rediss", host, port);
             }
             "redis+unix" => {
                 if !url.hosts().is_empty() || matches!(url.path().as_str(), "" | "/") {
@@ -193,21 +191,46 @@ impl RedisConfig {
             }
             other => return misconfigured(format!("`{other}` is no scheme of this provider")),
         };
+        config.with_the_rest_of(url, &given)
+    }
+
+    /// Reads what a URL says of one of its hosts.
+    pub(crate) fn of_host(
+        url: &ProviderUrl,
+        given: &UrlOptions,
+        tls: bool,
+        host: &str,
+        port: Option<u16>,
+    ) -> Result<Self> {
+        // The driver wants an IPv6 address without its brackets.
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = port.unwrap_or(DEFAULT_PORT);
+        let config = if tls { Self::tls(host, port) } else { Self::tcp(host, port) };
+        let database = database(url.path().trim_matches('/'))?;
+        config.database(database).with_the_rest_of(url, given)
+    }
+
+    /// Takes over the options and the user of a URL.
+    fn with_the_rest_of(mut self, url: &ProviderUrl, given: &UrlOptions) -> Result<Self> {
         if let Some(ca) = given.get("ca") {
-            config = config.ca(ca);
+            self = self.ca(ca);
         }
         if let Some(prefix) = given.get("prefix") {
-            config = config.prefix(prefix);
+            self = self.prefix(prefix);
         }
         if let Some(on) = given.switch("server_checks")? {
-            config = config.server_checks(on);
+            self = self.server_checks(on);
         }
         if let Some(limit) = given.duration("connect_timeout")? {
-            config = config.connect_timeout(limit);
+            self = self.connect_timeout(limit);
         }
-        config.user = url.username();
-        config.password = url.password();
-        Ok(config)
+        self.user = url.username();
+        self.password = url.password();
+        Ok(self)
+    }
+
+    pub(crate) fn server_checks_are_on(&self) -> bool {
+        self.options.server_checks
     }
 
     /// Makes the driver's client.
@@ -293,15 +316,13 @@ fn tls_client(
     ))
 }
 
-fn host_and_port(url: &ProviderUrl) -> Result<(String, u16)> {
+fn only_host(url: &ProviderUrl) -> Result<(&str, Option<u16>)> {
     match url.hosts() {
-        [(host, port)] => {
-            // The driver wants an IPv6 address without its brackets.
-            let bare = host.trim_start_matches('[').trim_end_matches(']');
-            Ok((bare.to_owned(), port.unwrap_or(DEFAULT_PORT)))
-        }
+        [(host, port)] => Ok((host, *port)),
         [] => misconfigured("the URL names no host; write `redis://host:port/database`"),
-        _ => misconfigured("the URL names several hosts; this provider talks to one"),
+        _ => misconfigured(
+            "the URL names several hosts; for a quorum of them write `redlock://host1,host2,host3`",
+        ),
     }
 }
 
@@ -314,7 +335,7 @@ fn database(number: &str) -> Result<u32> {
     })
 }
 
-fn misconfigured<T>(message: impl Into<std::borrow::Cow<'static, str>>) -> Result<T> {
+pub(crate) fn misconfigured<T>(message: impl Into<std::borrow::Cow<'static, str>>) -> Result<T> {
     Err(Error::new(ErrorKind::Misconfigured, message))
 }
 

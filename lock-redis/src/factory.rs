@@ -3,10 +3,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lock_core::{LockProvider, ProviderFactory, ProviderUrl, Result};
 
-use crate::{RedisConfig, RedisProvider};
+use crate::{RedisConfig, RedisProvider, RedlockConfig};
 
-/// Makes the factory for `redis://`, `rediss://` and `redis+unix://` URLs, to be added to a
-/// `ProviderRegistry`; [`RedisConfig::from_url`] lists the options.
+/// Makes the factory for `redis://`, `rediss://`, `redis+unix://`, `redlock://` and `redlocks://` URLs,
+/// to be added to a `ProviderRegistry`; [`RedisConfig::from_url`] and [`RedlockConfig::from_url`] list
+/// the options.
 pub fn factory() -> RedisFactory {
     RedisFactory
 }
@@ -18,10 +19,13 @@ pub struct RedisFactory;
 #[async_trait]
 impl ProviderFactory for RedisFactory {
     fn schemes(&self) -> &[&str] {
-        &["redis", "rediss", "redis+unix"]
+        &["redis", "rediss", "redis+unix", "redlock", "redlocks"]
     }
 
     async fn connect(&self, url: &ProviderUrl) -> Result<Arc<dyn LockProvider>> {
-        Ok(Arc::new(RedisProvider::connect(RedisConfig::from_url(url)?).await?))
+        Ok(match url.scheme() {
+            "redlock" | "redlocks" => Arc::new(RedlockConfig::from_url(url)?.connect().await?),
+            _ => Arc::new(RedisProvider::connect(RedisConfig::from_url(url)?).await?),
+        })
     }
 }

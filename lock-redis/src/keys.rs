@@ -37,6 +37,11 @@ impl Prefix {
         Ok(Self(prefix.into()))
     }
 
+    /// Names the key that says that a node of a quorum remembers.
+    pub(crate) fn mark(&self) -> String {
+        format!("{}{SEPARATOR}settled", self.0)
+    }
+
     /// Names a pub/sub channel for one provider, so that the ACL pattern of the keys fits it.
     pub(crate) fn channel(&self, name: &str) -> String {
         format!("{}{SEPARATOR}news{SEPARATOR}{name}", self.0)

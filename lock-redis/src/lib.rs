@@ -10,8 +10,10 @@ mod link;
 mod lock;
 mod news;
 mod provider;
+mod redlock;
 mod scripts;
 
 pub use config::{RedisConfig, RedisOptions};
 pub use factory::{RedisFactory, factory};
 pub use provider::RedisProvider;
+pub use redlock::RedlockConfig;

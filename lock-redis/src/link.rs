@@ -1,6 +1,7 @@
 //! The connections to the server, and which of them carries what.
 
 use std::fmt;
+use std::sync::Arc;
 
 use lock_core::Result;
 #[cfg(feature = "deadpool")]
@@ -8,6 +9,7 @@ use lock_core::{Effect, Error, ErrorKind};
 use redis::{Client, InfoDict, Value};
 
 use crate::channel::{Channel, Source, Timeouts};
+use crate::checks::Vetting;
 use crate::keys::Prefix;
 use crate::news::Newsroom;
 use crate::scripts::Call;
@@ -45,10 +47,36 @@ enum Link {
 impl Links {
     /// Opens two connections, and prepares the one for news.
     pub(crate) async fn open(client: &Client, timeouts: Timeouts, prefix: &Prefix) -> Result<Self> {
-        let source = || Source::Client { client: Box::new(client.clone()), timeouts };
-        let (acquire, hold) = tokio::try_join!(Channel::open(source()), Channel::open(source()))?;
+        let links = Self::closed(client, timeouts, prefix, None)?;
+        links.connect().await?;
+        Ok(links)
+    }
+
+    /// Prepares the connections; each is vetted when it is opened.
+    pub(crate) fn closed(
+        client: &Client,
+        timeouts: Timeouts,
+        prefix: &Prefix,
+        vetting: Option<Arc<Vetting>>,
+    ) -> Result<Self> {
+        let source = || {
+            let (client, vetting) = (Box::new(client.clone()), vetting.clone());
+            Channel::closed(Source::Client { client, timeouts, vetting })
+        };
         let news = Newsroom::new(client, timeouts, prefix)?;
-        Ok(Self { acquire: Link::Channel(Box::new(acquire)), hold, news: Some(news) })
+        let acquire = Link::Channel(Box::new(source()));
+        Ok(Self { acquire, hold: source(), news: Some(news) })
+    }
+
+    /// Makes sure that there are connections.
+    pub(crate) async fn connect(&self) -> Result<()> {
+        match &self.acquire {
+            Link::Channel(acquire) => {
+                tokio::try_join!(acquire.connect(), self.hold.connect()).map(drop)
+            }
+            #[cfg(feature = "deadpool")]
+            Link::Pool(_) => self.hold.connect().await,
+        }
     }
 
     pub(crate) fn news(&self) -> Option<&Newsroom> {

@@ -20,6 +20,8 @@ use crate::scripts::{self, Call};
 pub(crate) struct Store {
     pub(crate) links: Links,
     pub(crate) prefix: Prefix,
+    /// The mark of a node of a quorum, and how long it is left out without it.
+    pub(crate) settle: Option<(String, Ttl)>,
 }
 
 pub(crate) struct RedisLock {
@@ -73,10 +75,17 @@ impl Lock for RedisLock {
     }
 
     async fn try_acquire(&self) -> Result<Attempt> {
-        let mut call = Call::new(&scripts::ACQUIRE, self.keys().of_a_grant());
+        let keys = self.keys();
+        let [lock, fence, tombstone, line] = keys.of_a_grant();
+        let mut call = match &self.store.settle {
+            None => Call::new(&scripts::ACQUIRE, [lock, fence, tombstone, line]),
+            Some((mark, _)) => Call::new(&scripts::ACQUIRE, [lock, fence, tombstone, line, mark]),
+        };
         let floor = self.claim.fencing_floor().map_or(0, FencingToken::get);
         call.arg(value(&self.claim)).arg(self.claim.ttl().as_millis()).arg(floor);
-        if let Some((text, listens)) = self.in_line() {
+        if let Some((_, time)) = &self.store.settle {
+            call.arg(time.get().as_secs().max(1));
+        } else if let Some((text, listens)) = self.in_line() {
             call.arg(text).arg(u8::from(listens));
         }
         let answer = self.store.links.invoke(Lane::Acquire, &call).await?;
@@ -87,6 +96,7 @@ impl Lock for RedisLock {
                 (b"undone", []) => Ok(Attempt::Undone),
                 (b"foreign", []) => Err(foreign()),
                 (b"fence", [why]) => Err(bad_fence(why)),
+                (b"settling", [Value::Int(left)]) => Err(settling(*left)),
                 _ => Err(senseless(&answer)),
             },
         }
@@ -254,6 +264,14 @@ fn foreign() -> Error {
         ErrorKind::Foreign,
         "the key holds data that is no lock and never expires; remove it or choose another prefix",
     )
+}
+
+fn settling(left: i64) -> Error {
+    let message = format!(
+        "the server has lost its data, and grants nothing for {left} s, so that leases it has forgotten \
+         end before"
+    );
+    Error::new(ErrorKind::Unavailable, message).with_effect(lock_core::Effect::NotApplied)
 }
 
 fn bad_fence(why: &Value) -> Error {

@@ -1,14 +1,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use lock_core::{Capabilities, Capability, Claim, Lock, LockProvider, ProviderInfo, Result};
+use lock_core::{Capabilities, Capability, Claim, Lock, LockProvider, ProviderInfo, Result, Ttl};
+use redis::Value;
 
 use crate::channel::Timeouts;
-use crate::checks::check_server;
+use crate::checks::{Vetting, check_server};
 use crate::config::{RedisConfig, RedisOptions};
 use crate::keys::Prefix;
-use crate::link::Links;
+use crate::link::{Lane, Links};
 use crate::lock::{RedisLock, Store};
+use crate::scripts::{self, Call};
 
 /// Keeps locks on a Redis (7 or later) or Valkey server.
 ///
@@ -41,7 +43,7 @@ use crate::lock::{RedisLock, Store};
 #[derive(Clone)]
 pub struct RedisProvider {
     info: ProviderInfo,
-    store: Arc<Store>,
+    pub(crate) store: Arc<Store>,
 }
 
 impl RedisProvider {
@@ -106,7 +108,38 @@ impl RedisProvider {
         let has = |one: &Capability| told || !matches!(one, Capability::Hints | Capability::Queue);
         let info =
             ProviderInfo::new("redis", Capabilities::of(Capability::ALL.into_iter().filter(has)));
-        Ok(Self { info, store: Arc::new(Store { links, prefix }) })
+        Ok(Self { info, store: Arc::new(Store { links, prefix, settle: None }) })
+    }
+
+    /// Prepares one node of a quorum; it connects when it is asked to, and again when it must.
+    pub(crate) fn node(config: RedisConfig, settle: Option<Ttl>, vetting: Vetting) -> Result<Self> {
+        let (client, options) = config.into_client()?;
+        let timeouts = Timeouts { connect: options.connect_timeout, ..Timeouts::default() };
+        let prefix = Prefix::new(&options.prefix)?;
+        let links = Links::closed(&client, timeouts, &prefix, Some(Arc::new(vetting)))?;
+        let of_a_quorum = |one: &Capability| !matches!(one, Capability::Hints | Capability::Queue);
+        let capabilities = Capabilities::of(Capability::ALL.into_iter().filter(of_a_quorum));
+        let longest = settle.unwrap_or(Ttl::MAX);
+        let info = ProviderInfo::new("redis", capabilities).with_ttls(Ttl::MIN..=longest);
+        let settle = settle.map(|time| (prefix.mark(), time));
+        Ok(Self { info, store: Arc::new(Store { links, prefix, settle }) })
+    }
+
+    /// Whether a node of a quorum bears the mark of one that remembers.
+    pub(crate) async fn is_settled(&self) -> Result<bool> {
+        self.mark(false).await
+    }
+
+    /// Marks a node of a new quorum as one that remembers.
+    pub(crate) async fn settle(&self) -> Result<()> {
+        self.mark(true).await.map(drop)
+    }
+
+    async fn mark(&self, set: bool) -> Result<bool> {
+        let Some((mark, _)) = &self.store.settle else { return Ok(true) };
+        let mut call = Call::new(&scripts::SETTLE, [mark]);
+        call.arg(u8::from(set));
+        Ok(self.store.links.invoke(Lane::Acquire, &call).await? == Value::Int(1))
     }
 }
 

@@ -1,5 +1,5 @@
-//! The whole suite on real servers: over TCP, TLS and a unix socket, as a restricted user, and over
-//! the application's own pool.
+//! The whole suite on real servers: over TCP, TLS and a unix socket, as a restricted user, over the
+//! application's own pool, and on quorums.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,7 +12,7 @@ mod support;
 
 use std::sync::Arc;
 
-use lock_redis::{RedisConfig, RedisOptions, RedisProvider};
+use lock_redis::{RedisConfig, RedisOptions, RedisProvider, RedlockConfig};
 use lock_testkit::{Subject, conformance};
 use support::{PASSWORD, Server, Shared, ca};
 
@@ -74,3 +74,26 @@ conformance!(redis_pool, || async {
     let neighbour = RedisProvider::with_pool(pool, options("app:other:")).await.unwrap();
     over(server, provider, neighbour, 0)
 });
+
+static NODES: [Shared; 5] = [const { Shared::new() }; 5];
+
+/// A quorum of so many servers; one that restarts within a case does not come back empty.
+async fn quorum(size: usize) -> Subject {
+    let servers: Vec<_> =
+        NODES[..size].iter().map(|slot| Server::shared(slot, Server::start)).collect();
+    let connect = async |prefix: &str| {
+        let nodes = servers.iter().map(|server| server.config().prefix(prefix));
+        // A machine that runs dozens of tests at once may stand still for longer than the default.
+        let config = RedlockConfig::of(nodes).node_timeout(std::time::Duration::from_secs(1));
+        config.connect().await.unwrap()
+    };
+    let (provider, neighbour) = (connect("app:").await, connect("app:other:").await);
+    let expiring = servers.clone();
+    Subject::new(provider).neighbour(neighbour).guarded_by(servers).expire_with(move |key| {
+        expiring.iter().for_each(|server| server.expire_in(0, &format!("app:{key}")));
+        async {}
+    })
+}
+
+conformance!(redlock_of_3, || quorum(3));
+conformance!(redlock_of_5, || quorum(5));

@@ -335,18 +335,21 @@ impl<E: Clone> Campaign<E> {
             let mut tokens: Vec<_> = votes_for.collect();
             tokens.sort_unstable_by(|a, b| b.cmp(a));
             if !passing {
-                // The largest that a majority has at least.
-                let known = tokens[self.majority() - 1].filter(|_| self.fences);
                 let same = |seat: &&Seat<E>| seat.vote_token() == Some(seat.token);
                 let kept = matches!(self.motion, Motion::Renew(_))
                     && self.seats.iter().filter(same).count() >= self.majority();
-                return Some(Outcome::Passed(self.fencing.filter(|_| kept).or(known)));
+                if let Some(token) = self.fencing.filter(|_| kept) {
+                    return Some(Outcome::Passed(Some(token)));
+                }
+                return match tokens.iter().find(|token| self.is_of_a_majority(**token)) {
+                    _ if !self.fences => Some(Outcome::Passed(None)),
+                    Some(token) => Some(Outcome::Passed(*token)),
+                    None if self.may_be_alike() => None,
+                    // The largest that a majority has at least.
+                    None => Some(Outcome::Passed(tokens[self.majority() - 1])),
+                };
             }
-            let alike = |token: &&Option<FencingToken>| {
-                let same = |seat: &&Seat<E>| matches!(&seat.vote, Vote::For(one) if one == *token);
-                self.seats.iter().filter(same).count() >= self.majority()
-            };
-            if let Some(token) = tokens.iter().find(alike) {
+            if let Some(token) = tokens.iter().find(|token| self.is_of_a_majority(**token)) {
                 return Some(Outcome::Passed(*token));
             }
         }
@@ -357,6 +360,11 @@ impl<E: Clone> Campaign<E> {
         let defeat = self.defeat();
         // Those that are still missing may tell why.
         (pending == 0 || !matches!(defeat, Outcome::Failed(_))).then_some(defeat)
+    }
+
+    fn is_of_a_majority(&self, token: Option<FencingToken>) -> bool {
+        let same = |seat: &&Seat<E>| matches!(seat.vote, Vote::For(one) if one == token);
+        self.seats.iter().filter(same).count() >= self.majority()
     }
 
     /// Says why no majority can be reached.
@@ -403,11 +411,12 @@ impl<E: Clone> Campaign<E> {
     /// while the claim holds its key, so no two owners ever agree on one number.
     fn raise(&mut self, asks: &mut Vec<Ask>) {
         let granted = || self.seats.iter().filter_map(Seat::vote_token);
-        if !self.fences || self.outcome.is_none() && granted().count() < self.majority() {
-            return;
-        }
         let floor = match self.outcome {
+            _ if !self.fences => return,
             Some(_) => self.fencing,
+            // Not while they may turn out to be alike: then the claim has held the key before, with
+            // the token that they have.
+            None if granted().count() < self.majority() || self.may_be_alike() => return,
             None => granted().max().flatten(),
         };
         for node in 0..self.seats.len() {
@@ -418,6 +427,15 @@ impl<E: Clone> Campaign<E> {
                 asks.push(self.ask(node, Request::Raise(to)));
             }
         }
+    }
+
+    /// Whether the tokens of those that were not asked to raise theirs may be those of a majority.
+    fn may_be_alike(&self) -> bool {
+        let pending = self.seats.iter().filter(|seat| seat.is_pending()).count();
+        let raising = self.seats.iter().any(|seat| matches!(seat.vote, Vote::Raising(_)));
+        let tokens = || self.seats.iter().filter_map(Seat::vote_token);
+        let same = |token| tokens().filter(|other| *other == token).count();
+        !raising && tokens().any(|token| same(token) + pending >= self.majority())
     }
 
     /// Acquires again, for a renewal that has passed, at the nodes that have lost the key.

@@ -207,12 +207,14 @@ impl Lock for QuorumLock {
                 Ok(holder) => answers.push(holder),
                 Err(error) => errors.push((number, error)),
             }
-            if let Some(holder) = elected(&answers, majority) {
+            if let Some(holder) = elected(&answers, majority)
+                && holder.fencing().is_none_or(|token| is_agreed(&answers, token, majority))
+            {
                 return Ok(Some(holder));
             }
         }
         if answers.len() >= majority {
-            return Ok(None);
+            return Ok(elected(&answers, majority));
         }
         Err(self.failure(errors))
     }
@@ -234,6 +236,12 @@ impl Lock for QuorumLock {
     }
 }
 
+/// Whether a majority names this token: who lags behind has a smaller one, for a while.
+fn is_agreed(answers: &[Option<Holder>], token: FencingToken, majority: usize) -> bool {
+    let same = |holder: &&Holder| holder.fencing() == Some(token);
+    answers.iter().flatten().filter(same).count() >= majority
+}
+
 /// Finds the holder that a majority names; what it names of times and tokens, a majority has.
 fn elected(answers: &[Option<Holder>], majority: usize) -> Option<Holder> {
     let holders = || answers.iter().flatten();
@@ -244,10 +252,12 @@ fn elected(answers: &[Option<Holder>], majority: usize) -> Option<Holder> {
     let mut tokens: Vec<_> = theirs().map(Holder::fencing).collect();
     times.sort_unstable_by(|a, b| b.cmp(a));
     tokens.sort_unstable_by(|a, b| b.cmp(a));
+    let agreed =
+        tokens.iter().flatten().find(|token| is_agreed(answers, **token, majority)).copied();
     let holder = Holder::new(named.owner())
         .with_metadata(named.metadata().clone())
         .with_remaining(times.get(majority - 1).copied())
-        .with_fencing(tokens.get(majority - 1).copied().flatten());
+        .with_fencing(agreed.or(tokens.get(majority - 1).copied().flatten()));
     Some(holder)
 }
 

@@ -9,7 +9,7 @@ mod node;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use self::campaign::{Campaign, Reach};
 use self::lock::QuorumLock;
@@ -65,7 +65,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     nodes: Box<[Node]>,
     node_timeout: Duration,
-    /// How far the nodes' tokens were ahead of our clock, in µs; the smallest number if unknown.
+    /// How far the nodes' tokens were ahead of our clock, in µs.
     lead: AtomicI64,
 }
 
@@ -155,7 +155,11 @@ impl Shared {
             info = info.with_clock(Arc::clone(clock));
         }
         let clock = brought.unwrap_or_else(|| Arc::new(SystemClock));
-        Ok(Self { info, clock, nodes, node_timeout, lead: AtomicI64::new(i64::MIN) })
+        // The first guess is that the nodes' clocks show what ours does.
+        let ours = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let ours = i64::try_from(ours.as_micros()).unwrap_or_default();
+        let lead = ours.saturating_sub(micros(clock.now()));
+        Ok(Self { info, clock, nodes, node_timeout, lead: AtomicI64::new(lead) })
     }
 
     fn fences(&self) -> bool {
@@ -173,10 +177,10 @@ impl Shared {
 
     /// Proposes a token that every node is likely to take, so that one round trip is enough.
     fn proposal(&self) -> Option<FencingToken> {
-        let lead = self.lead.load(Ordering::Relaxed);
-        if !self.fences() || lead == i64::MIN {
+        if !self.fences() {
             return None;
         }
+        let lead = self.lead.load(Ordering::Relaxed);
         let proposed = micros(self.clock.now()).saturating_add(lead).saturating_add(LEAD_MICROS);
         FencingToken::new(u64::try_from(proposed).ok()?)
     }

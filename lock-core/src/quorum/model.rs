@@ -42,6 +42,8 @@ struct World {
     flaw: Option<Flaw>,
     /// Requests may arrive twice.
     repeats: bool,
+    /// How often each client may stop waiting for a node.
+    give_up: u8,
     /// How many nodes may lose their memory, and whether they then go on above the time.
     forget: u8,
     time_is_a_floor: bool,
@@ -79,6 +81,8 @@ struct Client {
     before: u64,
     token: u64,
     until: u8,
+    /// How many nodes it may still give up: a minority, or it would get nowhere.
+    patience: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,6 +98,8 @@ enum Stage {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Flight {
     Sent,
+    /// Its client has stopped waiting, and it may still arrive.
+    Stray,
     Answered(Answer<()>),
     /// The answer has arrived or is lost, but the request may arrive again.
     Over,
@@ -107,6 +113,8 @@ enum Step {
     Arrive(usize, Ask, bool),
     Answer(usize, Ask),
     Repeat(usize, Ask, bool),
+    /// A client stops waiting for a node.
+    GiveUp(usize, Ask),
     Forget(usize),
     Tick,
 }
@@ -118,6 +126,7 @@ impl World {
             clients,
             flaw: None,
             repeats: false,
+            give_up: 0,
             forget: 0,
             time_is_a_floor: false,
             horizon: None,
@@ -279,7 +288,7 @@ impl World {
         if state.clients[client].stage == Stage::Done {
             state.clients[client].campaign = self.campaign();
             let answered = |key: &(usize, Ask), flight: &mut Flight| {
-                key.0 != client || *flight == Flight::Sent
+                key.0 != client || matches!(flight, Flight::Sent | Flight::Stray)
             };
             state.network.retain(answered);
         }
@@ -360,6 +369,7 @@ impl Model for World {
             before: 0,
             token: 0,
             until: 0,
+            patience: self.give_up,
         };
         vec![State {
             nodes: vec![Node::default(); self.nodes],
@@ -392,7 +402,9 @@ impl Model for World {
             let node = &state.nodes[ask.node];
             let arrive = |expired| match flight {
                 Flight::Sent => Step::Arrive(*client, *ask, expired),
-                Flight::Answered(_) | Flight::Over => Step::Repeat(*client, *ask, expired),
+                Flight::Stray | Flight::Answered(_) | Flight::Over => {
+                    Step::Repeat(*client, *ask, expired)
+                }
             };
             if !matches!(flight, Flight::Answered(_)) {
                 steps.push(arrive(false));
@@ -403,6 +415,10 @@ impl Model for World {
             }
             if matches!(flight, Flight::Answered(_)) {
                 steps.push(Step::Answer(*client, *ask));
+            }
+            // An answer that comes after that is as good as none.
+            if *flight == Flight::Sent && state.clients[*client].patience > 0 {
+                steps.push(Step::GiveUp(*client, *ask));
             }
         }
         if state.forgotten < self.forget {
@@ -442,6 +458,11 @@ impl Model for World {
                 self.arrived(state, client, ask);
                 let Some(Flight::Answered(answer)) = flight else { return None };
                 self.hear(state, client, ask, answer);
+            }
+            Step::GiveUp(client, ask) => {
+                state.clients[client].patience -= 1;
+                state.network.insert((client, ask), Flight::Stray);
+                self.hear(state, client, ask, Answer::Failed { error: (), applied: true });
             }
             Step::Repeat(client, ask, expired) => {
                 self.serve(state, client, ask, expired);
@@ -496,13 +517,13 @@ fn timed(nodes: usize, horizon: u8) -> World {
 
 #[test]
 fn f1_q1_tokens_are_unique_and_grow_on_3_nodes() {
-    assert!(holds(World::of(3, 2)) > 1_000);
+    assert!(holds(World { give_up: 1, ..World::of(3, 2) }) > 1_000);
 }
 
 #[test]
 fn f1_q1_tokens_are_unique_and_grow_on_an_even_number_of_nodes() {
     holds(World::of(2, 3));
-    holds(World::of(4, 2));
+    holds(World { give_up: 1, ..World::of(4, 2) });
 }
 
 #[test]
@@ -531,7 +552,7 @@ fn f1_q1_one_round_of_maxima_is_found() {
 
 #[test]
 fn f1_q1_a_raise_that_is_not_strict_is_found() {
-    let world = World::of(3, 2).with(Flaw::RaisesAreNotStrict);
+    let world = World { give_up: 1, ..World::of(3, 2) }.with(Flaw::RaisesAreNotStrict);
     assert_eq!(fails(world), "two acquisitions have the same token");
 }
 
@@ -565,13 +586,13 @@ fn e1_q1_a_node_that_forgets_breaks_exclusion_as_documented() {
 #[test]
 #[ignore = "takes long without optimisation: `cargo xtask model`"]
 fn large_f1_q1_five_nodes_and_two_acquisitions() {
-    assert!(holds(World::of(5, 2)) > 1_000_000);
+    assert!(holds(World { give_up: 1, ..World::of(5, 2) }) > 100_000);
 }
 
 #[test]
 #[ignore = "takes long without optimisation: `cargo xtask model`"]
 fn large_f1_q1_three_nodes_and_three_acquisitions() {
-    assert!(holds(World::of(3, 3)) > 1_000_000);
+    assert!(holds(World { give_up: 1, ..World::of(3, 3) }) > 1_000_000);
 }
 
 #[test]

@@ -1,10 +1,24 @@
 -- Grants a free key, or grants again what its owner holds already (laws E1, E2, F1, U1, X1).
 --
--- KEYS  1 lock   2 fence   3 tombstone of this owner   4 line
+-- KEYS  1 lock   2 fence   3 tombstone of this owner   4 line   5 mark of a node that remembers, if need be
 -- ARGV  1 owner token and metadata   2 ttl in ms   3 the least that a new fencing token should be, or 0
 --       4 this waiter in line, if it ever listened   5 '1' if it listens, and is to stand in line
+--       with a mark, instead of both: 4 how many seconds a node without it is left out
 -- Returns the fencing token | the ms left to another | {'undone'} | {'foreign'} | {'fence', why}
+--   | {'settling', s}
 
+local waiter = not KEYS[5] and ARGV[4]
+if KEYS[5] then
+  -- Without its mark the node has lost its memory, and may have granted this key before.
+  local settled, now = call('GET', KEYS[5]), tonumber(call('TIME')[1])
+  if not settled then
+    settled = now + ARGV[4]
+    call('SET', KEYS[5], settled)
+  end
+  if now < tonumber(settled) then
+    return {'settling', settled - now}
+  end
+end
 local stored = call('MGET', KEYS[1], KEYS[2], KEYS[3]) -- another type reads as absent
 local held, fence = stored[1], stored[2]
 
@@ -18,7 +32,7 @@ end
 
 if not held then
   local door = marked and open_door()
-  if not door or door.serve(KEYS[1], KEYS[2], KEYS[4], last, 'NX', ARGV[4]) ~= 'granted' then
+  if not door or door.serve(KEYS[1], KEYS[2], KEYS[4], last, 'NX', waiter) ~= 'granted' then
     local token, ahead = mint(last, ARGV[3])
     if not token then
       return {'fence', 'its numbers are used up'}
@@ -26,7 +40,7 @@ if not held then
     if call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
       local mark = ''
       if door then
-        door.call('ZREM', KEYS[4], ARGV[4] or '')
+        door.call('ZREM', KEYS[4], waiter or '')
         mark = door.mark(KEYS[4])
       end
       keep(KEYS[2], token, mark, ARGV[2], ahead)
@@ -53,11 +67,11 @@ end
 if ARGV[5] == '1' then
   local time = call('TIME')
   local place = time[1] * 1000000 + time[2]
-  if string.sub(ARGV[4], 23, 23) == 'h' then
+  if string.sub(waiter, 23, 23) == 'h' then
     place = place + 2 ^ 52 -- behind all those who queue
   end
   local door = open_door()
-  if door.call('ZADD', KEYS[4], 'NX', string.format('%d', place), ARGV[4]) then
+  if door.call('ZADD', KEYS[4], 'NX', string.format('%d', place), waiter) then
     -- A waiter that lives comes back by the end of the lease.
     local stays = math.min(left, 1e12) + 60000
     if door.call('PTTL', KEYS[4]) < stays then

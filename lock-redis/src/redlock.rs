@@ -1,0 +1,192 @@
+//! A quorum of independent Redis servers.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lock_core::{Error, ErrorKind, LockProvider, ProviderUrl, Quorum, Result, Ttl};
+
+use crate::checks::{Roster, Vetting};
+use crate::config::{RedisConfig, URL_OPTIONS, misconfigured};
+use crate::provider::RedisProvider;
+
+/// How long a node without its memory is left out, unless the application says otherwise.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// How often to look whether a minority of the nodes has no mark, and when, before believing it.
+const LOOKS: usize = 5;
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Says which independent servers make up a quorum, and how locks are kept on it.
+///
+/// The servers must fail independently, so replicas of one another are refused. They should be an odd
+/// number. A server that is out of reach when the quorum is connected, or later, joins in when it is
+/// back; it takes a majority to begin.
+///
+/// # A server that forgets
+///
+/// A server that restarts without its data could grant a key that somebody holds. So every node bears
+/// a mark; one that finds itself without it is left out of grants for [`settle`](Self::settle), which
+/// no lease may outlast. Servers of which a majority has no mark are taken for a new quorum.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example() -> lock_core::Result<()> {
+/// use lock_core::LockClient;
+/// use lock_redis::{RedisConfig, RedlockConfig};
+///
+/// let nodes = ["db-1", "db-2", "db-3"].map(|host| RedisConfig::tcp(host, 6379));
+/// let locks = LockClient::new(RedlockConfig::of(nodes).connect().await?);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+#[must_use = "a configuration does nothing until it is connected"]
+pub struct RedlockConfig {
+    nodes: Vec<RedisConfig>,
+    node_timeout: Option<Duration>,
+    settle: Option<Duration>,
+}
+
+impl RedlockConfig {
+    /// Names the servers.
+    pub fn of(nodes: impl IntoIterator<Item = RedisConfig>) -> Self {
+        let nodes = nodes.into_iter().collect();
+        Self { nodes, node_timeout: None, settle: Some(SETTLE) }
+    }
+
+    /// Sets how long one server may take to answer before the others decide without it; see
+    /// [`Quorum::node_timeout`].
+    pub fn node_timeout(mut self, limit: Duration) -> Self {
+        self.node_timeout = Some(limit);
+        self
+    }
+
+    /// Sets how long a server that has lost its data grants nothing; 60 seconds unless told. No ttl
+    /// may be longer. `None` is for servers that lose nothing (`appendfsync always`), or for an
+    /// operator who keeps such a server down for as long.
+    pub fn settle(mut self, time: Option<Duration>) -> Self {
+        self.settle = time;
+        self
+    }
+
+    /// Reads a URL: `redlock://[[user]:password@]host[:port],host[:port],…[/database]`, or
+    /// `redlocks://…` with TLS.
+    ///
+    /// Options: those of `redis://` and `rediss://`, and `node_timeout` and `settle` (such as `1m`,
+    /// or `off`).
+    ///
+    /// # Errors
+    ///
+    /// [`Misconfigured`](ErrorKind::Misconfigured), saying what is wrong and what is known.
+    pub fn from_url(url: &ProviderUrl) -> Result<Self> {
+        let tls = url.scheme() == "redlocks";
+        let mut known = URL_OPTIONS.to_vec();
+        known.extend(tls.then_some("ca"));
+        known.extend(["node_timeout", "settle"]);
+        let given = url.options(&known)?;
+        let nodes = url
+            .hosts()
+            .iter()
+            .map(|(host, port)| RedisConfig::of_host(url, &given, tls, host, *port));
+        let mut config = Self::of(nodes.collect::<Result<Vec<_>>>()?);
+        if let Some(limit) = given.duration("node_timeout")? {
+            config = config.node_timeout(limit);
+        }
+        if given.get("settle") == Some("off") {
+            config = config.settle(None);
+        } else if let Some(time) = given.duration("settle")? {
+            config = config.settle(Some(time));
+        }
+        Ok(config)
+    }
+
+    /// Connects to the servers, and checks that locks are safe on those that can be reached.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](ErrorKind::Unavailable) when no majority can be reached,
+    /// [`Misconfigured`](ErrorKind::Misconfigured) when one server is named twice or is a replica, and
+    /// what else [`RedisProvider::connect`] reports of any of them.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes whatever was opened.
+    pub async fn connect(self) -> Result<Quorum> {
+        if self.nodes.is_empty() {
+            return misconfigured("the quorum has no nodes; write `redlock://host1,host2,host3`");
+        }
+        let settle = self.settle.map(Ttl::new).transpose()?;
+        let roster = Arc::new(Roster::default());
+        let mut nodes = Vec::new();
+        for (number, node) in self.nodes.into_iter().enumerate() {
+            let vetting = Vetting::new(number + 1, node.server_checks_are_on(), &roster);
+            nodes.push(RedisProvider::node(node, settle, vetting)?);
+        }
+        let connecting: Vec<_> = nodes
+            .iter()
+            .map(|node| {
+                let node = node.clone();
+                tokio::spawn(async move { node.store.links.connect().await })
+            })
+            .collect();
+        let (mut reached, mut failure) = (Vec::new(), None);
+        for (node, connected) in nodes.iter().zip(connecting) {
+            match connected.await {
+                Ok(Ok(())) => reached.push(node),
+                Ok(Err(error)) if error.is_unavailable() => failure = Some(error),
+                Ok(Err(error)) => return Err(error),
+                Err(gone) => {
+                    let message = "a connection could not be opened";
+                    return Err(Error::new(ErrorKind::Unavailable, message).with_source(gone));
+                }
+            }
+        }
+        let majority = nodes.len() / 2 + 1;
+        if let Some(failure) = failure
+            && reached.len() < majority
+        {
+            let message = format!(
+                "{} of {} nodes of the quorum can be reached; it needs {majority}",
+                reached.len(),
+                nodes.len()
+            );
+            return Err(Error::new(ErrorKind::Unavailable, message).with_source(failure));
+        }
+        for _ in 0..LOOKS {
+            let mut unmarked = Vec::new();
+            for node in &reached {
+                if !node.is_settled().await? {
+                    unmarked.push(node);
+                }
+            }
+            if unmarked.is_empty() {
+                break;
+            }
+            if unmarked.len() >= majority {
+                for node in unmarked {
+                    node.settle().await?;
+                }
+                break;
+            }
+            // Somebody else may be marking them just now.
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        let quorum =
+            Quorum::of(nodes.into_iter().map(|node| Arc::new(node) as Arc<dyn LockProvider>))?;
+        match self.node_timeout {
+            Some(limit) => quorum.node_timeout(limit),
+            None => Ok(quorum),
+        }
+    }
+}
+
+impl fmt::Debug for RedlockConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedlockConfig")
+            .field("nodes", &self.nodes)
+            .field("node_timeout", &self.node_timeout)
+            .field("settle", &self.settle)
+            .finish()
+    }
+}
