@@ -43,31 +43,31 @@ fn over(
 }
 
 conformance!(redis_tcp, || async {
-    let server = Server::shared(&TCP, Server::start);
+    let server = TCP.get(Server::start);
     let config = server.config();
     subject(server, config, 0).await
 });
 
 conformance!(redis_unix, || async {
-    let server = Server::shared(&TCP, Server::start);
+    let server = TCP.get(Server::start);
     let config = RedisConfig::unix(server.socket());
     subject(server, config, 0).await
 });
 
 conformance!(redis_tls, || async {
-    let server = Server::shared(&TLS, Server::tls);
+    let server = TLS.get(Server::tls);
     let config = RedisConfig::tls("localhost", server.port).ca(ca());
     subject(server, config, 0).await
 });
 
 conformance!(redis_acl, || async {
-    let server = Server::shared(&ACL, Server::acl);
+    let server = ACL.get(Server::acl);
     let config = server.config().user("locks").password(PASSWORD).database(3);
     subject(server, config, 3).await
 });
 
 conformance!(redis_pool, || async {
-    let server = Server::shared(&TCP, Server::start);
+    let server = TCP.get(Server::start);
     let pool = deadpool_redis::Config::from_url(server.url()).create_pool(None).unwrap();
     let options = |prefix| RedisOptions::new().prefix(prefix);
     let provider = RedisProvider::with_pool(pool.clone(), options("app:")).await.unwrap();
@@ -75,12 +75,10 @@ conformance!(redis_pool, || async {
     over(server, provider, neighbour, 0)
 });
 
-static NODES: [Shared; 5] = [const { Shared::new() }; 5];
+static THREE: Shared<Vec<Server>> = Shared::new();
+static FIVE: Shared<Vec<Server>> = Shared::new();
 
-/// A quorum of so many servers; one that restarts within a case does not come back empty.
-async fn quorum(size: usize) -> Subject {
-    let servers: Vec<_> =
-        NODES[..size].iter().map(|slot| Server::shared(slot, Server::start)).collect();
+async fn quorum(servers: Arc<Vec<Server>>) -> Subject {
     let connect = async |prefix: &str| {
         let nodes = servers.iter().map(|server| server.config().prefix(prefix));
         // A machine that runs dozens of tests at once may stand still for longer than the default.
@@ -88,12 +86,16 @@ async fn quorum(size: usize) -> Subject {
         config.connect().await.unwrap()
     };
     let (provider, neighbour) = (connect("app:").await, connect("app:other:").await);
-    let expiring = servers.clone();
+    let expiring = Arc::clone(&servers);
     Subject::new(provider).neighbour(neighbour).guarded_by(servers).expire_with(move |key| {
         expiring.iter().for_each(|server| server.expire_in(0, &format!("app:{key}")));
         async {}
     })
 }
 
-conformance!(redlock_of_3, || quorum(3));
-conformance!(redlock_of_5, || quorum(5));
+fn servers(count: usize) -> Vec<Server> {
+    (0..count).map(|_| Server::start()).collect()
+}
+
+conformance!(redlock_of_3, || quorum(THREE.get(|| servers(3))));
+conformance!(redlock_of_5, || quorum(FIVE.get(|| servers(5))));

@@ -72,6 +72,8 @@ pub(super) enum Outcome<E> {
     Passed(Option<FencingToken>),
     /// A majority cannot be reached, as others hold the key (for so long), or as it is lost or not held.
     Refused(Option<Duration>),
+    /// Others hold the key at so many nodes, and this claim did at some: perhaps nobody has a majority.
+    Split(Option<Duration>),
     Undone,
     /// So many nodes have failed, with these errors, that a majority cannot be reached.
     Failed(Vec<(usize, E)>),
@@ -183,6 +185,7 @@ impl<E: Clone> Campaign<E> {
         for node in 0..self.seats.len() {
             let seat = &mut self.seats[node];
             seat.vote = Vote::Failed(None);
+            seat.granted &= !matches!(motion, Motion::Acquire { .. });
             let (request, barred) = match motion {
                 Motion::Acquire { floor } => {
                     let floor = floor.max(self.fencing);
@@ -300,7 +303,8 @@ impl<E: Clone> Campaign<E> {
             self.outcome = self.count();
             match (&self.outcome, self.motion) {
                 (None | Some(Outcome::Failed(_)), _) => {}
-                (_, Motion::Release) | (Some(Outcome::Refused(_) | Outcome::Undone), _) => {
+                (_, Motion::Release)
+                | (Some(Outcome::Refused(_) | Outcome::Split(_) | Outcome::Undone), _) => {
                     (self.holds, self.fencing) = (false, None);
                 }
                 (Some(Outcome::Passed(token)), _) => (self.holds, self.fencing) = (true, *token),
@@ -381,7 +385,9 @@ impl<E: Clone> Campaign<E> {
         // than a majority can spare; but a majority that fails is a failure, whatever the rest says.
         let failed = count(|vote| matches!(vote, Vote::Failed(_) | Vote::None));
         if count(against) > minority || acquires && count(against) > 0 && failed <= minority {
-            return Outcome::Refused(self.free_in());
+            let split = acquires && !self.holds && count(|vote| matches!(vote, Vote::For(_))) > 0;
+            let refused = if split { Outcome::Split } else { Outcome::Refused };
+            return refused(self.free_in());
         }
         let errors = self.seats.iter().enumerate().filter_map(|(node, seat)| match &seat.vote {
             Vote::Failed(Some(error)) => Some((node, error.clone())),
@@ -402,7 +408,9 @@ impl<E: Clone> Campaign<E> {
             })
             .collect();
         times.sort_unstable();
-        times.get(self.majority() - 1).copied()
+        // Who has not answered may be free as soon as the others.
+        let missing = self.seats.len() - times.len();
+        times.get((self.majority() - 1).saturating_sub(missing)).copied()
     }
 
     /// Asks those that have granted with a smaller token to go to the agreed one, or to the largest.

@@ -12,6 +12,21 @@ use crate::engine::limited;
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::provider::{Attempt, Handover, Holder, Lock, Release, Renewal, Watch, WatchKind};
 
+/// The longest pauses after split votes in a row; the last one is reported as contention.
+const SPLITS: [Duration; 8] = [
+    Duration::from_millis(2),
+    Duration::from_millis(4),
+    Duration::from_millis(8),
+    Duration::from_millis(16),
+    Duration::from_millis(32),
+    Duration::from_millis(32),
+    Duration::from_millis(32),
+    Duration::ZERO,
+];
+
+/// How often nodes are asked whose tokens differ, before the holder is shown without one.
+const INSPECTIONS: usize = 10;
+
 /// One claim to a majority of the nodes.
 pub(super) struct QuorumLock {
     voters: Arc<Voters>,
@@ -158,6 +173,42 @@ impl Voters {
     }
 }
 
+/// Whom a majority of nodes names as holder.
+struct Seen {
+    holder: Holder,
+    /// A majority names the same token as well, or there are none.
+    agreed: bool,
+}
+
+impl QuorumLock {
+    async fn look(&self) -> Result<Option<Seen>> {
+        let Shared { nodes, clock, node_timeout, .. } = &*self.voters.shared;
+        let mut requests = Requests::new();
+        for (number, node) in nodes.iter().enumerate() {
+            let (lock, clock, limit) =
+                (node.provider.lock(self.voters.claim.clone()), Arc::clone(clock), *node_timeout);
+            requests.push(async move { (number, limited(&*clock, limit, lock.inspect()).await) });
+        }
+        let (mut answers, mut errors) = (Vec::new(), Vec::new());
+        let majority = Campaign::<Error>::majority_of(nodes.len());
+        let mut seen = None;
+        while let Some((number, answer)) = requests.next().await {
+            match answer {
+                Ok(holder) => answers.extend(holder),
+                Err(error) => errors.push((number, error)),
+            }
+            seen = elected(&answers, majority, self.voters.shared.fences());
+            if seen.as_ref().is_some_and(|seen| seen.agreed) {
+                return Ok(seen);
+            }
+        }
+        if nodes.len() - errors.len() < majority {
+            return Err(self.failure(errors));
+        }
+        Ok(seen)
+    }
+}
+
 #[async_trait]
 impl Lock for QuorumLock {
     fn claim(&self) -> &Claim {
@@ -165,19 +216,31 @@ impl Lock for QuorumLock {
     }
 
     async fn try_acquire(&self) -> Result<Attempt> {
-        let floor = self.voters.claim.fencing_floor().max(self.voters.shared.proposal());
-        match self.put(Motion::Acquire { floor }).await? {
-            Outcome::Passed(fencing) => Ok(Attempt::Granted { fencing }),
-            Outcome::Refused(remaining) => Ok(Attempt::Held { remaining }),
-            Outcome::Undone => Ok(Attempt::Undone),
-            Outcome::Failed(errors) => Err(self.failure(errors)),
+        let Shared { clock, .. } = &*self.voters.shared;
+        for longest in SPLITS {
+            let floor = self.voters.claim.fencing_floor().max(self.voters.shared.proposal());
+            match self.put(Motion::Acquire { floor }).await? {
+                Outcome::Passed(fencing) => return Ok(Attempt::Granted { fencing }),
+                Outcome::Split(remaining) if longest.is_zero() => {
+                    return Ok(Attempt::Held { remaining });
+                }
+                // Those who have split the nodes among them come back one after the other.
+                Outcome::Split(_) => {
+                    let pause = longest.mul_f64(fastrand::f64());
+                    clock.sleep_until(clock.now().after(pause)).await;
+                }
+                Outcome::Refused(remaining) => return Ok(Attempt::Held { remaining }),
+                Outcome::Undone => return Ok(Attempt::Undone),
+                Outcome::Failed(errors) => return Err(self.failure(errors)),
+            }
         }
+        Ok(Attempt::Held { remaining: None })
     }
 
     async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
         match self.put(Motion::Renew(ttl)).await? {
             Outcome::Passed(fencing) => Ok(Renewal::Renewed { fencing }),
-            Outcome::Refused(_) | Outcome::Undone => Ok(Renewal::Lost),
+            Outcome::Refused(_) | Outcome::Split(_) | Outcome::Undone => Ok(Renewal::Lost),
             Outcome::Failed(errors) => Err(self.failure(errors)),
         }
     }
@@ -185,44 +248,28 @@ impl Lock for QuorumLock {
     async fn release(&self) -> Result<Release> {
         match self.put(Motion::Release).await? {
             Outcome::Passed(_) => Ok(Release::Released),
-            Outcome::Refused(_) | Outcome::Undone => Ok(Release::NotHeld),
+            Outcome::Refused(_) | Outcome::Split(_) | Outcome::Undone => Ok(Release::NotHeld),
             Outcome::Failed(errors) => Err(self.failure(errors)),
         }
     }
 
-    /// Asks all nodes, and tells who holds the key at a majority of them.
+    /// Asks all nodes, and tells who holds the key at a majority of them. While that owner's token is
+    /// still being agreed on, they are asked again; a token that is never agreed on is not told.
     async fn inspect(&self) -> Result<Option<Holder>> {
-        let Shared { nodes, clock, node_timeout, .. } = &*self.voters.shared;
-        let mut requests = Requests::new();
-        for node in nodes {
-            let (lock, clock, limit) =
-                (node.provider.lock(self.voters.claim.clone()), Arc::clone(clock), *node_timeout);
-            let number = requests.len();
-            requests.push(async move { (number, limited(&*clock, limit, lock.inspect()).await) });
-        }
-        let (mut answers, mut errors) = (Vec::new(), Vec::new());
-        let majority = Campaign::<Error>::majority_of(nodes.len());
-        while let Some((number, answer)) = requests.next().await {
-            match answer {
-                Ok(holder) => answers.push(holder),
-                Err(error) => errors.push((number, error)),
-            }
-            if let Some(holder) = elected(&answers, majority)
-                && holder.fencing().is_none_or(|token| is_agreed(&answers, token, majority))
-            {
-                return Ok(Some(holder));
+        for _ in 0..INSPECTIONS {
+            match self.look().await? {
+                Some(Seen { holder, agreed: false }) => drop(holder),
+                Some(Seen { holder, agreed: true }) => return Ok(Some(holder)),
+                None => return Ok(None),
             }
         }
-        if answers.len() >= majority {
-            return Ok(elected(&answers, majority));
-        }
-        Err(self.failure(errors))
+        Ok(self.look().await?.map(|seen| seen.holder))
     }
 
     async fn raise(&self, fencing: FencingToken) -> Result<Option<FencingToken>> {
         match self.put(Motion::Raise(fencing)).await? {
             Outcome::Passed(fencing) => Ok(fencing),
-            Outcome::Refused(_) | Outcome::Undone => Ok(None),
+            Outcome::Refused(_) | Outcome::Split(_) | Outcome::Undone => Ok(None),
             Outcome::Failed(errors) => Err(self.failure(errors)),
         }
     }
@@ -236,29 +283,25 @@ impl Lock for QuorumLock {
     }
 }
 
-/// Whether a majority names this token: who lags behind has a smaller one, for a while.
-fn is_agreed(answers: &[Option<Holder>], token: FencingToken, majority: usize) -> bool {
-    let same = |holder: &&Holder| holder.fencing() == Some(token);
-    answers.iter().flatten().filter(same).count() >= majority
-}
-
-/// Finds the holder that a majority names; what it names of times and tokens, a majority has.
-fn elected(answers: &[Option<Holder>], majority: usize) -> Option<Holder> {
-    let holders = || answers.iter().flatten();
-    let named = holders()
-        .find(|one| holders().filter(|other| other.owner() == one.owner()).count() >= majority)?;
-    let theirs = || holders().filter(|other| other.owner() == named.owner());
+/// Finds the holder that a majority names; of what it tells of times, a majority tells no less.
+fn elected(answers: &[Holder], majority: usize, fences: bool) -> Option<Seen> {
+    let of_majority = |same: &dyn Fn(&Holder) -> bool| {
+        answers.iter().filter(|holder| same(holder)).count() >= majority
+    };
+    let by_owner = |one: &&Holder| of_majority(&|other| other.owner() == one.owner());
+    let named = answers.iter().find(by_owner)?;
+    let theirs = || answers.iter().filter(|other| other.owner() == named.owner());
     let mut times: Vec<Duration> = theirs().filter_map(Holder::remaining).collect();
-    let mut tokens: Vec<_> = theirs().map(Holder::fencing).collect();
     times.sort_unstable_by(|a, b| b.cmp(a));
-    tokens.sort_unstable_by(|a, b| b.cmp(a));
-    let agreed =
-        tokens.iter().flatten().find(|token| is_agreed(answers, **token, majority)).copied();
+    let by_token = |one: &&Holder| {
+        of_majority(&|other| other.owner() == one.owner() && other.fencing() == one.fencing())
+    };
+    let fencing = theirs().find(by_token).and_then(Holder::fencing);
     let holder = Holder::new(named.owner())
         .with_metadata(named.metadata().clone())
         .with_remaining(times.get(majority - 1).copied())
-        .with_fencing(agreed.or(tokens.get(majority - 1).copied().flatten()));
-    Some(holder)
+        .with_fencing(fencing);
+    Some(Seen { holder, agreed: !fences || fencing.is_some() })
 }
 
 impl fmt::Debug for QuorumLock {

@@ -73,10 +73,6 @@ impl<T> Requests<T> {
         self.pending.push(Box::pin(request));
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.pending.len()
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }

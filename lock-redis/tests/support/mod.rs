@@ -85,16 +85,6 @@ impl Server {
         server
     }
 
-    /// One server for all tests of this process that run at the same time.
-    pub(crate) fn shared(slot: &'static Shared, start: fn() -> Self) -> Arc<Self> {
-        let mut shared = slot.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        shared.upgrade().unwrap_or_else(|| {
-            let server = Arc::new(start());
-            *shared = Arc::downgrade(&server);
-            server
-        })
-    }
-
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("socket")
     }
@@ -170,11 +160,21 @@ impl Drop for Server {
 }
 
 /// A place for a shared server.
-pub(crate) struct Shared(Mutex<Weak<Server>>);
+pub(crate) struct Shared<T = Server>(Mutex<Weak<T>>);
 
-impl Shared {
+impl<T> Shared<T> {
     pub(crate) const fn new() -> Self {
         Self(Mutex::new(Weak::new()))
+    }
+
+    /// What all tests of this process share that run at the same time.
+    pub(crate) fn get(&self, start: impl FnOnce() -> T) -> Arc<T> {
+        let mut shared = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let started = Arc::new(start());
+            *shared = Arc::downgrade(&started);
+            started
+        })
     }
 }
 
