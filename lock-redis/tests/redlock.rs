@@ -1,0 +1,227 @@
+//! Quorums of real servers, some of which are frozen, dead, forgetful, or no servers of their own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use lock_core::{LockClient, ProviderUrl};
+use lock_redis::RedlockConfig;
+use support::Server;
+
+const LIMIT: Duration = Duration::from_secs(30);
+/// Longer than any healthy server takes on a loaded machine, shorter than the tests' limits.
+const NODE_TIMEOUT: Duration = Duration::from_secs(2);
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn servers<const N: usize>() -> [Server; N] {
+    std::array::from_fn(|_| Server::start())
+}
+
+fn config(servers: &[Server]) -> RedlockConfig {
+    RedlockConfig::of(servers.iter().map(Server::config)).node_timeout(NODE_TIMEOUT)
+}
+
+async fn client(servers: &[Server]) -> LockClient {
+    LockClient::new(config(servers).connect().await.unwrap())
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    let met = async {
+        while !condition() {
+            tokio::time::sleep(ms(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, met).await.expect("it comes in time");
+}
+
+fn holds(server: &Server, key: &str) -> bool {
+    server.send(&["EXISTS", key]).starts_with(":1")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn q1_a_frozen_minority_is_not_waited_for_even_once() {
+    let servers = servers::<5>();
+    let locks = client(&servers).await;
+    servers[1].freeze();
+    servers[3].freeze();
+    let began = Instant::now();
+    for _ in 0..20 {
+        let guard = locks.lock("k").acquire().await.unwrap();
+        guard.renew(ms(10_000)).await.unwrap();
+        guard.release().await.unwrap();
+    }
+    assert!(began.elapsed() < NODE_TIMEOUT, "a frozen server was waited for");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn q1_what_a_frozen_node_grants_too_late_is_undone() {
+    let servers = servers::<3>();
+    let locks = client(&servers).await;
+    servers[2].freeze();
+    locks.lock("k").ttl(ms(50_000)).acquire().await.unwrap().release().await.unwrap();
+    servers[2].thaw();
+    until(|| server_has_answered(&servers[2])).await;
+    until(|| !holds(&servers[2], "k")).await;
+    locks.lock("k").no_wait().acquire().await.unwrap();
+}
+
+/// Whether both requests of a cycle have arrived.
+fn server_has_answered(server: &Server) -> bool {
+    server.calls("evalsha") >= 2
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn q1_a_frozen_majority_is_unavailable_in_bounded_time() {
+    let servers = servers::<5>();
+    let config = config(&servers).node_timeout(ms(300)).connect().await.unwrap();
+    let locks = LockClient::builder(config).unavailable_after(ms(1)).build().unwrap();
+    servers[..3].iter().for_each(Server::freeze);
+    for _ in 0..3 {
+        let began = Instant::now();
+        let error = locks.lock("k").acquire().await.unwrap_err();
+        assert!(error.is_unavailable(), "{error}");
+        assert!(error.to_string().contains("no majority of 3 of 5 nodes"), "{error}");
+        assert!(began.elapsed() < ms(5_000), "{:?}", began.elapsed());
+    }
+    servers[..3].iter().for_each(Server::thaw);
+    let recovered = async { while locks.lock("k").acquire().await.is_err() {} };
+    tokio::time::timeout(LIMIT, recovered).await.expect("it recovers");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_37_a_dead_minority_costs_nothing() {
+    let mut servers = servers::<3>();
+    servers[0].kill();
+    let locks = client(&servers).await;
+    let guard = locks.lock("k").ttl(ms(20_000)).auto_renew().acquire().await.unwrap();
+    let token = guard.fencing_token();
+    // It was away from the beginning, so it is new, and it is left out: it might have forgotten.
+    servers[0].start_again();
+    guard.renew(ms(20_000)).await.unwrap();
+    assert!(guard.is_held() && guard.fencing_token() == token);
+    guard.release().await.unwrap();
+    servers[1].kill();
+    let error = locks.lock("k").no_wait().acquire().await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_5_a_node_that_has_forgotten_is_left_out_until_it_has_settled() {
+    let mut servers = servers::<3>();
+    let connect = || config(&servers).settle(Some(ms(3_000))).connect();
+    let locks = LockClient::new(connect().await.unwrap());
+    let too_long = locks.lock("k").ttl(ms(3_001)).acquire().await.unwrap_err();
+    assert!(too_long.is_invalid(), "{too_long}");
+    let first = locks.lock("k").ttl(ms(3_000)).acquire().await.unwrap();
+    let token = first.fencing_token();
+    servers[0].start_again(); // without its data
+    servers[1].freeze();
+    // The forgetful node and one that never granted it would be a majority.
+    let other =
+        LockClient::builder(config(&servers).settle(Some(ms(3_000))).connect().await.unwrap())
+            .ttl(ms(2_000))
+            .build()
+            .unwrap();
+    let error = other.lock("k").no_wait().acquire().await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    servers[1].thaw();
+    let next = other.lock("k").wait_at_most(LIMIT).acquire().await.unwrap();
+    assert!(!first.is_held(), "two hold the lock");
+    assert!(next.fencing_token() > token);
+    servers[2].kill();
+    drop(next);
+    // Now the settled node makes up a majority.
+    let last = other.lock("k").wait_at_most(LIMIT).acquire().await.unwrap();
+    assert!(last.is_held());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_36_a_server_that_is_named_twice_is_refused() {
+    let servers = servers::<2>();
+    let url = |ports: [u16; 3]| {
+        let hosts = ports.map(|port| format!("127.0.0.1:{port}")).join(",");
+        ProviderUrl::parse(&format!("redlock://{hosts}/?prefix=app:")).unwrap()
+    };
+    let [one, two] = [servers[0].port, servers[1].port];
+    let twice = RedlockConfig::from_url(&url([one, two, one])).unwrap();
+    let error = twice.connect().await.unwrap_err();
+    assert!(error.is_misconfigured(), "{error}");
+    assert!(error.to_string().contains("are one and the same server"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_36_a_replica_is_refused() {
+    let servers = servers::<3>();
+    servers[2].command(&format!("REPLICAOF 127.0.0.1 {}", servers[0].port));
+    let error = config(&servers).connect().await.unwrap_err();
+    assert!(error.is_misconfigured(), "{error}");
+    assert!(error.to_string().contains("connect to its master"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn u1_q1_the_grants_of_a_minority_are_given_back() {
+    let servers = servers::<5>();
+    let locks = client(&servers).await;
+    for server in &servers[..3] {
+        server.send(&["SET", "k", "somebody", "PX", "60000"]);
+    }
+    let error = locks.lock("k").ttl(ms(60_000)).no_wait().acquire().await.unwrap_err();
+    assert!(error.is_contended(), "{error}");
+    until(|| !holds(&servers[3], "k") && !holds(&servers[4], "k")).await;
+    assert!(servers[..3].iter().all(|server| holds(server, "k")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_38_e1_f1_clients_that_split_the_votes_all_get_their_turns() {
+    let servers = servers::<5>();
+    let (inside, last) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let mut workers = Vec::new();
+    for _ in 0..6 {
+        let (locks, inside, last) =
+            (client(&servers).await, Arc::clone(&inside), Arc::clone(&last));
+        workers.push(tokio::spawn(async move {
+            for _ in 0..10 {
+                let guard = locks.lock("k").wait_at_most(LIMIT).acquire().await.unwrap();
+                assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two hold the lock");
+                let token = guard.fencing_token().unwrap().get();
+                assert!(last.swap(token, Ordering::SeqCst) < token, "a token fell");
+                tokio::time::sleep(ms(1)).await;
+                inside.fetch_sub(1, Ordering::SeqCst);
+                guard.release().await.unwrap();
+            }
+        }));
+    }
+    for worker in workers {
+        tokio::time::timeout(LIMIT, worker).await.expect("nobody starves").unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn q1_a_cycle_takes_one_round_trip_each() {
+    let servers = servers::<5>();
+    let locks = client(&servers).await;
+    locks.lock("k").acquire().await.unwrap().release().await.unwrap();
+    let before: Vec<_> = servers.iter().map(|server| server.calls("evalsha")).collect();
+    for _ in 0..100 {
+        locks.lock("k").acquire().await.unwrap().release().await.unwrap();
+    }
+    let all_in = || {
+        let sent = servers.iter().zip(&before).map(|(server, n)| server.calls("evalsha") - n);
+        sent.sum::<u64>()
+    };
+    until(|| all_in() >= 1_000).await;
+    // An acquisition and a release of each node; a raise now and then, when the machine stood still.
+    assert!(all_in() <= 1_050, "{} commands for 100 cycles on 5 nodes", all_in());
+}
