@@ -106,13 +106,6 @@ impl Channel {
         Self { source: Arc::new(source), slot, opening }
     }
 
-    /// Makes a channel and opens its first connection.
-    pub(crate) async fn open(source: Source) -> Result<Self> {
-        let channel = Self::closed(source);
-        channel.connect().await?;
-        Ok(channel)
-    }
-
     /// Makes sure that there is a connection.
     pub(crate) async fn connect(&self) -> Result<()> {
         self.connection().await.map(drop)

@@ -86,7 +86,8 @@ impl Links {
     /// Uses the application's pool, and one connection beside it for held locks.
     #[cfg(feature = "deadpool")]
     pub(crate) async fn of_pool(pool: Pool) -> Result<Self> {
-        let hold = Channel::open(Source::Pool(pool.clone())).await?;
+        let hold = Channel::closed(Source::Pool(pool.clone()));
+        hold.connect().await?;
         Ok(Self { acquire: Link::Pool(pool), hold, news: None })
     }
 

@@ -80,7 +80,8 @@ static FIVE: Shared<Vec<Server>> = Shared::new();
 
 async fn quorum(servers: Arc<Vec<Server>>) -> Subject {
     let connect = async |prefix: &str| {
-        let nodes = servers.iter().map(|server| server.config().prefix(prefix));
+        let node = |server: &Server| server.config().user("locks").password(PASSWORD);
+        let nodes = servers.iter().map(|server| node(server).prefix(prefix));
         // A machine that runs dozens of tests at once may stand still for longer than the default.
         let config = RedlockConfig::of(nodes).node_timeout(std::time::Duration::from_secs(1));
         config.connect().await.unwrap()
@@ -94,7 +95,7 @@ async fn quorum(servers: Arc<Vec<Server>>) -> Subject {
 }
 
 fn servers(count: usize) -> Vec<Server> {
-    (0..count).map(|_| Server::start()).collect()
+    (0..count).map(|_| Server::acl()).collect()
 }
 
 conformance!(redlock_of_3, || quorum(THREE.get(|| servers(3))));

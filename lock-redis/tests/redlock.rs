@@ -74,7 +74,7 @@ async fn q1_what_a_frozen_node_grants_too_late_is_undone() {
     servers[2].thaw();
     until(|| server_has_answered(&servers[2])).await;
     until(|| !holds(&servers[2], "k")).await;
-    locks.lock("k").no_wait().acquire().await.unwrap();
+    drop(locks.lock("k").no_wait().acquire().await.unwrap());
 }
 
 /// Whether both requests of a cycle have arrived.

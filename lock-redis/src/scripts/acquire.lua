@@ -10,7 +10,7 @@
 local waiter = not KEYS[5] and ARGV[4]
 if KEYS[5] then
   -- Without its mark the node has lost its memory, and may have granted this key before.
-  local settled, now = call('GET', KEYS[5]), tonumber(call('TIME')[1])
+  local settled, now = call('MGET', KEYS[5])[1], tonumber(call('TIME')[1])
   if not settled then
     settled = now + ARGV[4]
     call('SET', KEYS[5], settled)
