@@ -31,7 +31,8 @@ impl Vetting {
         }
         let run_id = info.get::<String>("run_id").unwrap_or_default();
         let mut roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |other: &(&usize, &String)| *other.0 != self.node && *other.1 == run_id;
+        roster.remove(&self.node); // it may be another server now
+        let same = |other: &(&usize, &String)| *other.1 == run_id;
         if let Some((other, _)) = roster.iter().find(same) {
             return Err(Error::new(
                 ErrorKind::Misconfigured,

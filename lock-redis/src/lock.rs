@@ -84,7 +84,7 @@ impl Lock for RedisLock {
         let floor = self.claim.fencing_floor().map_or(0, FencingToken::get);
         call.arg(value(&self.claim)).arg(self.claim.ttl().as_millis()).arg(floor);
         if let Some((_, time)) = &self.store.settle {
-            call.arg(time.get().as_secs().max(1));
+            call.arg(time.as_millis());
         } else if let Some((text, listens)) = self.in_line() {
             call.arg(text).arg(u8::from(listens));
         }
@@ -268,8 +268,8 @@ fn foreign() -> Error {
 
 fn settling(left: i64) -> Error {
     let message = format!(
-        "the server has lost its data, and grants nothing for {left} s, so that leases it has forgotten \
-         end before"
+        "the server is new to the quorum or has lost its data, and grants nothing for {left} ms, so that \
+         leases it may have forgotten end before"
     );
     Error::new(ErrorKind::Unavailable, message).with_effect(lock_core::Effect::NotApplied)
 }

@@ -27,7 +27,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 ///
 /// A server that restarts without its data could grant a key that somebody holds. So every node bears
 /// a mark; one that finds itself without it is left out of grants for [`settle`](Self::settle), which
-/// no lease may outlast. Servers of which a majority has no mark are taken for a new quorum.
+/// no lease may outlast. A quorum is taken for new, and used at once, when all its servers can be
+/// reached and none has a mark; a server that joins later waits like one that has lost its data.
 ///
 /// # Examples
 ///
@@ -163,7 +164,7 @@ impl RedlockConfig {
             if unmarked.is_empty() {
                 break;
             }
-            if unmarked.len() >= majority {
+            if unmarked.len() == nodes.len() {
                 for node in unmarked {
                     node.settle().await?;
                 }

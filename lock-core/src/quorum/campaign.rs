@@ -14,6 +14,8 @@ pub(super) struct Campaign<E> {
     /// The motion that is put, and its number: answers to earlier ones are late.
     motion: Motion,
     number: u32,
+    /// Its first motion was to acquire.
+    began_here: bool,
     /// What became of it, as soon as that is certain; an undo may still be under way.
     outcome: Option<Outcome<E>>,
     told: bool,
@@ -30,8 +32,8 @@ struct Seat<E> {
     vote: Vote<E>,
     /// Its vote is worth waiting for.
     awaited: bool,
-    /// It may hold the key for this claim.
-    may_hold: bool,
+    /// How many acquisitions may be on their way, or have ended without a known outcome.
+    acquires: u8,
     /// It has granted the key in this campaign.
     granted: bool,
     /// The token of its grant: another one is a grant that this campaign knows nothing of.
@@ -130,6 +132,11 @@ impl<E> Seat<E> {
         }
     }
 
+    /// Whether it may hold the key for this claim.
+    fn may_hold(&self) -> bool {
+        self.granted || self.acquires > 0
+    }
+
     fn is_pending(&self) -> bool {
         self.awaited && matches!(self.vote, Vote::None)
     }
@@ -141,7 +148,7 @@ impl<E: Clone> Campaign<E> {
         let seat = Seat {
             vote: Vote::None,
             awaited: true,
-            may_hold: true,
+            acquires: 0,
             granted: false,
             token: None,
             releases: 0,
@@ -151,6 +158,7 @@ impl<E: Clone> Campaign<E> {
             seats: vec![seat; nodes].into(),
             motion: Motion::Release,
             number: 0,
+            began_here: false,
             outcome: None,
             told: true,
             holds: false,
@@ -171,10 +179,8 @@ impl<E: Clone> Campaign<E> {
     ///
     /// If those that can be relied on are no majority, all are asked and waited for.
     pub(super) fn put(&mut self, motion: Motion, reach: &[Reach]) -> Vec<Ask> {
-        if self.number == 0 && matches!(motion, Motion::Acquire { .. }) {
-            // Nobody has acquired anything for this claim yet.
-            self.seats.iter_mut().for_each(|seat| seat.may_hold = false);
-        }
+        // One that begins with something else was acquired elsewhere.
+        self.began_here |= self.number == 0 && matches!(motion, Motion::Acquire { .. });
         self.number += 1;
         (self.motion, self.outcome, self.told) = (motion, None, false);
         if motion == Motion::Release {
@@ -201,7 +207,8 @@ impl<E: Clone> Campaign<E> {
             let enough = reliable >= Self::majority_of(reach.len());
             let reach = if enough { reach[node] } else { Reach::Awaited };
             seat.awaited = reach == Reach::Awaited;
-            if reach == Reach::Skipped && !(motion == Motion::Release && seat.may_hold) {
+            let may_hold = !self.began_here || seat.may_hold();
+            if reach == Reach::Skipped && !(motion == Motion::Release && may_hold) {
                 continue;
             }
             seat.vote = Vote::None;
@@ -219,8 +226,16 @@ impl<E: Clone> Campaign<E> {
             seat.releasing = seat.releasing.filter(|number| *number != ask.number);
             if !matches!(answer, Answer::Failed { applied: true, .. }) {
                 seat.releases -= 1;
-                (seat.may_hold, seat.granted) = (false, false);
+                seat.granted = false;
             }
+            if matches!(answer, Answer::No(_)) {
+                seat.acquires = 0; // its tombstone sees to them
+            }
+        }
+        if matches!(ask.request, Request::Acquire { .. })
+            && !matches!(answer, Answer::Failed { applied: true, .. })
+        {
+            seat.acquires = seat.acquires.saturating_sub(1);
         }
         let granted = matches!((ask.request, &answer), (Request::Acquire { .. }, Answer::Yes(_)));
         if let Answer::Yes(token) = answer
@@ -228,7 +243,6 @@ impl<E: Clone> Campaign<E> {
         {
             seat.token = token;
         }
-        seat.may_hold |= granted;
         seat.granted = granted || seat.granted && !matches!(answer, Answer::No(_));
         if ask.number == self.number && ask.request.is_for(self.motion) {
             seat.vote = match answer {
@@ -253,6 +267,11 @@ impl<E: Clone> Campaign<E> {
         let outcome = self.outcome.clone()?;
         self.told = true;
         Some(outcome)
+    }
+
+    /// Whether something is left to be undone that nobody knows of.
+    pub(super) fn leaves_traces(&self) -> bool {
+        self.motion != Motion::Release && !self.holds && self.seats.iter().any(Seat::may_hold)
     }
 
     /// Puts the seats into another order: which node is which makes no difference to the model.
@@ -281,6 +300,8 @@ impl<E: Clone> Campaign<E> {
         if request == Request::Release {
             self.seats[node].releases += 1;
             self.seats[node].releasing = Some(self.number);
+        } else if matches!(request, Request::Acquire { .. }) {
+            self.seats[node].acquires = self.seats[node].acquires.saturating_add(1);
         }
         Ask { node, request, number: self.number }
     }
@@ -312,6 +333,9 @@ impl<E: Clone> Campaign<E> {
         }
         match self.motion {
             Motion::Acquire { .. } => self.weigh_acquisition(asks),
+            Motion::Renew(_) if matches!(self.outcome, Some(Outcome::Refused(_))) => {
+                self.give_back(asks); // what is left of a lost lock
+            }
             Motion::Renew(_) => self.repair(asks),
             Motion::Raise(_) | Motion::Release => {}
         }
@@ -321,12 +345,16 @@ impl<E: Clone> Campaign<E> {
         match self.outcome {
             None | Some(Outcome::Passed(_)) => self.raise(asks),
             Some(_) if self.holds => {}
-            Some(_) => {
-                for node in 0..self.seats.len() {
-                    if self.seats[node].granted && self.seats[node].releases == 0 {
-                        asks.push(self.ask(node, Request::Release));
-                    }
-                }
+            Some(_) => self.give_back(asks),
+        }
+    }
+
+    fn give_back(&mut self, asks: &mut Vec<Ask>) {
+        for node in 0..self.seats.len() {
+            let seat = &self.seats[node];
+            let renewed = matches!((self.motion, &seat.vote), (Motion::Renew(_), Vote::For(_)));
+            if (seat.granted || renewed) && seat.releases == 0 {
+                asks.push(self.ask(node, Request::Release));
             }
         }
     }
@@ -381,6 +409,15 @@ impl<E: Clone> Campaign<E> {
         }
         let against = |vote: &Vote<E>| matches!(vote, Vote::Against(_) | Vote::Undone);
         let acquires = matches!(self.motion, Motion::Acquire { .. });
+        let released = count(|vote| matches!(vote, Vote::For(_)));
+        if self.motion == Motion::Release
+            && released > 0
+            && count(against) <= minority
+            && released + count(against) >= self.majority()
+        {
+            // Whatever the others hold is no majority.
+            return Outcome::Passed(None);
+        }
         // Others that hold the key at some nodes are reason enough to wait, even if more have failed
         // than a majority can spare; but a majority that fails is a failure, whatever the rest says.
         let failed = count(|vote| matches!(vote, Vote::Failed(_) | Vote::None));
@@ -422,8 +459,6 @@ impl<E: Clone> Campaign<E> {
         let floor = match self.outcome {
             _ if !self.fences => return,
             Some(_) => self.fencing,
-            // Not while they may turn out to be alike: then the claim has held the key before, with
-            // the token that they have.
             None if granted().count() < self.majority() || self.may_be_alike() => return,
             None => granted().max().flatten(),
         };
@@ -437,8 +472,14 @@ impl<E: Clone> Campaign<E> {
         }
     }
 
-    /// Whether the tokens of those that were not asked to raise theirs may be those of a majority.
+    /// Whether those that have not answered are worth waiting for, as they may make the token of a
+    /// majority. That can only be an earlier grant of this claim, so it is below what is proposed now.
     fn may_be_alike(&self) -> bool {
+        if let Motion::Acquire { floor: Some(floor) } = self.motion
+            && self.seats.iter().filter_map(Seat::vote_token).all(|token| token >= Some(floor))
+        {
+            return false;
+        }
         let pending = self.seats.iter().filter(|seat| seat.is_pending()).count();
         let raising = self.seats.iter().any(|seat| matches!(seat.vote, Vote::Raising(_)));
         let tokens = || self.seats.iter().filter_map(Seat::vote_token);

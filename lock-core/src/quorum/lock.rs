@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Shared;
-use super::campaign::{Answer, Ask, Campaign, Motion, Outcome, Request};
+use super::campaign::{Answer, Ask, Campaign, Motion, Outcome, Reach, Request};
 use super::node::{Answers, Requests};
 use crate::claim::{Claim, FencingToken, Ttl};
 use crate::engine::limited;
@@ -83,13 +83,31 @@ impl QuorumLock {
         let needed = Campaign::<Error>::majority_of(size);
         let told = if told.is_empty() { "they failed lately".into() } else { told.join("; ") };
         let message = format!("no majority of {needed} of {size} nodes can be reached ({told})");
-        let untouched = errors.iter().all(|(_, error)| error.effect() == Effect::NotApplied);
+        let untouched = errors.len() == size
+            && errors.iter().all(|(_, error)| error.effect() == Effect::NotApplied);
         let effect = if untouched { Effect::NotApplied } else { Effect::Unknown };
         let error = Error::new(kind, message).with_effect(effect);
         match errors.into_iter().next() {
             Some((_, source)) => error.with_source(source),
             None => error,
         }
+    }
+}
+
+impl Drop for QuorumLock {
+    /// Undoes what nobody knows of: a claim that was refused, and whose request to some node has had
+    /// no answer.
+    fn drop(&mut self) {
+        if !self.voters.campaign().leaves_traces() {
+            return;
+        }
+        let reach = vec![Reach::Awaited; self.voters.shared.nodes.len()];
+        let asks = self.voters.campaign().put(Motion::Release, &reach);
+        let mut answers = Requests::new();
+        for ask in asks {
+            answers.push(Arc::clone(&self.voters).ask(ask));
+        }
+        Arc::clone(&self.voters).go_on(answers);
     }
 }
 

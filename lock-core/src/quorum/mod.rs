@@ -23,7 +23,7 @@ use crate::provider::{Capabilities, Capability, Lock, LockProvider, ProviderInfo
 const NODE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// How far ahead of the nodes' clocks a token is proposed: further than requests differ in their way.
-const LEAD_MICROS: i64 = 3_000;
+const LEAD_MICROS: i64 = 5_000;
 
 /// Keeps locks on a majority of independent nodes, after Redlock, with fencing tokens.
 ///

@@ -3,16 +3,17 @@
 -- KEYS  1 lock   2 fence   3 tombstone of this owner   4 line   5 mark of a node that remembers, if need be
 -- ARGV  1 owner token and metadata   2 ttl in ms   3 the least that a new fencing token should be, or 0
 --       4 this waiter in line, if it ever listened   5 '1' if it listens, and is to stand in line
---       with a mark, instead of both: 4 how many seconds a node without it is left out
+--       with a mark, instead of both: 4 how many ms a node without it is left out
 -- Returns the fencing token | the ms left to another | {'undone'} | {'foreign'} | {'fence', why}
---   | {'settling', s}
+--   | {'settling', ms}
 
 local waiter = not KEYS[5] and ARGV[4]
 if KEYS[5] then
   -- Without its mark the node has lost its memory, and may have granted this key before.
-  local settled, now = call('MGET', KEYS[5])[1], tonumber(call('TIME')[1])
+  local settled, time = call('MGET', KEYS[5])[1], call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
   if not settled then
-    settled = now + ARGV[4]
+    settled = string.format('%d', now + ARGV[4] + 1)
     call('SET', KEYS[5], settled)
   end
   if now < tonumber(settled) then
