@@ -7,8 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
-use lock_core::Quorum;
-use lock_memory::MemoryProvider;
+use lock_core::{Effect, LockClient, Quorum};
+use lock_memory::{Fault, Faults, MemoryProvider, Verb};
 use lock_testkit::{Pace, Subject, conformance};
 
 fn subject(size: usize) -> Subject {
@@ -22,3 +22,38 @@ fn subject(size: usize) -> Subject {
 
 conformance!(quorum_of_3, Pace::Paused, || async { subject(3) });
 conformance!(quorum_of_5, Pace::Paused, || async { subject(5) });
+
+#[tokio::test(start_paused = true)]
+async fn u1_q1_a_failed_attempt_that_some_node_has_granted_is_not_called_unapplied() {
+    let faults = Faults::new();
+    let failing = || faults.around(MemoryProvider::new());
+    let working = Faults::new().around(MemoryProvider::new());
+    faults.always(Verb::TryAcquire, Fault::unavailable());
+    let locks = LockClient::new(Quorum::of([failing(), failing(), working]).unwrap());
+    let error = locks.lock("k").no_wait().acquire().await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    assert_eq!(error.effect(), Effect::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w3_q1_one_denied_node_does_not_speak_for_the_quorum() {
+    let (frozen, denied) = (Faults::new(), Faults::new());
+    frozen.always(Verb::TryAcquire, Fault::unavailable());
+    let error = lock_core::Error::new(lock_core::ErrorKind::Denied, "no");
+    denied.always(Verb::TryAcquire, Fault::Fail(error));
+    let nodes = [&frozen, &denied, &Faults::new()].map(|one| one.around(MemoryProvider::new()));
+    let locks = LockClient::new(Quorum::of(nodes).unwrap());
+    for _ in 0..3 {
+        let error = locks.lock("k").no_wait().acquire().await.unwrap_err();
+        assert!(error.is_unavailable(), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn row_36_a_store_that_is_named_twice_is_refused() {
+    let store = MemoryProvider::new();
+    let error = Quorum::of([store.clone(), MemoryProvider::new(), store]).unwrap_err();
+    assert!(error.is_misconfigured());
+    assert!(error.to_string().contains("nodes 1 and 3"), "{error}");
+    assert!(Quorum::of::<MemoryProvider>([]).unwrap_err().is_misconfigured());
+}

@@ -25,8 +25,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 ///
 /// # A server that forgets
 ///
-/// A server that restarts without its data could grant a key that somebody holds. So every node bears
-/// a mark; one that finds itself without it is left out of grants for [`settle`](Self::settle), which
+/// A server that restarts, and has lost some of its data, could grant a key that somebody holds. So
+/// every node bears a mark of the process it was; one that finds itself another is left out of grants for [`settle`](Self::settle), which
 /// no lease may outlast. A quorum is taken for new, and used at once, when all its servers can be
 /// reached and none has a mark; a server that joins later waits like one that has lost its data.
 ///
@@ -157,8 +157,11 @@ impl RedlockConfig {
         for _ in 0..LOOKS {
             let mut unmarked = Vec::new();
             for node in &reached {
-                if !node.is_settled().await? {
-                    unmarked.push(node);
+                match node.is_settled().await {
+                    Ok(true) => {}
+                    Ok(false) => unmarked.push(node),
+                    Err(error) if error.is_unavailable() => {} // it has left meanwhile
+                    Err(error) => return Err(error),
                 }
             }
             if unmarked.is_empty() {

@@ -34,9 +34,10 @@ fn constants() -> String {
     )
 }
 
-pub(crate) static ACQUIRE: LazyLock<Script> = script!("fence.lua", "line.lua", "acquire.lua");
+pub(crate) static ACQUIRE: LazyLock<Script> =
+    script!("mark.lua", "fence.lua", "line.lua", "acquire.lua");
 pub(crate) static RENEW: LazyLock<Script> = script!("renew.lua");
-pub(crate) static SETTLE: LazyLock<Script> = script!("settle.lua");
+pub(crate) static SETTLE: LazyLock<Script> = script!("mark.lua", "settle.lua");
 pub(crate) static RAISE: LazyLock<Script> = script!("fence.lua", "raise.lua");
 pub(crate) static RELEASE: LazyLock<Script> = script!("fence.lua", "line.lua", "release.lua");
 pub(crate) static HAND_OVER: LazyLock<Script> = script!("fence.lua", "line.lua", "hand_over.lua");

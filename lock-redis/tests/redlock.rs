@@ -77,6 +77,10 @@ async fn q1_what_a_frozen_node_grants_too_late_is_undone() {
     drop(locks.lock("k").no_wait().acquire().await.unwrap());
 }
 
+fn server_keeps_the_mark(server: &Server) -> bool {
+    server.command("KEYS *settled").contains("settled")
+}
+
 /// Whether both requests of a cycle have arrived.
 fn server_has_answered(server: &Server) -> bool {
     server.calls("evalsha") >= 2
@@ -124,19 +128,21 @@ async fn row_5_a_node_that_has_forgotten_is_left_out_until_it_has_settled() {
     let locks = LockClient::new(connect().await.unwrap());
     let too_long = locks.lock("k").ttl(ms(3_001)).acquire().await.unwrap_err();
     assert!(too_long.is_invalid(), "{too_long}");
+    // A snapshot has the mark, and not the lease that comes after it.
+    servers.iter().for_each(|server| drop(server.command("SAVE")));
     let first = locks.lock("k").ttl(ms(3_000)).acquire().await.unwrap();
     let token = first.fencing_token();
-    servers[0].start_again(); // without its data
-    servers[1].freeze();
-    // The forgetful node and one that never granted it would be a majority.
+    servers[0].start_again();
+    assert!(server_keeps_the_mark(&servers[0]));
+    // The forgetful node and one whose lease never arrived would be a majority.
+    servers[1].command("DEL k");
     let other =
         LockClient::builder(config(&servers).settle(Some(ms(3_000))).connect().await.unwrap())
             .ttl(ms(2_000))
             .build()
             .unwrap();
     let error = other.lock("k").no_wait().acquire().await.unwrap_err();
-    assert!(error.is_unavailable(), "{error}");
-    servers[1].thaw();
+    assert!(error.is_contended(), "{error}");
     let next = other.lock("k").wait_at_most(LIMIT).acquire().await.unwrap();
     assert!(!first.is_held(), "two hold the lock");
     assert!(next.fencing_token() > token);

@@ -225,7 +225,7 @@ impl<E: Clone> Campaign<E> {
         if ask.request == Request::Release {
             seat.releasing = seat.releasing.filter(|number| *number != ask.number);
             if !matches!(answer, Answer::Failed { applied: true, .. }) {
-                seat.releases -= 1;
+                seat.releases = seat.releases.saturating_sub(1);
                 seat.granted = false;
             }
             if matches!(answer, Answer::No(_)) {
@@ -255,6 +255,9 @@ impl<E: Clone> Campaign<E> {
         }
         if granted && !self.keeps_grants() && self.seats[ask.node].releases == 0 {
             asks.push(self.ask(ask.node, Request::Release)); // a late success
+            if ask.number != self.number {
+                self.seats[ask.node].releasing = None; // nobody who waits will hear of it
+            }
         }
         asks
     }
@@ -298,10 +301,13 @@ impl<E: Clone> Campaign<E> {
 
     fn ask(&mut self, node: usize, request: Request) -> Ask {
         if request == Request::Release {
-            self.seats[node].releases += 1;
+            self.seats[node].releases = self.seats[node].releases.saturating_add(1);
             self.seats[node].releasing = Some(self.number);
         } else if matches!(request, Request::Acquire { .. }) {
             self.seats[node].acquires = self.seats[node].acquires.saturating_add(1);
+        }
+        if matches!(request, Request::Acquire { .. } | Request::Raise(_)) {
+            self.seats[node].token = None;
         }
         Ask { node, request, number: self.number }
     }
@@ -336,7 +342,12 @@ impl<E: Clone> Campaign<E> {
             Motion::Renew(_) if matches!(self.outcome, Some(Outcome::Refused(_))) => {
                 self.give_back(asks); // what is left of a lost lock
             }
-            Motion::Renew(_) => self.repair(asks),
+            Motion::Renew(_) => {
+                if self.fencing.is_none() {
+                    self.raise(asks); // taken over from elsewhere, and not told its token
+                }
+                self.repair(asks);
+            }
             Motion::Raise(_) | Motion::Release => {}
         }
     }
@@ -376,9 +387,12 @@ impl<E: Clone> Campaign<E> {
                 return match tokens.iter().find(|token| self.is_of_a_majority(**token)) {
                     _ if !self.fences => Some(Outcome::Passed(None)),
                     Some(token) => Some(Outcome::Passed(*token)),
-                    None if self.may_be_alike() => None,
-                    // The largest that a majority has at least.
-                    None => Some(Outcome::Passed(tokens[self.majority() - 1])),
+                    None if self.may_be_alike() || self.raising() => None,
+                    // Of a majority that was granted anew: not what the holder knows.
+                    None if self.fencing.is_some() => {
+                        Some(Outcome::Passed(tokens[self.majority() - 1]))
+                    }
+                    None => None,
                 };
             }
             if let Some(token) = tokens.iter().find(|token| self.is_of_a_majority(**token)) {
@@ -481,10 +495,14 @@ impl<E: Clone> Campaign<E> {
             return false;
         }
         let pending = self.seats.iter().filter(|seat| seat.is_pending()).count();
-        let raising = self.seats.iter().any(|seat| matches!(seat.vote, Vote::Raising(_)));
+        let raising = self.raising();
         let tokens = || self.seats.iter().filter_map(Seat::vote_token);
         let same = |token| tokens().filter(|other| *other == token).count();
         !raising && tokens().any(|token| same(token) + pending >= self.majority())
+    }
+
+    fn raising(&self) -> bool {
+        self.seats.iter().any(|seat| matches!(seat.vote, Vote::Raising(_)))
     }
 
     /// Acquires again, for a renewal that has passed, at the nodes that have lost the key.
@@ -508,7 +526,7 @@ impl Request {
         matches!(
             (self, motion),
             (Self::Acquire { .. } | Self::Raise(_), Motion::Acquire { .. })
-                | (Self::Renew(_), Motion::Renew(_))
+                | (Self::Renew(_) | Self::Raise(_), Motion::Renew(_))
                 | (Self::Raise(_), Motion::Raise(_))
                 | (Self::Release, Motion::Release)
         )

@@ -25,7 +25,7 @@ const SPLITS: [Duration; 8] = [
 ];
 
 /// How often nodes are asked whose tokens differ, before the holder is shown without one.
-const INSPECTIONS: usize = 10;
+const INSPECTIONS: usize = 4;
 
 /// One claim to a majority of the nodes.
 pub(super) struct QuorumLock {
@@ -71,16 +71,13 @@ impl QuorumLock {
     /// Makes one error of those of the nodes.
     fn failure(&self, errors: Vec<(usize, Error)>) -> Error {
         let size = self.voters.shared.nodes.len();
-        // What all of them say is what the quorum says; else it is out of reach.
-        let kind = match errors.split_first() {
-            Some(((_, first), rest)) if rest.iter().all(|(_, one)| one.kind() == first.kind()) => {
-                first.kind()
-            }
-            _ => ErrorKind::Unavailable,
-        };
+        // What a majority says is what the quorum says; else it is out of reach.
+        let needed = Campaign::<Error>::majority_of(size);
+        let same = |kind| errors.iter().filter(|(_, error)| error.kind() == kind).count();
+        let kind = errors.iter().map(|(_, error)| error.kind()).find(|kind| same(*kind) >= needed);
+        let kind = kind.unwrap_or(ErrorKind::Unavailable);
         let told: Vec<_> =
             errors.iter().map(|(node, error)| format!("node {}: {error:#}", node + 1)).collect();
-        let needed = Campaign::<Error>::majority_of(size);
         let told = if told.is_empty() { "they failed lately".into() } else { told.join("; ") };
         let message = format!("no majority of {needed} of {size} nodes can be reached ({told})");
         let untouched = errors.len() == size
@@ -202,25 +199,43 @@ impl QuorumLock {
     async fn look(&self) -> Result<Option<Seen>> {
         let Shared { nodes, clock, node_timeout, .. } = &*self.voters.shared;
         let mut requests = Requests::new();
-        for (number, node) in nodes.iter().enumerate() {
+        let majority = Campaign::<Error>::majority_of(nodes.len());
+        let reach = self.voters.shared.reach();
+        let reliable = reach.iter().filter(|reach| **reach == Reach::Awaited).count();
+        let asked = |number: &usize| reliable < majority || reach[*number] == Reach::Awaited;
+        let (mut missing, mut given) = ((0..nodes.len()).filter(asked).count(), 0);
+        for (number, node) in nodes.iter().enumerate().filter(|(number, _)| asked(number)) {
             let (lock, clock, limit) =
                 (node.provider.lock(self.voters.claim.clone()), Arc::clone(clock), *node_timeout);
             requests.push(async move { (number, limited(&*clock, limit, lock.inspect()).await) });
         }
         let (mut answers, mut errors) = (Vec::new(), Vec::new());
-        let majority = Campaign::<Error>::majority_of(nodes.len());
         let mut seen = None;
         while let Some((number, answer)) = requests.next().await {
+            missing -= 1;
             match answer {
-                Ok(holder) => answers.extend(holder),
-                Err(error) => errors.push((number, error)),
+                Ok(holder) => {
+                    nodes[number].worked();
+                    given += 1;
+                    answers.extend(holder);
+                }
+                Err(error) => {
+                    if error.is_unavailable() {
+                        nodes[number].failed(clock.now());
+                    }
+                    errors.push((number, error));
+                }
             }
             seen = elected(&answers, majority, self.voters.shared.fences());
             if seen.as_ref().is_some_and(|seen| seen.agreed) {
                 return Ok(seen);
             }
+            // However the rest answers, nobody has a majority.
+            if given >= majority && answers.len() + missing < majority {
+                return Ok(None);
+            }
         }
-        if nodes.len() - errors.len() < majority {
+        if given < majority {
             return Err(self.failure(errors));
         }
         Ok(seen)

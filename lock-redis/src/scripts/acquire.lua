@@ -9,15 +9,16 @@
 
 local waiter = not KEYS[5] and ARGV[4]
 if KEYS[5] then
-  -- Without its mark the node has lost its memory, and may have granted this key before.
-  local settled, time = call('MGET', KEYS[5])[1], call('TIME')
+  -- Without its mark the node may have lost what it remembered, and have granted this key before.
+  local mark, time, run = call('MGET', KEYS[5])[1], call('TIME'), process()
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  if not settled then
+  local marked, settled = string.match(mark or '', '^(%x+) (%d+)$')
+  if marked ~= run then
     settled = string.format('%d', now + ARGV[4] + 1)
-    call('SET', KEYS[5], settled)
+    call('SET', KEYS[5], run .. ' ' .. settled)
   end
   if now < tonumber(settled) then
-    return {'settling', settled - now}
+    return {'settling', tonumber(settled) - now}
   end
 end
 local stored = call('MGET', KEYS[1], KEYS[2], KEYS[3]) -- another type reads as absent
