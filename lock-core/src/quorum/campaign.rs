@@ -272,6 +272,12 @@ impl<E: Clone> Campaign<E> {
         Some(outcome)
     }
 
+    /// Whether so many nodes may yet be freed by an earlier release that no majority can be asked.
+    pub(super) fn is_barred(&self) -> bool {
+        let barred = self.seats.iter().filter(|seat| seat.releases > 0).count();
+        barred > self.seats.len() - self.majority()
+    }
+
     /// Whether something is left to be undone that nobody knows of.
     pub(super) fn leaves_traces(&self) -> bool {
         self.motion != Motion::Release && !self.holds && self.seats.iter().any(Seat::may_hold)

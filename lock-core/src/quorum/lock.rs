@@ -1,8 +1,11 @@
 use std::fmt;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
 
 use super::Shared;
 use super::campaign::{Answer, Ask, Campaign, Motion, Outcome, Reach, Request};
@@ -39,18 +42,25 @@ struct Voters {
     shared: Arc<Shared>,
     claim: Claim,
     campaign: Mutex<Campaign<Error>>,
+    /// How many tasks go on behind earlier verbs, and whom to wake when one has ended.
+    behind: AtomicUsize,
+    idle: Notify,
 }
 
 impl QuorumLock {
     pub(super) fn new(shared: Arc<Shared>, claim: Claim) -> Self {
         let campaign = Mutex::new(shared.campaign());
-        let voters = Arc::new(Voters { shared, claim, campaign });
+        let (behind, idle) = Default::default();
+        let voters = Arc::new(Voters { shared, claim, campaign, behind, idle });
         Self { voters, turn: tokio::sync::Mutex::new(()) }
     }
 
     async fn put(&self, motion: Motion) -> Result<Outcome<Error>> {
         let _turn = self.turn.lock().await;
         let voters = &self.voters;
+        if matches!(motion, Motion::Acquire { .. }) {
+            voters.unbarred().await;
+        }
         let asks = voters.campaign().put(motion, &voters.shared.reach());
         let mut answers = Requests::new();
         for ask in asks {
@@ -130,7 +140,25 @@ impl Voters {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { while self.hear_next(&mut answers).await {} });
+            self.behind.fetch_add(1, Ordering::SeqCst);
+            runtime.spawn(async move {
+                while self.hear_next(&mut answers).await {}
+                self.behind.fetch_sub(1, Ordering::SeqCst);
+                self.idle.notify_waiters();
+            });
+        }
+    }
+
+    /// Waits while releases of earlier attempts are on their way to too many nodes; each has its
+    /// node's time limit.
+    async fn unbarred(&self) {
+        loop {
+            let mut idle = pin!(self.idle.notified());
+            idle.as_mut().enable();
+            if self.behind.load(Ordering::SeqCst) == 0 || !self.campaign().is_barred() {
+                return;
+            }
+            idle.await;
         }
     }
 
