@@ -9,8 +9,9 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// Renews a hold until it is over; ends by itself with it.
 ///
 /// The interval varies by a tenth either way, and the first one begins up to half of it early, so that
-/// thousands of locks taken together are not renewed together. `every` is a third of the present ttl when the caller did not choose. However
-/// long it is, half of the time until the stop is left for another try.
+/// thousands of locks taken together are not renewed together. `every` is a third of the present ttl when
+/// the caller did not choose. However long it is, half of the time until the stop is left for another
+/// try. A lease that outlasts the longest time to hold it is not renewed any more.
 pub(crate) async fn keep_alive(hold: Arc<Hold>, every: Option<Duration>) {
     // Seeded by the owner, so that a test that knows its tokens gets the same intervals again.
     let mut rng = fastrand::Rng::with_seed(hold.lock.claim().owner().fingerprint().get());
@@ -43,6 +44,7 @@ async fn wait(hold: &Hold, pause: Duration) {
         let deadline = hold.held_until();
         let wake = match plan {
             Some((planned, wake)) if planned == deadline => wake,
+            _ if hold.lasts_to_its_limit() => hold.stop_at(),
             _ => {
                 let began = clock.now();
                 began.after(pause.min(hold.stop_at().since(began) / 2).max(SHORTEST))

@@ -262,6 +262,11 @@ impl<E: Clone> Campaign<E> {
         asks
     }
 
+    /// Whether what is granted now is granted for the first time, as far as is known.
+    pub(super) fn is_new(ask: Ask) -> bool {
+        ask.number == 1
+    }
+
     /// Returns what became of the motion, once, when everything that belongs to it is done.
     pub(super) fn outcome(&mut self) -> Option<Outcome<E>> {
         if self.told || self.undoing() {
@@ -496,6 +501,7 @@ impl<E: Clone> Campaign<E> {
     /// majority. That can only be an earlier grant of this claim, so it is below what is proposed now.
     fn may_be_alike(&self) -> bool {
         if let Motion::Acquire { floor: Some(floor) } = self.motion
+            && !self.holds
             && self.seats.iter().filter_map(Seat::vote_token).all(|token| token >= Some(floor))
         {
             return false;

@@ -174,7 +174,9 @@ impl Voters {
                     let lock = node.provider.lock(claim.with_fencing_floor(floor));
                     match lock.try_acquire().await? {
                         Attempt::Granted { fencing } => {
-                            if let Some(token) = fencing {
+                            if let Some(token) = fencing
+                                && Campaign::<Error>::is_new(ask)
+                            {
                                 self.shared.learn(sent, floor, token);
                             }
                             Answer::Yes(fencing)

@@ -251,6 +251,8 @@ pub async fn w12_max_hold_ends_a_hold_that_is_renewed(subject: &Subject) {
     assert!(elapsed(subject.clock(), started) >= limit || !subject.is_virtual());
     assert!(!guard.is_held());
     let renewals = faults.count(Verb::Renew);
+    // Every third of a ttl, until the lease outlasts the limit; not more often towards the end.
+    assert!(renewals <= 6, "{renewals} renewals in one and a half ttls");
     subject.pass(subject.units(4)).await;
     assert_eq!(faults.count(Verb::Renew), renewals, "renewed after the limit");
     drop(guard);

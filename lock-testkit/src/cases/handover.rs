@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use lock_core::{
-    Attempt, Capability, FencingToken, Handover, Lock, LockClient, LockGuard, LockKey, Metadata,
-    Release, WatchKind,
+    Attempt, Backoff, Capability, FencingToken, Handover, Lock, LockClient, LockGuard, LockKey,
+    Metadata, Release, WatchKind,
 };
 use lock_memory::Faults;
 use tokio::task::JoinHandle;
@@ -246,7 +246,9 @@ pub async fn w2_a_release_serves_the_next_waiter_in_one_request(subject: &Subjec
     if !clients_hand_over(subject) {
         return;
     }
-    let (client, faults) = subject.faulty_client();
+    let (builder, faults) = subject.faulty_builder();
+    // An attempt of its own at the same moment would be a second way to the key.
+    let client = builder.retry(Backoff::fixed(subject.units(40))).build().unwrap();
     let key = subject.key("k");
     let mut guard = client.lock(&key).acquire().await.unwrap();
     for _ in 0..5 {

@@ -191,6 +191,11 @@ impl Hold {
         self.state().belief.stop_at(self.margin).min(self.hold_until)
     }
 
+    /// Whether the lease needs no further renewal, as it outlasts the longest time to hold it.
+    pub(super) fn lasts_to_its_limit(&self) -> bool {
+        self.state().belief.stop_at(self.margin) >= self.hold_until
+    }
+
     /// Returns how the hold ended, if it has.
     pub(crate) fn over(&self) -> Option<Over> {
         self.state().over.clone()
