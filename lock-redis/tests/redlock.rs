@@ -53,7 +53,8 @@ fn holds(server: &Server, key: &str) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn q1_a_frozen_minority_is_not_waited_for_even_once() {
     let servers = servers::<5>();
-    let locks = LockClient::new(config(&servers).node_timeout(LIMIT).connect().await.unwrap());
+    let quorum = config(&servers).node_timeout(LIMIT).connect().await.unwrap();
+    let locks = LockClient::builder(quorum).request_timeout(LIMIT * 2).build().unwrap();
     servers[1].freeze();
     servers[3].freeze();
     let began = Instant::now();
