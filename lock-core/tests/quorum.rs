@@ -7,7 +7,11 @@
     reason = "a test fails by panicking"
 )]
 
-use lock_core::{Effect, LockClient, Quorum};
+use std::time::Duration;
+
+use lock_core::{
+    Attempt, Claim, Effect, Lock, LockClient, LockKey, LockProvider, OwnerToken, Quorum, Ttl,
+};
 use lock_memory::{Fault, Faults, MemoryProvider, Verb};
 use lock_testkit::{Pace, Subject, conformance};
 
@@ -47,6 +51,42 @@ async fn w3_q1_one_denied_node_does_not_speak_for_the_quorum() {
         let error = locks.lock("k").no_wait().acquire().await.unwrap_err();
         assert!(error.is_unavailable(), "{error}");
     }
+}
+
+/// A release that comes after the lease has ended leaves a tombstone, also that of a failed attempt.
+#[tokio::test(start_paused = true)]
+async fn u1_q1_an_attempt_that_was_given_back_late_is_no_release_by_the_owner() {
+    let second = Duration::from_secs(1);
+    let claim = |ttl| {
+        let (key, ttl) = (LockKey::new("k").unwrap(), Ttl::new(ttl).unwrap());
+        Claim::new(key, OwnerToken::mint().unwrap(), ttl)
+    };
+    let stores = [MemoryProvider::new(), MemoryProvider::new(), MemoryProvider::new()];
+    let faults = Faults::new();
+    faults.always(Verb::Release, Fault::Late(second / 10));
+    let nodes = stores.clone().map(|store| faults.around(store));
+    let quorum = Quorum::of(nodes).unwrap().node_timeout(second).unwrap();
+    let lock = quorum.lock(claim(second / 20));
+    for lone in [0, 1] {
+        let others: Vec<_> = stores
+            .iter()
+            .enumerate()
+            .filter(|(node, _)| *node != lone)
+            .map(|(_, store)| store.lock(claim(second * 60)))
+            .collect();
+        for other in &others {
+            assert!(matches!(other.try_acquire().await, Ok(Attempt::Granted { .. })));
+        }
+        let answer = lock.try_acquire().await;
+        assert!(!matches!(answer, Ok(Attempt::Undone | Attempt::Granted { .. })), "{answer:?}");
+        for other in &others {
+            other.release().await.unwrap();
+        }
+    }
+    let error = lock.try_acquire().await.unwrap_err();
+    assert!(error.is_unavailable() && error.to_string().contains("earlier attempt"), "{error}");
+    tokio::time::sleep(second * 61).await;
+    assert!(matches!(lock.try_acquire().await, Ok(Attempt::Granted { .. })));
 }
 
 #[tokio::test]

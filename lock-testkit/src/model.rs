@@ -1,6 +1,6 @@
 //! What a lock store does, as a pure state machine: the reference for random schedules.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use lock_core::FencingToken;
@@ -16,6 +16,8 @@ pub(crate) struct Model {
     largest: Option<FencingToken>,
     /// When an owner released without holding.
     undone: HashMap<u64, Duration>,
+    /// Owners that have released or lost the key: their time is over, if the store remembers it.
+    done: HashSet<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,8 +43,6 @@ pub(crate) enum Expected {
         remaining: Duration,
     },
     Undone,
-    /// The tombstone may have ended: undone, or as if there were none.
-    Either,
 }
 
 impl Model {
@@ -62,11 +62,15 @@ impl Model {
         self.held().filter(|held| held.owner == owner)
     }
 
+    /// Whether a store may refuse this owner, as it has released or lost the key before.
+    pub(crate) fn may_be_undone(&self, owner: u64) -> bool {
+        self.done.contains(&owner)
+    }
+
     pub(crate) fn expect_attempt(&self, owner: u64) -> Expected {
-        match self.undone.get(&owner) {
-            Some(since) if self.now < *since + TOMBSTONE => return Expected::Undone,
-            Some(_) => return Expected::Either,
-            None => {}
+        let undone = self.undone.get(&owner);
+        if undone.is_some_and(|since| self.now < *since + TOMBSTONE) {
+            return Expected::Undone;
         }
         match self.held() {
             Some(held) if held.owner == owner => Expected::SameGrant { fencing: held.fencing },
@@ -84,7 +88,10 @@ impl Model {
 
     /// Renews, and returns the fencing token if the owner holds the key.
     pub(crate) fn renew(&mut self, owner: u64, ttl: Duration) -> Option<Option<FencingToken>> {
-        self.held_by(owner)?;
+        if self.held_by(owner).is_none() {
+            self.done.insert(owner);
+            return None;
+        }
         let held = self.holder.as_mut()?;
         held.ends = self.now + ttl;
         Some(held.fencing)
@@ -93,6 +100,7 @@ impl Model {
     /// Releases, and returns whether the owner held the key.
     pub(crate) fn release(&mut self, owner: u64) -> bool {
         let held = self.held_by(owner).is_some();
+        self.done.insert(owner);
         if held {
             self.holder = None;
         } else {

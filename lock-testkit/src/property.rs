@@ -160,7 +160,8 @@ impl<'a> Players<'a> {
             (Expected::Held { remaining }, Attempt::Held { remaining: told }) => {
                 told.is_none_or(|told| told <= remaining)
             }
-            (Expected::Undone | Expected::Either, Attempt::Undone) | (Expected::Either, _) => true,
+            (Expected::Undone, Attempt::Undone) => true,
+            (_, Attempt::Undone) => self.model.may_be_undone(name),
             _ => false,
         };
         if let Attempt::Granted { fencing } = actual {

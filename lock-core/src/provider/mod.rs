@@ -90,6 +90,9 @@ pub trait Lock: Debug + Send + Sync + 'static {
 
     /// Tells who holds the key, without side effects (law I1).
     ///
+    /// An owner whose acquisition has not been answered yet may be told already, then with a fencing
+    /// token that its grant may still go beyond (see [`raise`](Lock::raise)).
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) without
@@ -165,7 +168,8 @@ pub enum Attempt {
         /// How long that lease has left unless it is renewed, if the store tells.
         remaining: Option<Duration>,
     },
-    /// This owner released without holding, so it can never acquire again (law U1).
+    /// This owner released before, so it cannot acquire again (law U1): certainly if it did not hold
+    /// the key then, and at some stores in any case.
     Undone,
 }
 

@@ -42,6 +42,8 @@ struct Seat<E> {
     releases: u8,
     /// The motion whose release has been sent, and not been answered.
     releasing: Option<u32>,
+    /// An attempt has been given back here, which may have ended this owner's time here (law U1).
+    given_back: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -153,6 +155,7 @@ impl<E: Clone> Campaign<E> {
             token: None,
             releases: 0,
             releasing: None,
+            given_back: false,
         };
         Self {
             seats: vec![seat; nodes].into(),
@@ -192,6 +195,7 @@ impl<E: Clone> Campaign<E> {
             let seat = &mut self.seats[node];
             seat.vote = Vote::Failed(None);
             seat.granted &= !matches!(motion, Motion::Acquire { .. });
+            seat.given_back &= matches!(motion, Motion::Acquire { .. });
             let (request, barred) = match motion {
                 Motion::Acquire { floor } => {
                     let floor = floor.max(self.fencing);
@@ -248,6 +252,8 @@ impl<E: Clone> Campaign<E> {
             seat.vote = match answer {
                 Answer::Yes(token) => Vote::For(token),
                 Answer::No(left) => Vote::Against(left),
+                // By this campaign itself, so it says nothing of the claim.
+                Answer::Undone if seat.given_back => Vote::Failed(None),
                 Answer::Undone => Vote::Undone,
                 Answer::Failed { error, .. } => Vote::Failed(Some(error)),
             };
@@ -314,6 +320,7 @@ impl<E: Clone> Campaign<E> {
         if request == Request::Release {
             self.seats[node].releases = self.seats[node].releases.saturating_add(1);
             self.seats[node].releasing = Some(self.number);
+            self.seats[node].given_back |= matches!(self.motion, Motion::Acquire { .. });
         } else if matches!(request, Request::Acquire { .. }) {
             self.seats[node].acquires = self.seats[node].acquires.saturating_add(1);
         }

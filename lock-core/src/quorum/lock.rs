@@ -88,8 +88,13 @@ impl QuorumLock {
         let kind = kind.unwrap_or(ErrorKind::Unavailable);
         let told: Vec<_> =
             errors.iter().map(|(node, error)| format!("node {}: {error:#}", node + 1)).collect();
-        let told = if told.is_empty() { "they failed lately".into() } else { told.join("; ") };
-        let message = format!("no majority of {needed} of {size} nodes can be reached ({told})");
+        let message = match told.join("; ") {
+            told if told.is_empty() => {
+                "they failed lately, or still undo an earlier attempt of this claim".into()
+            }
+            told => told,
+        };
+        let message = format!("no majority of {needed} of {size} nodes can be reached ({message})");
         let untouched = errors.len() == size
             && errors.iter().all(|(_, error)| error.effect() == Effect::NotApplied);
         let effect = if untouched { Effect::NotApplied } else { Effect::Unknown };
