@@ -53,14 +53,33 @@ async fn w3_q1_one_denied_node_does_not_speak_for_the_quorum() {
     }
 }
 
+fn claim(ttl: Duration) -> Claim {
+    let (key, ttl) = (LockKey::new("k").unwrap(), Ttl::new(ttl).unwrap());
+    Claim::new(key, OwnerToken::mint().unwrap(), ttl)
+}
+
+#[tokio::test(start_paused = true)]
+async fn u1_q1_an_owner_that_a_majority_has_seen_release_is_told_so() {
+    let minute = Duration::from_secs(60);
+    let stores = [MemoryProvider::new(), MemoryProvider::new(), MemoryProvider::new()];
+    let (faults, late) = (Faults::new(), Faults::new());
+    late.always(Verb::TryAcquire, Fault::DelayAnswer(Duration::from_millis(50)));
+    let [one, two, three] = stores.clone();
+    let nodes = [faults.around(one), late.around(two), faults.around(three)];
+    let gone = claim(minute);
+    for store in &stores[..2] {
+        store.lock(gone.clone()).release().await.unwrap();
+    }
+    let other = stores[2].lock(claim(minute)).try_acquire().await;
+    assert!(matches!(other, Ok(Attempt::Granted { .. })));
+    let answer = Quorum::of(nodes).unwrap().lock(gone).try_acquire().await;
+    assert!(matches!(answer, Ok(Attempt::Undone)), "{answer:?}");
+}
+
 /// A release that comes after the lease has ended leaves a tombstone, also that of a failed attempt.
 #[tokio::test(start_paused = true)]
 async fn u1_q1_an_attempt_that_was_given_back_late_is_no_release_by_the_owner() {
     let second = Duration::from_secs(1);
-    let claim = |ttl| {
-        let (key, ttl) = (LockKey::new("k").unwrap(), Ttl::new(ttl).unwrap());
-        Claim::new(key, OwnerToken::mint().unwrap(), ttl)
-    };
     let stores = [MemoryProvider::new(), MemoryProvider::new(), MemoryProvider::new()];
     let faults = Faults::new();
     faults.always(Verb::Release, Fault::Late(second / 10));

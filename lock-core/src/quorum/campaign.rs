@@ -421,6 +421,11 @@ impl<E: Clone> Campaign<E> {
         if self.seats.iter().filter_map(Seat::vote_token).count() + pending >= self.majority() {
             return None;
         }
+        // An owner whom a majority has seen release is told so, whoever holds the key at the others.
+        let undone = self.seats.iter().filter(|seat| matches!(seat.vote, Vote::Undone)).count();
+        if undone > 0 && pending > 0 && undone + pending > self.seats.len() - self.majority() {
+            return None;
+        }
         let defeat = self.defeat();
         // Those that are still missing may tell why.
         (pending == 0 || !matches!(defeat, Outcome::Failed(_))).then_some(defeat)
