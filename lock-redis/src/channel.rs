@@ -6,11 +6,15 @@ use std::time::{Duration, Instant};
 
 use lock_core::{Effect, Result};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, RedisResult};
+use redis::{
+    AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError,
+    RedisResult, ServerErrorKind,
+};
 
 use crate::checks::Vetting;
 use crate::error::translate;
 use crate::news::News;
+use crate::origin::Origin;
 
 /// A connection that owes answers for this long is taken for broken: packets may get lost without an
 /// error ever being seen.
@@ -22,9 +26,9 @@ const PROMPT: Duration = Duration::from_millis(50);
 /// Where a channel's connections come from.
 pub(crate) enum Source {
     /// The driver's client, with limits for connecting and answering.
-    Client { client: Box<Client>, timeouts: Timeouts, vetting: Option<Arc<Vetting>> },
+    Client { origin: Origin, timeouts: Timeouts, vetting: Option<Arc<Vetting>> },
     /// The driver's client, for a connection that only listens.
-    Subscriber { client: Box<Client>, timeouts: Timeouts, news: Arc<News> },
+    Subscriber { origin: Origin, timeouts: Timeouts, news: Arc<News> },
     /// The application's pool, past its limit: a pool that is used up must not cost a held lock.
     #[cfg(feature = "deadpool")]
     Pool(deadpool_redis::Pool),
@@ -128,8 +132,7 @@ impl Channel {
         let mut doubt = Doubt::begin(&self.slot, generation);
         let answer = request(&mut connection).await;
         doubt.answered();
-        if answer.as_ref().is_err_and(|error| error.is_io_error() || error.is_unrecoverable_error())
-        {
+        if answer.as_ref().is_err_and(is_of_the_connection) {
             self.slot.discard(generation);
         }
         answer.map_err(translate)
@@ -164,16 +167,26 @@ impl Channel {
     }
 }
 
+/// Whether another connection may do better: this one is broken, or its server is no master any more,
+/// and whoever is may be found at the same name.
+fn is_of_the_connection(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_unrecoverable_error()
+        || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+}
+
 impl Source {
     async fn connect(&self, slot: &Arc<Slot>, generation: u64) -> Result<MultiplexedConnection> {
         let connection = match self {
-            Self::Client { client, timeouts, .. } => {
-                open(client, *timeouts, slot, generation, |_| {}).await
+            Self::Client { origin, timeouts, .. } => {
+                let client = origin.client().await.map_err(translate)?;
+                open(&client, *timeouts, slot, generation, |_| {}).await
             }
-            Self::Subscriber { client, timeouts, news } => {
+            Self::Subscriber { origin, timeouts, news } => {
                 let heard = Arc::clone(news);
                 let hear = move |push: &PushInfo| heard.hear(push);
-                let opened = open(client, *timeouts, slot, generation, hear).await;
+                let client = origin.listening_client().await.map_err(translate)?;
+                let opened = open(&client, *timeouts, slot, generation, hear).await;
                 let mut connection = opened.map_err(translate)?;
                 connection.subscribe(news.channel()).await.map(|()| connection)
             }

@@ -8,44 +8,58 @@ use redis::InfoDict;
 
 const OLDEST_MAJOR: u32 = 7;
 
-/// Checks one node of a quorum whenever a connection to it is opened: it may have been away.
+/// Checks a server whenever a connection to it is opened: it may be another one than before.
 pub(crate) struct Vetting {
-    /// The node's number, from one.
-    node: usize,
     server_checks: bool,
-    roster: Arc<Roster>,
+    /// Its number in a quorum, from one.
+    seat: Option<(usize, Arc<Roster>)>,
 }
 
 /// Which server each node of a quorum is.
 pub(crate) type Roster = Mutex<HashMap<usize, String>>;
 
 impl Vetting {
-    pub(crate) fn new(node: usize, server_checks: bool, roster: &Arc<Roster>) -> Self {
-        Self { node, server_checks, roster: Arc::clone(roster) }
+    /// Of whoever is the master now.
+    pub(crate) fn of_a_master(server_checks: bool) -> Self {
+        Self { server_checks, seat: None }
+    }
+
+    /// Of a node of a quorum.
+    pub(crate) fn of_a_node(number: usize, server_checks: bool, roster: &Arc<Roster>) -> Self {
+        Self { server_checks, seat: Some((number, Arc::clone(roster))) }
     }
 
     /// Refuses a server that no lock should be on, and one that is another node already.
     pub(crate) fn vet(&self, info: &InfoDict) -> Result<()> {
+        if self.seat.is_none() && role(info) != "master" {
+            // It was one a moment ago.
+            let message = "the server is no master any more, and its successor is not known yet";
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
         if self.server_checks {
             check_server(info)?;
         }
+        let Some((node, roster)) = &self.seat else { return Ok(()) };
         let run_id = info.get::<String>("run_id").unwrap_or_default();
-        let mut roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
-        roster.remove(&self.node); // it may be another server now
+        let mut roster = roster.lock().unwrap_or_else(PoisonError::into_inner);
+        roster.remove(node); // it may be another server now
         let same = |other: &(&usize, &String)| *other.1 == run_id;
         if let Some((other, _)) = roster.iter().find(same) {
             return Err(Error::new(
                 ErrorKind::Misconfigured,
                 format!(
-                    "nodes {other} and {} of the quorum are one and the same server; every node must \
-                     be another",
-                    self.node
+                    "nodes {other} and {node} of the quorum are one and the same server; every node must \
+                     be another"
                 ),
             ));
         }
-        roster.insert(self.node, run_id);
+        roster.insert(*node, run_id);
         Ok(())
     }
+}
+
+fn role(info: &InfoDict) -> String {
+    info.get("role").unwrap_or_default()
 }
 
 /// Refuses a server that is too old, cannot write, or may throw locks away.
@@ -60,7 +74,7 @@ pub(crate) fn check_server(info: &InfoDict) -> Result<()> {
             "the server has version `{version}`; use Redis 7 or Valkey, or later"
         ));
     }
-    let role = text("role");
+    let role = role(info);
     if role != "master" {
         return refuse(format!(
             "the server is a `{role}`, which cannot take locks; connect to its master"

@@ -5,9 +5,8 @@ use lock_core::{LockProvider, ProviderFactory, ProviderUrl, Result};
 
 use crate::{RedisConfig, RedisProvider, RedlockConfig};
 
-/// Makes the factory for `redis://`, `rediss://`, `redis+unix://`, `redlock://` and `redlocks://` URLs,
-/// to be added to a `ProviderRegistry`; [`RedisConfig::from_url`] and [`RedlockConfig::from_url`] list
-/// the options.
+/// Makes the factory for the URLs that [`RedisConfig::from_url`] and [`RedlockConfig::from_url`] list,
+/// to be added to a `ProviderRegistry`.
 pub fn factory() -> RedisFactory {
     RedisFactory
 }
@@ -19,7 +18,15 @@ pub struct RedisFactory;
 #[async_trait]
 impl ProviderFactory for RedisFactory {
     fn schemes(&self) -> &[&str] {
-        &["redis", "rediss", "redis+unix", "redlock", "redlocks"]
+        &[
+            "redis",
+            "rediss",
+            "redis+unix",
+            "redis+sentinel",
+            "rediss+sentinel",
+            "redlock",
+            "redlocks",
+        ]
     }
 
     async fn connect(&self, url: &ProviderUrl) -> Result<Arc<dyn LockProvider>> {

@@ -9,6 +9,7 @@ mod keys;
 mod link;
 mod lock;
 mod news;
+mod origin;
 mod provider;
 mod redlock;
 mod scripts;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use lock_core::Result;
 #[cfg(feature = "deadpool")]
 use lock_core::{Effect, Error, ErrorKind};
-use redis::{Client, InfoDict, Value};
+use redis::{InfoDict, Value};
 
 use crate::channel::{Channel, Source, Timeouts};
 use crate::checks::Vetting;
 use crate::keys::Prefix;
 use crate::news::Newsroom;
+use crate::origin::Origin;
 use crate::scripts::Call;
 #[cfg(feature = "deadpool")]
 use {crate::error::translate, deadpool_redis::Pool};
@@ -45,27 +46,21 @@ enum Link {
 }
 
 impl Links {
-    /// Opens two connections, and prepares the one for news.
-    pub(crate) async fn open(client: &Client, timeouts: Timeouts, prefix: &Prefix) -> Result<Self> {
-        let links = Self::closed(client, timeouts, prefix, None)?;
-        links.connect().await?;
-        Ok(links)
-    }
-
     /// Prepares the connections; each is vetted when it is opened.
     pub(crate) fn closed(
-        client: &Client,
+        origin: Origin,
         timeouts: Timeouts,
         prefix: &Prefix,
-        vetting: Option<Arc<Vetting>>,
+        vetting: Option<Vetting>,
     ) -> Result<Self> {
+        let vetting = vetting.map(Arc::new);
         let source = || {
-            let (client, vetting) = (Box::new(client.clone()), vetting.clone());
-            Channel::closed(Source::Client { client, timeouts, vetting })
+            let (origin, vetting) = (origin.clone(), vetting.clone());
+            Channel::closed(Source::Client { origin, timeouts, vetting })
         };
-        let news = Newsroom::new(client, timeouts, prefix)?;
-        let acquire = Link::Channel(Box::new(source()));
-        Ok(Self { acquire, hold: source(), news: Some(news) })
+        let (acquire, hold) = (Link::Channel(Box::new(source())), source());
+        let news = Some(Newsroom::new(origin, timeouts, prefix)?);
+        Ok(Self { acquire, hold, news })
     }
 
     /// Makes sure that there are connections.

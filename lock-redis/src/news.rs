@@ -9,22 +9,14 @@ use lock_core::{
     Claim, FencingToken, OwnerFingerprint, OwnerToken, Result, Signal, Watch, WatchKind,
     WatchSender,
 };
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{Client, ProtocolVersion, PushInfo, PushKind, Value};
+use redis::{PushInfo, PushKind, Value};
 
 use crate::channel::{Channel, Source, Timeouts};
-use crate::error::translate;
 use crate::keys::Prefix;
+use crate::origin::Origin;
 
 /// For how long nothing is asked of a server that has refused the subscription.
 const SULK: Duration = Duration::from_secs(60);
-
-/// A connection that only listens never sends, so the kernel must find out that its other end is
-/// gone: after some 8 seconds.
-fn keepalive() -> TcpKeepalive {
-    let probes = TcpKeepalive::new().with_time(Duration::from_secs(5));
-    probes.with_interval(Duration::from_secs(1)).with_retries(3)
-}
 
 /// Lets waiters listen, over a connection that the first of them opens.
 pub(crate) struct Newsroom {
@@ -40,17 +32,11 @@ pub(crate) struct News {
 }
 
 impl Newsroom {
-    pub(crate) fn new(client: &Client, timeouts: Timeouts, prefix: &Prefix) -> Result<Self> {
+    pub(crate) fn new(origin: Origin, timeouts: Timeouts, prefix: &Prefix) -> Result<Self> {
         let name = OwnerToken::mint()?.fingerprint().get();
         let channel = prefix.channel(&format!("{name:016x}"));
         let news = Arc::new(News { channel, waiters: Mutex::default() });
-        // Messages arrive beside answers with RESP3 only, whatever the application's client speaks.
-        let info = client.get_connection_info().clone();
-        let user = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive());
-        let info = info.set_redis_settings(user).set_tcp_settings(settings);
-        let client = Box::new(Client::open(info).map_err(translate)?);
-        let source = Source::Subscriber { client, timeouts, news: Arc::clone(&news) };
+        let source = Source::Subscriber { origin, timeouts, news: Arc::clone(&news) };
         Ok(Self { news, channel: Channel::closed(source), refused: Mutex::default() })
     }
 

@@ -10,6 +10,7 @@ use crate::config::{RedisConfig, RedisOptions};
 use crate::keys::Prefix;
 use crate::link::{Lane, Links};
 use crate::lock::{RedisLock, Store};
+use crate::origin::Origin;
 use crate::scripts::{self, Call};
 
 /// Keeps locks on a Redis (7 or later) or Valkey server.
@@ -60,8 +61,8 @@ impl RedisProvider {
     ///
     /// Dropping the future closes whatever was opened.
     pub async fn connect(config: RedisConfig) -> Result<Self> {
-        let (client, options) = config.into_client()?;
-        Self::with_client(&client, options).await
+        let (origin, options) = config.into_origin()?;
+        Self::with_origin(origin, options).await
     }
 
     /// Opens connections with a client that the application has already.
@@ -74,9 +75,17 @@ impl RedisProvider {
     ///
     /// Dropping the future closes whatever was opened.
     pub async fn with_client(client: &redis::Client, options: RedisOptions) -> Result<Self> {
+        Self::with_origin(Origin::Server(Box::new(client.clone())), options).await
+    }
+
+    async fn with_origin(origin: Origin, options: RedisOptions) -> Result<Self> {
         let timeouts = Timeouts { connect: options.connect_timeout, ..Timeouts::default() };
         let prefix = Prefix::new(&options.prefix)?;
-        Self::start(Links::open(client, timeouts, &prefix).await?, prefix, &options).await
+        // What is true of one server need not be true of the next.
+        let vetting = (!origin.is_fixed()).then(|| Vetting::of_a_master(options.server_checks));
+        let links = Links::closed(origin, timeouts, &prefix, vetting)?;
+        links.connect().await?;
+        Self::start(links, prefix, &options).await
     }
 
     /// Runs locks over a pool that the application has already.
@@ -113,10 +122,10 @@ impl RedisProvider {
 
     /// Prepares one node of a quorum; it connects when it is asked to, and again when it must.
     pub(crate) fn node(config: RedisConfig, settle: Option<Ttl>, vetting: Vetting) -> Result<Self> {
-        let (client, options) = config.into_client()?;
+        let (origin, options) = config.into_origin()?;
         let timeouts = Timeouts { connect: options.connect_timeout, ..Timeouts::default() };
         let prefix = Prefix::new(&options.prefix)?;
-        let links = Links::closed(&client, timeouts, &prefix, Some(Arc::new(vetting)))?;
+        let links = Links::closed(origin, timeouts, &prefix, Some(vetting))?;
         let of_a_quorum = |one: &Capability| !matches!(one, Capability::Hints | Capability::Queue);
         let capabilities = Capabilities::of(Capability::ALL.into_iter().filter(of_a_quorum));
         let longest = settle.unwrap_or(Ttl::MAX);

@@ -121,7 +121,7 @@ impl RedlockConfig {
         let roster = Arc::new(Roster::default());
         let mut nodes = Vec::new();
         for (number, node) in self.nodes.into_iter().enumerate() {
-            let vetting = Vetting::new(number + 1, node.server_checks_are_on(), &roster);
+            let vetting = Vetting::of_a_node(number + 1, node.server_checks_are_on(), &roster);
             nodes.push(RedisProvider::node(node, settle, vetting)?);
         }
         let connecting: Vec<_> = nodes

@@ -11,6 +11,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lock_redis::{RedisConfig, RedisOptions, RedisProvider, RedlockConfig};
 use lock_testkit::{Subject, conformance};
@@ -23,7 +24,7 @@ static ACL: Shared = Shared::new();
 /// A provider with the prefix `app:`, a neighbour with another one, and the server behind them.
 async fn subject(server: Arc<Server>, config: RedisConfig, database: u32) -> Subject {
     // A handshake may take long on a machine that runs dozens of tests at once.
-    let config = config.connect_timeout(std::time::Duration::from_secs(30));
+    let config = config.connect_timeout(Duration::from_secs(30));
     let provider = RedisProvider::connect(config.clone().prefix("app:")).await.unwrap();
     let neighbour = RedisProvider::connect(config.prefix("app:other:")).await.unwrap();
     over(server, provider, neighbour, database)
@@ -75,6 +76,22 @@ conformance!(redis_pool, || async {
     over(server, provider, neighbour, 0)
 });
 
+#[cfg(feature = "sentinel")]
+static WATCHED: Shared<support::sentinel::Watched> = Shared::new();
+
+#[cfg(feature = "sentinel")]
+conformance!(redis_sentinel, || async {
+    let watched = WATCHED.get(|| support::sentinel::Watched::start(Duration::from_secs(60)));
+    let config = watched.config().user("locks").password(PASSWORD);
+    let provider = RedisProvider::connect(config.clone().prefix("app:")).await.unwrap();
+    let neighbour = RedisProvider::connect(config.prefix("app:other:")).await.unwrap();
+    let expiring = Arc::clone(&watched);
+    Subject::new(provider).neighbour(neighbour).guarded_by(watched).expire_with(move |key| {
+        expiring.servers[0].expire_in(0, &format!("app:{key}"));
+        async {}
+    })
+});
+
 static THREE: Shared<Vec<Server>> = Shared::new();
 static FIVE: Shared<Vec<Server>> = Shared::new();
 
@@ -83,7 +100,7 @@ async fn quorum(servers: Arc<Vec<Server>>) -> Subject {
         let node = |server: &Server| server.config().user("locks").password(PASSWORD);
         let nodes = servers.iter().map(|server| node(server).prefix(prefix));
         // A machine that runs dozens of tests at once may stand still for longer than the default.
-        let config = RedlockConfig::of(nodes).node_timeout(std::time::Duration::from_secs(1));
+        let config = RedlockConfig::of(nodes).node_timeout(Duration::from_secs(1));
         config.connect().await.unwrap()
     };
     let (provider, neighbour) = (connect("app:").await, connect("app:other:").await);

@@ -156,6 +156,27 @@ async fn row_26_a_server_out_of_memory_refuses_to_acquire_and_still_renews_and_r
 }
 
 #[tokio::test]
+async fn row_28_a_master_that_became_a_replica_is_looked_up_anew() {
+    let (server, master) = (Server::start(), Server::start());
+    let locks = server.client().await;
+    server.command(&format!("REPLICAOF 127.0.0.1 {}", master.port));
+    let connections = || {
+        let info = server.command("INFO stats");
+        let line = info.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    let before = connections();
+    for _ in 0..3 {
+        let error = soon(locks.lock("k").try_acquire()).await.unwrap_err();
+        assert!(error.is_unavailable() && error.to_string().contains("read-only"), "{error}");
+    }
+    // `INFO` counts itself; each further attempt has asked for the way again.
+    assert!(connections() - before >= 3, "the connection to a replica was kept");
+    server.command("REPLICAOF NO ONE");
+    acquire_again(&locks, "k").await.release().await.unwrap();
+}
+
+#[tokio::test]
 async fn row_29_a_busy_server_is_waited_for() {
     let server = Server::with(&["--busy-reply-threshold", "1"]);
     let locks = server.client().await;

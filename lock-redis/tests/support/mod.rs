@@ -8,6 +8,9 @@
 )]
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
+pub(crate) mod contest;
+pub(crate) mod sentinel;
+
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -43,7 +46,13 @@ impl Server {
 
     /// Starts a server with further arguments; `PORT` in them stands for its port.
     pub(crate) fn with(arguments: &[&str]) -> Self {
+        Self::with_file("", arguments)
+    }
+
+    /// As [`with`](Server::with), with a configuration file that the server may write to.
+    pub(crate) fn with_file(config: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the server");
+        std::fs::write(folder.path().join("redis.conf"), config).expect("a file for the server");
         let arguments: Vec<_> = arguments.iter().map(|one| (*one).to_owned()).collect();
         // Between finding a free port and binding it, another process may take it.
         for _ in 0..20 {
@@ -190,6 +199,7 @@ fn launch(folder: &Path, port: u16, arguments: &[String]) -> Option<Child> {
     let socket = folder.join("socket");
     let _ = std::fs::remove_file(&socket);
     let mut child = Command::new(&program)
+        .arg(folder.join("redis.conf"))
         .args(["--port", &port, "--bind", "127.0.0.1", "--save", ""])
         .args(["--enable-debug-command", "local"])
         .args([OsStr::new("--unixsocket"), socket.as_os_str(), OsStr::new("--dir")])
@@ -204,9 +214,7 @@ fn launch(folder: &Path, port: u16, arguments: &[String]) -> Option<Child> {
         });
     let give_up = Instant::now() + PATIENCE;
     loop {
-        if let Some(reply) = ask(&socket, &["PING"])
-            && !reply.starts_with("-LOADING")
-        {
+        if is_ready(&socket) {
             return Some(child);
         }
         if child.try_wait().expect("the server's state").is_some() {
@@ -215,6 +223,16 @@ fn launch(folder: &Path, port: u16, arguments: &[String]) -> Option<Child> {
         assert!(Instant::now() < give_up, "the server does not answer");
         std::thread::yield_now();
     }
+}
+
+fn is_ready(socket: &Path) -> bool {
+    let reply = UnixStream::connect(socket).and_then(|mut stream| {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut reply = [0; 5];
+        stream.read_exact(&mut reply).map(|()| reply)
+    });
+    reply.is_ok_and(|reply| &reply == b"+PONG")
 }
 
 fn ask(socket: &Path, words: &[&str]) -> Option<String> {

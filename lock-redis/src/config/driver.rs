@@ -1,0 +1,151 @@
+//! What the driver makes of a configuration.
+
+#[cfg(feature = "tls")]
+use std::path::Path;
+#[cfg(feature = "sentinel")]
+use std::sync::Arc;
+
+#[cfg(any(feature = "tls", not(feature = "sentinel")))]
+use lock_core::Error;
+use lock_core::{ErrorKind, Result};
+use redis::io::tcp::TcpSettings;
+use redis::io::tcp::socket2::TcpKeepalive;
+use redis::{Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
+#[cfg(feature = "sentinel")]
+use {
+    redis::sentinel::{SentinelClientBuilder, SentinelServerType},
+    tokio::sync::Mutex,
+};
+
+use super::{Place, RedisConfig, RedisOptions, Sentinels};
+use crate::channel::Timeouts;
+use crate::error::translate;
+use crate::origin::Origin;
+
+impl RedisConfig {
+    /// Tells the driver where the server is.
+    pub(crate) fn into_origin(self) -> Result<(Origin, RedisOptions)> {
+        let origin = match &self.place {
+            Place::Tcp { host, port } => {
+                let address = self.address(host, *port);
+                Origin::Server(Box::new(self.client(address)?))
+            }
+            Place::Unix { path } => {
+                Origin::Server(Box::new(self.client(ConnectionAddr::Unix(path.clone()))?))
+            }
+            Place::Sentinel(sentinels) => self.sentinel_client(sentinels)?,
+        };
+        Ok((origin, self.options))
+    }
+
+    fn address(&self, host: &str, port: u16) -> ConnectionAddr {
+        let host = host.to_owned();
+        match self.tls {
+            None => ConnectionAddr::Tcp(host, port),
+            Some(_) => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        }
+    }
+
+    fn client(&self, address: ConnectionAddr) -> Result<Client> {
+        let mut user = RedisConnectionInfo::default()
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_db(self.database.into());
+        if let Some(name) = &self.user {
+            user = user.set_username(name);
+        }
+        if let Some(password) = &self.password {
+            user = user.set_password(password);
+        }
+        let info = address.into_connection_info().map_err(translate)?;
+        let info = info.set_redis_settings(user).set_tcp_settings(tcp());
+        let client = match &self.tls {
+            None => Client::open(info),
+            #[cfg(feature = "tls")]
+            Some(tls) => Client::build_with_tls(info, certificates(tls.ca.as_deref())?),
+            #[cfg(not(feature = "tls"))]
+            Some(_) => return no_tls(),
+        };
+        client.map_err(translate)
+    }
+
+    #[cfg(feature = "sentinel")]
+    fn sentinel_client(&self, sentinels: &Sentinels) -> Result<Origin> {
+        let addresses = sentinels.hosts.iter().map(|(host, port)| self.address(host, *port));
+        let master = SentinelServerType::Master;
+        let builder = SentinelClientBuilder::new(addresses, &sentinels.service, master);
+        let mut builder = builder
+            .map_err(translate)?
+            .set_client_to_redis_protocol(ProtocolVersion::RESP3)
+            .set_client_to_redis_db(self.database.into())
+            .set_client_to_redis_tcp_settings(tcp())
+            .set_client_to_sentinel_tcp_settings(tcp());
+        if let Some(name) = &self.user {
+            builder = builder.set_client_to_redis_username(name);
+        }
+        if let Some(password) = &self.password {
+            builder = builder.set_client_to_redis_password(password);
+        }
+        if let Some(name) = &sentinels.user {
+            builder = builder.set_client_to_sentinel_username(name);
+        }
+        if let Some(password) = &sentinels.password {
+            builder = builder.set_client_to_sentinel_password(password);
+        }
+        match &self.tls {
+            None => {}
+            #[cfg(feature = "tls")]
+            Some(tls) => {
+                let certificates = || certificates(tls.ca.as_deref());
+                builder = builder
+                    .set_client_to_redis_tls_mode(redis::TlsMode::Secure)
+                    .set_client_to_redis_certificates(certificates()?)
+                    .set_client_to_sentinel_tls_mode(redis::TlsMode::Secure)
+                    .set_client_to_sentinel_certificates(certificates()?);
+            }
+            #[cfg(not(feature = "tls"))]
+            Some(_) => return no_tls(),
+        }
+        let client = builder.build().map_err(translate)?;
+        Ok(Origin::Sentinel(Arc::new(Mutex::new(client))))
+    }
+
+    #[cfg(not(feature = "sentinel"))]
+    fn sentinel_client(&self, _: &Sentinels) -> Result<Origin> {
+        let message = "sentinels need the feature `sentinel` of the crate `lock-redis`";
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+}
+
+/// A connection whose packets get lost must end, so that a new one can be opened: by itself TCP would
+/// go on resending for a quarter of an hour, and every request would wait behind the lost ones.
+fn tcp() -> TcpSettings {
+    let limit = Timeouts::default().response;
+    let probes = TcpKeepalive::new().with_time(limit).with_interval(limit / 5);
+    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(probes);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let tcp = tcp.set_user_timeout(limit);
+    tcp
+}
+
+#[cfg(feature = "tls")]
+fn certificates(ca: Option<&Path>) -> Result<redis::TlsCertificates> {
+    // Only the first installs; an application that chose its own provider keeps it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let root_cert = ca
+        .map(|path| {
+            std::fs::read(path).map_err(|source| {
+                let message = format!("the CA file `{}` cannot be read", path.display());
+                Error::new(ErrorKind::Misconfigured, message).with_source(source)
+            })
+        })
+        .transpose()?;
+    Ok(redis::TlsCertificates { client_tls: None, root_cert })
+}
+
+#[cfg(not(feature = "tls"))]
+fn no_tls<T>() -> Result<T> {
+    Err(lock_core::Error::new(
+        ErrorKind::Unsupported,
+        "TLS needs the feature `tls` of the crate `lock-redis`; there is no plain-text fallback",
+    ))
+}

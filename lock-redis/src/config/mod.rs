@@ -1,0 +1,302 @@
+//! Where Redis is, who we are there, and how locks are kept on it.
+
+mod driver;
+mod url;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lock_core::{Error, ErrorKind, Result};
+
+pub(crate) use self::url::URL_OPTIONS;
+use crate::channel::Timeouts;
+
+/// Says where a server is, who we are there, and how locks are kept on it.
+///
+/// `Debug` shows no password.
+///
+/// # Examples
+///
+/// ```
+/// use lock_redis::RedisConfig;
+///
+/// let config = RedisConfig::tcp("db-1", 6379).user("locks").password("s3cret").prefix("app:");
+/// assert!(!format!("{config:?}").contains("s3cret"));
+/// ```
+#[derive(Clone)]
+#[must_use = "a configuration does nothing until it is connected"]
+pub struct RedisConfig {
+    place: Place,
+    tls: Option<Tls>,
+    user: Option<String>,
+    password: Option<String>,
+    database: u32,
+    options: RedisOptions,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Tcp { host: String, port: u16 },
+    Unix { path: PathBuf },
+    Sentinel(Sentinels),
+}
+
+/// Who is asked where the master is.
+#[derive(Clone)]
+struct Sentinels {
+    service: String,
+    hosts: Vec<(String, u16)>,
+    user: Option<String>,
+    password: Option<String>,
+}
+
+/// How connections over TCP are encrypted.
+#[derive(Clone, Debug, Default)]
+struct Tls {
+    ca: Option<PathBuf>,
+}
+
+/// How locks are kept on a server, however it is connected to.
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until they are passed on"]
+pub struct RedisOptions {
+    pub(crate) prefix: String,
+    pub(crate) server_checks: bool,
+    pub(crate) connect_timeout: Duration,
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        let connect_timeout = Timeouts::default().connect;
+        Self { prefix: String::new(), server_checks: true, connect_timeout }
+    }
+}
+
+impl RedisOptions {
+    /// Makes the defaults: no prefix, server checks on, two seconds to connect.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts this before every key, byte for byte.
+    ///
+    /// Two prefixes keep their locks apart unless one begins with the other.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Turns off the checks of the server (version, role, eviction policy): for a server whose `INFO`
+    /// is denied, or an operator who knows better. Measured: with the policy `volatile-ttl`, no held
+    /// lock survived memory pressure.
+    pub fn server_checks(mut self, on: bool) -> Self {
+        self.server_checks = on;
+        self
+    }
+
+    /// Sets how long opening a connection may take.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+}
+
+impl RedisConfig {
+    fn at(place: Place) -> Self {
+        let (tls, user, password, options) = Default::default();
+        Self { place, tls, user, password, database: 0, options }
+    }
+
+    /// Names a server by host and port, without encryption.
+    pub fn tcp(host: impl Into<String>, port: u16) -> Self {
+        Self::at(Place::Tcp { host: host.into(), port })
+    }
+
+    /// Names a server by host and port, [over TLS](Self::over_tls).
+    pub fn tls(host: impl Into<String>, port: u16) -> Self {
+        Self::tcp(host, port).over_tls()
+    }
+
+    /// Names a server by its unix socket.
+    pub fn unix(path: impl AsRef<Path>) -> Self {
+        Self::at(Place::Unix { path: path.as_ref().into() })
+    }
+
+    /// Names the master of a service by the sentinels that watch it. They are asked whenever a
+    /// connection is opened: at first, and when the master was replaced.
+    ///
+    /// Needs the feature `sentinel`; without it, connecting reports
+    /// [`Unsupported`](ErrorKind::Unsupported).
+    pub fn sentinel<H: Into<String>>(
+        service: impl Into<String>,
+        sentinels: impl IntoIterator<Item = (H, u16)>,
+    ) -> Self {
+        let hosts = sentinels.into_iter().map(|(host, port)| (host.into(), port)).collect();
+        let (user, password) = Default::default();
+        Self::at(Place::Sentinel(Sentinels { service: service.into(), hosts, user, password }))
+    }
+
+    /// Authenticates with the sentinels as this user. Means nothing without sentinels.
+    pub fn sentinel_user(mut self, user: impl Into<String>) -> Self {
+        if let Place::Sentinel(sentinels) = &mut self.place {
+            sentinels.user = Some(user.into());
+        }
+        self
+    }
+
+    /// Authenticates with the sentinels by this password. Means nothing without sentinels.
+    pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
+        if let Place::Sentinel(sentinels) = &mut self.place {
+            sentinels.password = Some(password.into());
+        }
+        self
+    }
+
+    /// Encrypts every connection over TCP, to sentinels too, and verifies the other side's certificate.
+    ///
+    /// Needs the feature `tls`; without it, connecting reports
+    /// [`Unsupported`](ErrorKind::Unsupported) and never falls back to plain text.
+    pub fn over_tls(mut self) -> Self {
+        self.tls.get_or_insert_default();
+        self
+    }
+
+    /// Verifies certificates by the roots in this PEM file rather than the system's. Means nothing
+    /// without TLS.
+    pub fn ca(mut self, pem: impl AsRef<Path>) -> Self {
+        if let Some(tls) = &mut self.tls {
+            tls.ca = Some(pem.as_ref().into());
+        }
+        self
+    }
+
+    /// Authenticates as this ACL user.
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// Authenticates with this password.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// Selects a numbered database.
+    pub fn database(mut self, number: u32) -> Self {
+        self.database = number;
+        self
+    }
+
+    /// Puts this before every key; see [`RedisOptions::prefix`].
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.options = self.options.prefix(prefix);
+        self
+    }
+
+    /// Turns the checks of the server on or off; see [`RedisOptions::server_checks`].
+    pub fn server_checks(mut self, on: bool) -> Self {
+        self.options = self.options.server_checks(on);
+        self
+    }
+
+    /// Sets how long opening a connection may take.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.options = self.options.connect_timeout(limit);
+        self
+    }
+
+    pub(crate) fn server_checks_are_on(&self) -> bool {
+        self.options.server_checks
+    }
+}
+
+impl fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConfig")
+            .field("place", &self.place)
+            .field("tls", &self.tls)
+            .field("user", &self.user)
+            .field("password", &self.password.as_ref().map(|_| "***"))
+            .field("database", &self.database)
+            .field("options", &self.options)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Sentinels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sentinels")
+            .field("service", &self.service)
+            .field("hosts", &self.hosts)
+            .field("user", &self.user)
+            .field("password", &self.password.as_ref().map(|_| "***"))
+            .finish()
+    }
+}
+
+pub(crate) fn misconfigured<T>(message: impl Into<std::borrow::Cow<'static, str>>) -> Result<T> {
+    Err(Error::new(ErrorKind::Misconfigured, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use lock_core::ProviderUrl;
+
+    use super::*;
+
+    fn read(url: &str) -> Result<RedisConfig> {
+        RedisConfig::from_url(&ProviderUrl::parse(url).unwrap())
+    }
+
+    #[test]
+    fn urls_name_every_kind_of_place() {
+        let shown = |url| format!("{:?}", read(url).unwrap().place);
+        assert_eq!(shown("redis://h"), r#"Tcp { host: "h", port: 6379 }"#);
+        assert_eq!(shown("redis://[::1]:7/3"), r#"Tcp { host: "::1", port: 7 }"#);
+        let tls = format!("{:?}", read("rediss://h?ca=/etc/ca.pem").unwrap().tls);
+        assert_eq!(tls, r#"Some(Tls { ca: Some("/etc/ca.pem") })"#);
+        let sentinels = shown("redis+sentinel://a,[::1]:7/main?sentinel_password=hunter2");
+        assert!(sentinels.contains(r#"service: "main", hosts: [("a", 26379), ("::1", 7)]"#));
+        assert_eq!(shown("redis+unix:///run/r.sock"), r#"Unix { path: "/run/r.sock" }"#);
+        assert_eq!(read("redis+unix:///run/r.sock?db=4").unwrap().database, 4);
+        let config = read("redis://:p%40ss@h/3?prefix=a%3A&connect_timeout=250ms").unwrap();
+        assert_eq!(config.database, 3);
+        assert_eq!(config.password.as_deref(), Some("p@ss"));
+        assert_eq!(config.options.prefix, "a:");
+        assert_eq!(config.options.connect_timeout, Duration::from_millis(250));
+    }
+
+    #[test]
+    fn urls_that_cannot_work_say_what_would() {
+        let why = |url| read(url).unwrap_err().to_string();
+        assert!(why("redis:///0").contains("write `redis://host:port/database`"));
+        assert!(why("redis://a,b").contains("several hosts"));
+        assert!(why("redis://h/zero").contains("`zero` is no database"));
+        assert!(why("redis+sentinel://h").contains("`redis+sentinel://host1,host2,host3/service`"));
+        assert!(
+            why("redis+sentinel:///s").contains("`redis+sentinel://host1,host2,host3/service`")
+        );
+        assert!(why("redis+what://h").contains("`redis+what` is no scheme"));
+        assert!(why("redis+unix://h/x").contains("redis+unix:///path/to/socket"));
+        assert!(why("redis+unix://").contains("redis+unix:///path/to/socket"));
+        assert!(why("redis://h?ca=x").contains("unknown option `ca`; known are: prefix, "));
+        assert!(why("redis://h?server_checks=no").contains("is `on` or `off`"));
+        assert!(why("redis://h?connect_timeout=5").contains("not a time such as"));
+    }
+
+    #[test]
+    fn no_password_is_ever_shown() {
+        for url in ["redis://me:hunter2@h", "redis+sentinel://h/s?sentinel_password=hunter2"] {
+            assert!(!format!("{:?}", read(url).unwrap()).contains("hunter2"));
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn row_31_without_the_feature_tls_there_is_no_plain_fallback() {
+        let error = read("rediss://h").unwrap().into_origin().err().unwrap();
+        assert!(error.is_unsupported());
+    }
+}

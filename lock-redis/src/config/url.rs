@@ -1,0 +1,144 @@
+//! What a URL says.
+
+use lock_core::{ProviderUrl, Result, UrlOptions};
+
+use super::{RedisConfig, misconfigured};
+
+const SERVER_PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
+
+/// The options of every URL.
+pub(crate) const URL_OPTIONS: [&str; 3] = ["prefix", "server_checks", "connect_timeout"];
+
+impl RedisConfig {
+    /// Reads a URL:
+    ///
+    /// | URL | meaning |
+    /// |---|---|
+    /// | `redis://[[user]:password@]host[:port][/database]` | TCP |
+    /// | `redis+unix:///path/to/socket` | unix socket; `?db=1` for a database |
+    /// | `redis+sentinel://[[user]:password@]host[:port],…/service` | the master that these sentinels name |
+    /// | `rediss://…`, `rediss+sentinel://…` | the same over TLS, verified; `?ca=/path/to/roots.pem` for a private authority |
+    ///
+    /// Options: `prefix`, `server_checks` (`on` or `off`), `connect_timeout` (such as `500ms`); with
+    /// sentinels also `db`, `sentinel_user` and `sentinel_password`.
+    ///
+    /// # Errors
+    ///
+    /// [`Misconfigured`](lock_core::ErrorKind::Misconfigured), saying what is wrong and what is known.
+    pub fn from_url(url: &ProviderUrl) -> Result<Self> {
+        let (scheme, set_up) = url.scheme().split_once('+').unwrap_or((url.scheme(), ""));
+        let tls = match (scheme, set_up) {
+            ("redis", "" | "unix" | "sentinel") => false,
+            ("rediss", "" | "sentinel") => true,
+            _ => return misconfigured(format!("`{}` is no scheme of this provider", url.scheme())),
+        };
+        let mut known = URL_OPTIONS.to_vec();
+        known.extend(tls.then_some("ca"));
+        known.extend(match set_up {
+            "unix" => &["db"][..],
+            "sentinel" => &["db", "sentinel_user", "sentinel_password"],
+            _ => &[],
+        });
+        let given = url.options(&known)?;
+        let config = match set_up {
+            "unix" => {
+                if !url.hosts().is_empty() || matches!(url.path().as_str(), "" | "/") {
+                    return misconfigured("write the socket as `redis+unix:///path/to/socket`");
+                }
+                Self::unix(url.path())
+            }
+            "sentinel" => sentinels(url, &given)?,
+            _ => {
+                let (host, port) = only_host(url)?;
+                return Self::of_host(url, &given, tls, host, port);
+            }
+        };
+        let config = config.database(database(given.get("db").unwrap_or_default())?);
+        config.with_the_rest_of(url, &given, tls)
+    }
+
+    /// Reads what a URL says of one of its hosts.
+    pub(crate) fn of_host(
+        url: &ProviderUrl,
+        given: &UrlOptions,
+        tls: bool,
+        host: &str,
+        port: Option<u16>,
+    ) -> Result<Self> {
+        let config = Self::tcp(bare(host), port.unwrap_or(SERVER_PORT));
+        let database = database(url.path().trim_matches('/'))?;
+        config.database(database).with_the_rest_of(url, given, tls)
+    }
+
+    /// Takes over the options and the user of a URL.
+    fn with_the_rest_of(
+        mut self,
+        url: &ProviderUrl,
+        given: &UrlOptions,
+        tls: bool,
+    ) -> Result<Self> {
+        if tls {
+            self = self.over_tls();
+        }
+        if let Some(ca) = given.get("ca") {
+            self = self.ca(ca);
+        }
+        if let Some(prefix) = given.get("prefix") {
+            self = self.prefix(prefix);
+        }
+        if let Some(on) = given.switch("server_checks")? {
+            self = self.server_checks(on);
+        }
+        if let Some(limit) = given.duration("connect_timeout")? {
+            self = self.connect_timeout(limit);
+        }
+        self.user = url.username();
+        self.password = url.password();
+        Ok(self)
+    }
+}
+
+fn sentinels(url: &ProviderUrl, given: &UrlOptions) -> Result<RedisConfig> {
+    let service = url.path().trim_matches('/').to_owned();
+    if url.hosts().is_empty() || service.is_empty() {
+        return misconfigured(
+            "write the sentinels as `redis+sentinel://host1,host2,host3/service`",
+        );
+    }
+    let hosts = url.hosts().iter();
+    let hosts = hosts.map(|(host, port)| (bare(host), port.unwrap_or(SENTINEL_PORT)));
+    let mut config = RedisConfig::sentinel(service, hosts);
+    if let Some(user) = given.get("sentinel_user") {
+        config = config.sentinel_user(user);
+    }
+    if let Some(password) = given.get("sentinel_password") {
+        config = config.sentinel_password(password);
+    }
+    Ok(config)
+}
+
+/// The driver wants an IPv6 address without its brackets.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+fn only_host(url: &ProviderUrl) -> Result<(&str, Option<u16>)> {
+    match url.hosts() {
+        [(host, port)] => Ok((host, *port)),
+        [] => misconfigured("the URL names no host; write `redis://host:port/database`"),
+        _ => misconfigured(
+            "the URL names several hosts; for a quorum of them write `redlock://host1,host2,host3`, \
+             for sentinels `redis+sentinel://host1,host2/service`",
+        ),
+    }
+}
+
+fn database(number: &str) -> Result<u32> {
+    if number.is_empty() {
+        return Ok(0);
+    }
+    number.parse().or_else(|_| {
+        misconfigured(format!("`{}` is no database; it is a number", number.escape_debug()))
+    })
+}

@@ -1,0 +1,134 @@
+//! A master that sentinels watch, and its replacement while locks are held.
+
+#![cfg(feature = "sentinel")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use lock_core::{LockClient, Loss, ProviderRegistry, Release};
+use lock_redis::RedisProvider;
+use support::contest::Contest;
+use support::sentinel::Watched;
+
+/// Longer than any failover takes on a loaded machine.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Longer than most.
+const TTL: Duration = Duration::from_secs(20);
+
+/// How long a master must be silent to be taken for dead.
+const DOWN_AFTER: Duration = Duration::from_secs(1);
+
+async fn soon<T>(event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, event).await.expect("it comes in time")
+}
+
+/// A client that sits a failover out.
+async fn client(watched: &Watched) -> LockClient {
+    let provider = RedisProvider::connect(watched.config()).await.unwrap();
+    LockClient::builder(provider).unavailable_after(LIMIT).build().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_url_names_the_master_by_its_sentinels() {
+    let watched = Watched::start(DOWN_AFTER);
+    let registry = ProviderRegistry::new().with(lock_redis::factory()).unwrap();
+    let locks = registry.connect(&watched.url()).await.unwrap();
+    let guard = locks.lock("k").acquire().await.unwrap();
+    assert_eq!(watched.servers[0].send(&["EXISTS", "k"]), ":1\r\n");
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_sentinels_are_told_apart() {
+    let watched = Watched::start(DOWN_AFTER);
+    let nowhere = lock_redis::RedisConfig::sentinel("main", [("127.0.0.1", 1)]);
+    let error = soon(RedisProvider::connect(nowhere)).await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    let unknown = watched.config_of("other");
+    let error = soon(RedisProvider::connect(unknown)).await.unwrap_err();
+    assert!(
+        error.is_unavailable() && error.to_string().contains("no server to talk to"),
+        "{error}"
+    );
+    let server = ("127.0.0.1", watched.servers[0].port);
+    let error = RedisProvider::connect(lock_redis::RedisConfig::sentinel("main", [server])).await;
+    assert!(error.is_err(), "a server is no sentinel");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_8_a_lock_that_its_replicas_know_outlives_the_master() {
+    let mut watched = Watched::start(DOWN_AFTER);
+    let locks = client(&watched).await;
+    let acquire = locks.lock("k").ttl(TTL).renew_every(Duration::from_millis(100));
+    let guard = acquire.acquire().await.unwrap();
+    watched.in_step();
+    watched.servers[0].kill();
+    soon(watched.until_replaced(0)).await;
+    let other = client(&watched).await;
+    // Renewed at the new master as well: beyond the ttl that the old one granted.
+    let wait = other.lock("k").wait_at_most(TTL + Duration::from_secs(2)).acquire();
+    assert!(wait.await.unwrap_err().is_timeout());
+    assert!(guard.is_held());
+    let token = guard.fencing_token();
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+    assert!(soon(other.lock("k").acquire()).await.unwrap().fencing_token() > token);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_8_a_lock_that_no_replica_knows_is_lost_with_the_master_and_the_holder_told() {
+    let mut watched = Watched::start(DOWN_AFTER);
+    let locks = client(&watched).await;
+    let other = client(&watched).await;
+    watched.servers[1..].iter().for_each(support::Server::freeze);
+    // Whatever is sent to a frozen replica waits there in its socket.
+    watched.servers[0].command("CLIENT KILL TYPE replica");
+    let acquire = locks.lock("k").ttl(LIMIT).renew_every(Duration::from_millis(100));
+    let guard = acquire.acquire().await.unwrap();
+    watched.servers[0].kill();
+    watched.servers[1..].iter().for_each(support::Server::thaw);
+    let loss = soon(guard.lost()).await;
+    assert!(matches!(loss, Some(Loss::NotYours)), "{loss:?}");
+    let next = soon(other.lock("k").wait_forever().acquire()).await.unwrap();
+    assert!(next.fencing_token() > guard.fencing_token());
+    drop(guard);
+    assert_eq!(next.release().await.unwrap(), Release::Released, "the stale guard did no harm");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_28_a_master_that_is_demoted_is_left_for_its_successor() {
+    let watched = Watched::start(DOWN_AFTER);
+    let locks = client(&watched).await;
+    let acquire = locks.lock("k").ttl(TTL).renew_every(Duration::from_millis(100));
+    let guard = acquire.acquire().await.unwrap();
+    watched.in_step();
+    watched.fail_over();
+    soon(watched.until_replaced(0)).await;
+    let token = guard.fencing_token();
+    let mut releasing = guard.release().await;
+    while let Err(failed) = releasing {
+        releasing = failed.into_guard().release().await;
+    }
+    assert_eq!(releasing.unwrap(), Release::Released);
+    let next = soon(locks.lock("k").wait_forever().acquire()).await.unwrap();
+    assert!(next.fencing_token() > token);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_8_no_token_falls_over_a_failover_and_all_contenders_get_on() {
+    let mut watched = Watched::start(DOWN_AFTER);
+    let mut contest = Contest::new(LIMIT);
+    for _ in 0..4 {
+        contest.enter(client(&watched).await);
+    }
+    contest.until_all_held(5).await;
+    watched.servers[0].kill();
+    contest.until_all_held(5).await;
+    contest.end().await;
+}
