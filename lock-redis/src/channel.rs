@@ -188,7 +188,7 @@ impl Source {
                 let client = origin.listening_client().await.map_err(translate)?;
                 let opened = open(&client, *timeouts, slot, generation, hear).await;
                 let mut connection = opened.map_err(translate)?;
-                connection.subscribe(news.channel()).await.map(|()| connection)
+                connection.subscribe(news.name()).await.map(|()| connection)
             }
             #[cfg(feature = "deadpool")]
             Self::Pool(pool) => deadpool::managed::Manager::create(pool.manager()).await,

@@ -24,6 +24,8 @@ impl ProviderFactory for RedisFactory {
             "redis+unix",
             "redis+sentinel",
             "rediss+sentinel",
+            "redis+cluster",
+            "rediss+cluster",
             "redlock",
             "redlocks",
         ]

@@ -87,6 +87,12 @@ impl Keys {
         [&self.lock, &self.fence, &self.tombstone, &self.line]
     }
 
+    /// Names a sharded pub/sub channel for those of one provider who wait for this lock.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn channel(&self, name: &str) -> String {
+        sibling(&self.lock, ["news\u{1f}", name])
+    }
+
     /// The tombstone of another owner of the same lock.
     pub(crate) fn tombstone_of(&self, owner: &OwnerToken) -> String {
         tombstone(&self.lock, owner)

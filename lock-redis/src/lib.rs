@@ -2,6 +2,8 @@
 
 mod channel;
 mod checks;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod config;
 mod error;
 mod factory;

@@ -10,12 +10,21 @@ use redis::{InfoDict, Value};
 
 use crate::channel::{Channel, Source, Timeouts};
 use crate::checks::Vetting;
+#[cfg(any(feature = "deadpool", feature = "cluster"))]
+use crate::error::translate;
 use crate::keys::Prefix;
 use crate::news::Newsroom;
 use crate::origin::Origin;
 use crate::scripts::Call;
+#[cfg(feature = "cluster")]
+use crate::{
+    cluster::{self, Shards},
+    news::News,
+};
 #[cfg(feature = "deadpool")]
-use {crate::error::translate, deadpool_redis::Pool};
+use deadpool_redis::Pool;
+#[cfg(feature = "cluster")]
+use redis::{cluster::ClusterClient, cluster_async::ClusterConnection};
 
 /// Which commands may queue behind each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +41,7 @@ pub(crate) enum Lane {
 /// One way to the server for each [`Lane`].
 pub(crate) struct Links {
     acquire: Link,
-    hold: Channel,
+    hold: Link,
     /// Opened by the first waiter; not with a pool, whose connections cannot be told to listen.
     news: Option<Newsroom>,
 }
@@ -43,6 +52,61 @@ enum Link {
     /// A connection out of the application's pool for every command.
     #[cfg(feature = "deadpool")]
     Pool(Pool),
+    /// One to each node.
+    #[cfg(feature = "cluster")]
+    Cluster(ClusterConnection),
+}
+
+impl Link {
+    async fn connect(&self) -> Result<()> {
+        match self {
+            Self::Channel(channel) => channel.connect().await,
+            #[cfg(feature = "deadpool")]
+            Self::Pool(_) => Ok(()),
+            #[cfg(feature = "cluster")]
+            Self::Cluster(_) => Ok(()),
+        }
+    }
+
+    /// Whether a request sent now would be answered soon, as far as one can tell.
+    fn is_at_ease(&self) -> bool {
+        matches!(self, Self::Channel(channel) if channel.is_at_ease())
+    }
+
+    async fn invoke(&self, call: &Call) -> Result<Value> {
+        match self {
+            Self::Channel(channel) => {
+                channel.run(async |connection| call.run(connection).await).await
+            }
+            #[cfg(feature = "deadpool")]
+            Self::Pool(pool) => {
+                // Boxed, or every request would carry the room that opening a connection takes.
+                let mut connection = Box::pin(take(pool)).await?;
+                call.run(&mut *connection).await.map_err(translate)
+            }
+            #[cfg(feature = "cluster")]
+            Self::Cluster(connection) => call.run(&mut connection.clone()).await.map_err(translate),
+        }
+    }
+
+    /// Asks every server that may be written to about itself.
+    async fn infos(&self) -> Result<Vec<InfoDict>> {
+        match self {
+            Self::Channel(channel) => {
+                let info = channel
+                    .run(async |connection| redis::cmd("INFO").query_async(connection).await);
+                info.await.map(|info| vec![info])
+            }
+            #[cfg(feature = "deadpool")]
+            Self::Pool(pool) => {
+                let mut connection = take(pool).await?;
+                let info = redis::cmd("INFO").query_async(&mut *connection).await;
+                info.map(|info| vec![info]).map_err(translate)
+            }
+            #[cfg(feature = "cluster")]
+            Self::Cluster(connection) => cluster::infos(connection).await,
+        }
+    }
 }
 
 impl Links {
@@ -58,53 +122,54 @@ impl Links {
             let (origin, vetting) = (origin.clone(), vetting.clone());
             Channel::closed(Source::Client { origin, timeouts, vetting })
         };
-        let (acquire, hold) = (Link::Channel(Box::new(source())), source());
+        let (acquire, hold) =
+            (Link::Channel(Box::new(source())), Link::Channel(Box::new(source())));
         let news = Some(Newsroom::new(origin, timeouts, prefix)?);
         Ok(Self { acquire, hold, news })
     }
 
     /// Makes sure that there are connections.
     pub(crate) async fn connect(&self) -> Result<()> {
-        match &self.acquire {
-            Link::Channel(acquire) => {
-                tokio::try_join!(acquire.connect(), self.hold.connect()).map(drop)
-            }
-            #[cfg(feature = "deadpool")]
-            Link::Pool(_) => self.hold.connect().await,
-        }
+        tokio::try_join!(self.acquire.connect(), self.hold.connect()).map(drop)
     }
 
     pub(crate) fn news(&self) -> Option<&Newsroom> {
         self.news.as_ref()
     }
 
+    /// Connects twice to every node of a cluster.
+    #[cfg(feature = "cluster")]
+    pub(crate) async fn of_cluster(client: &ClusterClient) -> Result<Self> {
+        let news = News::named(str::to_owned)?;
+        let (acquire, hold) = tokio::try_join!(
+            cluster::connect(client, Some(Arc::clone(&news))),
+            cluster::connect(client, None)
+        )?;
+        let news = Some(Newsroom::of_a_cluster(news, Shards::over(acquire.clone())));
+        Ok(Self { acquire: Link::Cluster(acquire), hold: Link::Cluster(hold), news })
+    }
+
     /// Uses the application's pool, and one connection beside it for held locks.
     #[cfg(feature = "deadpool")]
     pub(crate) async fn of_pool(pool: Pool) -> Result<Self> {
-        let hold = Channel::closed(Source::Pool(pool.clone()));
+        let hold = Link::Channel(Box::new(Channel::closed(Source::Pool(pool.clone()))));
         hold.connect().await?;
         Ok(Self { acquire: Link::Pool(pool), hold, news: None })
     }
 
     /// Runs a script.
     pub(crate) async fn invoke(&self, lane: Lane, call: &Call) -> Result<Value> {
-        let channel = match (lane, &self.acquire) {
-            (Lane::Acquire, Link::Channel(acquire)) => acquire,
-            (Lane::Release, Link::Channel(acquire)) if acquire.is_at_ease() => acquire,
-            #[cfg(feature = "deadpool")]
-            (Lane::Acquire, Link::Pool(pool)) => {
-                // Boxed, or every request would carry the room that opening a connection takes.
-                let mut connection = Box::pin(take(pool)).await?;
-                return call.run(&mut *connection).await.map_err(translate);
-            }
-            (Lane::Hold | Lane::Release, _) => &self.hold,
+        let link = match lane {
+            Lane::Acquire => &self.acquire,
+            Lane::Release if self.acquire.is_at_ease() => &self.acquire,
+            Lane::Hold | Lane::Release => &self.hold,
         };
-        channel.run(async |connection| call.run(connection).await).await
+        link.invoke(call).await
     }
 
-    /// Asks the server about itself, for the checks at the start.
-    pub(crate) async fn info(&self) -> Result<InfoDict> {
-        self.hold.run(async |connection| redis::cmd("INFO").query_async(connection).await).await
+    /// Asks every server that may be written to about itself, for the checks at the start.
+    pub(crate) async fn infos(&self) -> Result<Vec<InfoDict>> {
+        self.hold.infos().await
     }
 }
 
@@ -114,6 +179,8 @@ impl fmt::Debug for Links {
             Link::Channel(_) => "multiplexed",
             #[cfg(feature = "deadpool")]
             Link::Pool(_) => "pooled",
+            #[cfg(feature = "cluster")]
+            Link::Cluster(_) => "of a cluster",
         })
     }
 }

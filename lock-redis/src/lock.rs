@@ -54,10 +54,10 @@ impl RedisLock {
     }
 
     /// How the scripts know this waiter in line, and whether it listens; `None` if it never did.
-    fn in_line(&self) -> Option<(String, bool)> {
+    fn in_line(&self, keys: &Keys) -> Option<(String, bool)> {
         let (news, kind) = self.store.links.news().zip(self.watched.get())?;
         let listens = news.is_heard_by(self.claim.owner().fingerprint());
-        Some((news.in_line(&self.claim, *kind), listens))
+        Some((news.in_line(&self.claim, *kind, keys), listens))
     }
 
     /// Remembers the token of the grant, for a renewal that finds its counter deleted.
@@ -85,7 +85,7 @@ impl Lock for RedisLock {
         call.arg(value(&self.claim)).arg(self.claim.ttl().as_millis()).arg(floor);
         if let Some((_, time)) = &self.store.settle {
             call.arg(time.as_millis());
-        } else if let Some((text, listens)) = self.in_line() {
+        } else if let Some((text, listens)) = self.in_line(&keys) {
             call.arg(text).arg(u8::from(listens));
         }
         let answer = self.store.links.invoke(Lane::Acquire, &call).await?;
@@ -122,9 +122,10 @@ impl Lock for RedisLock {
     }
 
     async fn release(&self) -> Result<Release> {
-        let mut call = Call::new(&scripts::RELEASE, self.keys().of_a_grant());
+        let keys = self.keys();
+        let mut call = Call::new(&scripts::RELEASE, keys.of_a_grant());
         call.arg(self.owner());
-        if let Some((text, _)) = self.in_line() {
+        if let Some((text, _)) = self.in_line(&keys) {
             call.arg(text);
         }
         match self.store.links.invoke(Lane::Release, &call).await? {
@@ -167,13 +168,13 @@ impl Lock for RedisLock {
         let keys = self.keys();
         let [lock, fence, tombstone, line] = keys.of_a_grant();
         let next_tombstone = keys.tombstone_of(next.owner());
-        let keys = [lock, fence, tombstone, line, &next_tombstone];
-        let mut call = Call::new(&scripts::HAND_OVER, keys);
+        let all = [lock, fence, tombstone, line, &next_tombstone];
+        let mut call = Call::new(&scripts::HAND_OVER, all);
         call.arg(self.owner()).arg(value(next)).arg(next.ttl().as_millis());
         // It may be about to queue up, over the other connection: so whether it has is not asked.
         if let Some(news) = self.store.links.news() {
             for kind in [WatchKind::Queue, WatchKind::Hints] {
-                call.arg(news.in_line(next, kind));
+                call.arg(news.in_line(next, kind, &keys));
             }
         }
         let answer = self.store.links.invoke(Lane::Release, &call).await?;
@@ -194,7 +195,7 @@ impl Lock for RedisLock {
     async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>> {
         let Some(news) = self.store.links.news() else { return Ok(None) };
         self.watched.get_or_init(|| kind);
-        news.watch(self.claim.owner().fingerprint()).await
+        news.watch(self.claim.owner().fingerprint(), &self.keys()).await
     }
 }
 

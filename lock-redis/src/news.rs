@@ -1,6 +1,8 @@
-//! What the server tells waiters: one subscription a provider, however many keys and waiters.
+//! What the server tells waiters.
 
 use std::collections::HashMap;
+#[cfg(feature = "cluster")]
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,62 +14,105 @@ use lock_core::{
 use redis::{PushInfo, PushKind, Value};
 
 use crate::channel::{Channel, Source, Timeouts};
-use crate::keys::Prefix;
+#[cfg(feature = "cluster")]
+use crate::cluster::Shards;
+use crate::keys::{Keys, Prefix};
 use crate::origin::Origin;
 
 /// For how long nothing is asked of a server that has refused the subscription.
 const SULK: Duration = Duration::from_secs(60);
 
-/// Lets waiters listen, over a connection that the first of them opens.
+/// Lets waiters listen.
 pub(crate) struct Newsroom {
     news: Arc<News>,
-    channel: Channel,
+    wire: Wire,
     refused: Mutex<Option<Instant>>,
+}
+
+/// How news come in.
+enum Wire {
+    /// One subscription for all keys, over a connection that the first waiter opens.
+    Channel(Channel),
+    /// One for each key that is waited for, over the connections to the cluster.
+    #[cfg(feature = "cluster")]
+    Shards(Shards),
 }
 
 /// Passes what is heard on to the waiter that it concerns.
 pub(crate) struct News {
-    channel: String,
-    waiters: Mutex<HashMap<u64, WatchSender>>,
+    /// What this provider's channels are called.
+    name: String,
+    waiters: Mutex<HashMap<u64, Waiter>>,
+}
+
+struct Waiter {
+    sender: WatchSender,
+    /// Its channel, if it is not everybody's.
+    shard: Option<Arc<str>>,
 }
 
 impl Newsroom {
     pub(crate) fn new(origin: Origin, timeouts: Timeouts, prefix: &Prefix) -> Result<Self> {
-        let name = OwnerToken::mint()?.fingerprint().get();
-        let channel = prefix.channel(&format!("{name:016x}"));
-        let news = Arc::new(News { channel, waiters: Mutex::default() });
+        let news = News::named(|name| prefix.channel(name))?;
         let source = Source::Subscriber { origin, timeouts, news: Arc::clone(&news) };
-        Ok(Self { news, channel: Channel::closed(source), refused: Mutex::default() })
+        let wire = Wire::Channel(Channel::closed(source));
+        Ok(Self { news, wire, refused: Mutex::default() })
+    }
+
+    #[cfg(feature = "cluster")]
+    pub(crate) fn of_a_cluster(news: Arc<News>, shards: Shards) -> Self {
+        Self { news, wire: Wire::Shards(shards), refused: Mutex::default() }
     }
 
     /// Begins to listen for one claim.
-    pub(crate) async fn watch(&self, owner: OwnerFingerprint) -> Result<Option<Watch>> {
+    pub(crate) async fn watch(
+        &self,
+        owner: OwnerFingerprint,
+        keys: &Keys,
+    ) -> Result<Option<Watch>> {
         if self.refused().is_some_and(|when| when.elapsed() < SULK) {
             return Ok(None);
         }
-        if let Err(error) = self.channel.connect().await {
+        let shard = self.shard(keys);
+        let opened = match &self.wire {
+            Wire::Channel(channel) => channel.connect().await.map(|()| self.news.add(owner, shard)),
+            #[cfg(feature = "cluster")]
+            Wire::Shards(shards) => shards.watch(&self.news, owner, shard).await,
+        };
+        if let Err(error) = &opened {
             *self.refused() = error.is_denied().then(Instant::now);
-            return Err(error);
         }
-        let (sender, watch) = Watch::channel();
-        self.news.waiters().insert(owner.get(), sender);
-        Ok(Some(watch))
+        opened.map(Some)
     }
 
-    /// How the scripts know a waiter in line: `grant.lua` takes it apart.
-    pub(crate) fn in_line(&self, claim: &Claim, kind: WatchKind) -> String {
+    /// How the scripts know a waiter in line: `line.lua` takes it apart.
+    pub(crate) fn in_line(&self, claim: &Claim, kind: WatchKind, keys: &Keys) -> String {
         let owner = claim.owner();
         let kind = match kind {
             WatchKind::Queue => 'q',
             WatchKind::Hints => 'h',
         };
         let (id, ttl) = (owner.fingerprint().get(), claim.ttl().as_millis());
-        format!("{}{kind}{id:016x}{ttl}:{}", owner.expose(), self.news.channel)
+        let channel = match self.shard(keys) {
+            None => format!(":{}", self.news.name),
+            Some(shard) => format!(";{shard}"),
+        };
+        format!("{}{kind}{id:016x}{ttl}{channel}", owner.expose())
+    }
+
+    /// Names the channel of those who wait for one lock, where each has its own.
+    #[cfg_attr(not(feature = "cluster"), expect(unused_variables, reason = "only a cluster does"))]
+    fn shard(&self, keys: &Keys) -> Option<Arc<str>> {
+        match &self.wire {
+            Wire::Channel(_) => None,
+            #[cfg(feature = "cluster")]
+            Wire::Shards(_) => Some(keys.channel(&self.news.name).into()),
+        }
     }
 
     /// Tells whether a waiter's watch is open.
     pub(crate) fn is_heard_by(&self, owner: OwnerFingerprint) -> bool {
-        self.news.waiters().get(&owner.get()).is_some_and(|sender| !sender.is_closed())
+        self.news.waiters().get(&owner.get()).is_some_and(|waiter| !waiter.sender.is_closed())
     }
 
     pub(crate) fn forget(&self, owner: OwnerFingerprint) {
@@ -80,19 +125,38 @@ impl Newsroom {
 }
 
 impl News {
-    fn waiters(&self) -> MutexGuard<'_, HashMap<u64, WatchSender>> {
+    /// Makes one with a name of its own.
+    pub(crate) fn named(name: impl FnOnce(&str) -> String) -> Result<Arc<Self>> {
+        let unique = OwnerToken::mint()?.fingerprint().get();
+        let name = name(&format!("{unique:016x}"));
+        Ok(Arc::new(Self { name, waiters: Mutex::default() }))
+    }
+
+    fn waiters(&self) -> MutexGuard<'_, HashMap<u64, Waiter>> {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn channel(&self) -> &str {
-        &self.channel
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn add(&self, owner: OwnerFingerprint, shard: Option<Arc<str>>) -> Watch {
+        let (sender, watch) = Watch::channel();
+        self.waiters().insert(owner.get(), Waiter { sender, shard });
+        watch
+    }
+
+    /// The channels that somebody listens to.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn shards(&self) -> HashSet<Arc<str>> {
+        self.waiters().values().filter_map(|waiter| waiter.shard.clone()).collect()
     }
 
     /// Takes a message: the waiter's id, and the fencing token if it has been granted the key. A
     /// message that makes no sense is none of ours, and a missing one does no harm.
     pub(crate) fn hear(&self, push: &PushInfo) {
         match (&push.kind, push.data.as_slice()) {
-            (PushKind::Message, [_, Value::BulkString(text)]) => {
+            (PushKind::Message | PushKind::SMessage, [_, Value::BulkString(text)]) => {
                 let text = String::from_utf8_lossy(text);
                 let (id, token) = text.split_once(' ').unwrap_or((&text, ""));
                 let Ok(id) = u64::from_str_radix(id, 16) else { return };
@@ -101,8 +165,15 @@ impl News {
                     None => Signal::Hint,
                 };
                 if let Some(waiter) = self.waiters().get(&id) {
-                    waiter.send(signal);
+                    waiter.sender.send(signal);
                 }
+            }
+            // Whose slot has moved to another node opens another watch there.
+            (PushKind::SUnsubscribe, [Value::BulkString(shard), ..]) => {
+                let of_it = |waiter: &Waiter| {
+                    waiter.shard.as_ref().is_some_and(|one| one.as_bytes() == shard.as_slice())
+                };
+                self.waiters().retain(|_, waiter| !of_it(waiter));
             }
             // Ends every watch; who still waits opens another.
             (PushKind::Disconnection, _) => self.waiters().clear(),

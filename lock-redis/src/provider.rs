@@ -6,7 +6,7 @@ use redis::Value;
 
 use crate::channel::Timeouts;
 use crate::checks::{Vetting, check_server};
-use crate::config::{RedisConfig, RedisOptions};
+use crate::config::{RedisConfig, RedisOptions, Target};
 use crate::keys::Prefix;
 use crate::link::{Lane, Links};
 use crate::lock::{RedisLock, Store};
@@ -61,8 +61,14 @@ impl RedisProvider {
     ///
     /// Dropping the future closes whatever was opened.
     pub async fn connect(config: RedisConfig) -> Result<Self> {
-        let (origin, options) = config.into_origin()?;
-        Self::with_origin(origin, options).await
+        match config.into_target()? {
+            (Target::Server(origin), options) => Self::with_origin(origin, options).await,
+            #[cfg(feature = "cluster")]
+            (Target::Cluster(client), options) => {
+                let prefix = Prefix::new(&options.prefix)?;
+                Self::start(Links::of_cluster(&client).await?, prefix, &options).await
+            }
+        }
     }
 
     /// Opens connections with a client that the application has already.
@@ -111,7 +117,7 @@ impl RedisProvider {
 
     async fn start(links: Links, prefix: Prefix, options: &RedisOptions) -> Result<Self> {
         if options.server_checks {
-            check_server(&links.info().await?)?;
+            links.infos().await?.iter().try_for_each(check_server)?;
         }
         let told = links.news().is_some();
         let has = |one: &Capability| told || !matches!(one, Capability::Hints | Capability::Queue);

@@ -6,13 +6,21 @@ use std::time::Duration;
 
 use lock_core::Watch;
 use redis::aio::ConnectionLike;
-use redis::{Cmd, ErrorKind, RedisResult, Script, ServerErrorKind, ToRedisArgs, Value};
+use redis::{Arg, Cmd, ErrorKind, RedisResult, ServerErrorKind, ToRedisArgs, Value};
+
+/// A script, and the name that the server has for it once it has run it.
+pub(crate) struct Script {
+    text: String,
+    sha: String,
+}
 
 macro_rules! script {
     ($($file:literal),*) => {
         LazyLock::new(|| {
             let text = concat!($(include_str!(concat!("scripts/", $file)), "\n"),*);
-            Script::new(&format!("{}{text}", constants()))
+            let text = format!("{}{text}", constants());
+            let sha = redis::Script::new(&text).get_hash().to_owned();
+            Script { text, sha }
         })
     };
 }
@@ -52,7 +60,7 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn new<const N: usize>(script: &'static Script, keys: [&str; N]) -> Self {
         let mut command = redis::cmd("EVALSHA");
-        command.arg(script.get_hash()).arg(N).arg(&keys);
+        command.arg(&script.sha).arg(N).arg(&keys);
         Self { script, command }
     }
 
@@ -61,14 +69,26 @@ impl Call {
         self
     }
 
-    /// Runs the script; loads it first where the server does not know it.
+    /// Runs the script; sends all of it where the server does not know it.
     pub(crate) async fn run(&self, connection: &mut impl ConnectionLike) -> RedisResult<Value> {
         match self.command.query_async(connection).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.script.load_async(connection).await?;
-                self.command.query_async(connection).await
+                self.in_full().query_async(connection).await
             }
             answer => answer,
         }
+    }
+
+    /// The same call with the script's text instead of its name. Unlike `SCRIPT LOAD` it goes to the
+    /// one node of a cluster that has the keys.
+    fn in_full(&self) -> Cmd {
+        let mut command = redis::cmd("EVAL");
+        command.arg(&self.script.text);
+        for argument in self.command.args_iter().skip(2) {
+            if let Arg::Simple(argument) = argument {
+                command.arg(argument);
+            }
+        }
+        command
     }
 }

@@ -92,6 +92,22 @@ conformance!(redis_sentinel, || async {
     })
 });
 
+#[cfg(feature = "cluster")]
+static CLUSTER: Shared<support::cluster::Cluster> = Shared::new();
+
+#[cfg(feature = "cluster")]
+conformance!(redis_cluster, || async {
+    let cluster = CLUSTER.get(|| support::cluster::Cluster::start(60_000));
+    let config = cluster.config().user("locks").password(PASSWORD);
+    let provider = RedisProvider::connect(config.clone().prefix("app:")).await.unwrap();
+    let neighbour = RedisProvider::connect(config.prefix("app:other:")).await.unwrap();
+    let expiring = Arc::clone(&cluster);
+    Subject::new(provider).neighbour(neighbour).guarded_by(cluster).expire_with(move |key| {
+        expiring.expire(&format!("app:{key}"));
+        async {}
+    })
+});
+
 static THREE: Shared<Vec<Server>> = Shared::new();
 static FIVE: Shared<Vec<Server>> = Shared::new();
 

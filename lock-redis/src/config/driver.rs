@@ -4,8 +4,10 @@
 use std::path::Path;
 #[cfg(feature = "sentinel")]
 use std::sync::Arc;
+#[cfg(feature = "cluster")]
+use std::time::Duration;
 
-#[cfg(any(feature = "tls", not(feature = "sentinel")))]
+#[cfg(any(feature = "tls", not(all(feature = "sentinel", feature = "cluster"))))]
 use lock_core::Error;
 use lock_core::{ErrorKind, Result};
 use redis::io::tcp::TcpSettings;
@@ -17,13 +19,43 @@ use {
     tokio::sync::Mutex,
 };
 
-use super::{Place, RedisConfig, RedisOptions, Sentinels};
+#[cfg(feature = "cluster")]
+use redis::cluster::{ClusterClient, ClusterClientBuilder};
+
+use super::{Place, RedisConfig, RedisOptions, Sentinels, misconfigured};
 use crate::channel::Timeouts;
 use crate::error::translate;
 use crate::origin::Origin;
 
+/// While one node of a cluster is silent, the driver asks it for the new lay-out for so long, and
+/// everybody waits.
+#[cfg(feature = "cluster")]
+const NODE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often the driver sends a request again that a node of a cluster has not taken; whoever waits for
+/// a lock tries again by itself.
+#[cfg(feature = "cluster")]
+const RETRIES: u32 = 5;
+
+/// What the driver connects to.
+pub(crate) enum Target {
+    /// One server at a time.
+    Server(Origin),
+    #[cfg(feature = "cluster")]
+    Cluster(Box<ClusterClient>),
+}
+
 impl RedisConfig {
-    /// Tells the driver where the server is.
+    /// Tells the driver what to connect to.
+    pub(crate) fn into_target(self) -> Result<(Target, RedisOptions)> {
+        if let Place::Cluster { nodes } = &self.place {
+            return Ok((self.cluster_client(nodes)?, self.options));
+        }
+        let (origin, options) = self.into_origin()?;
+        Ok((Target::Server(origin), options))
+    }
+
+    /// As [`into_target`](Self::into_target), for something that needs to be one server.
     pub(crate) fn into_origin(self) -> Result<(Origin, RedisOptions)> {
         let origin = match &self.place {
             Place::Tcp { host, port } => {
@@ -34,6 +66,9 @@ impl RedisConfig {
                 Origin::Server(Box::new(self.client(ConnectionAddr::Unix(path.clone()))?))
             }
             Place::Sentinel(sentinels) => self.sentinel_client(sentinels)?,
+            Place::Cluster { .. } => {
+                return misconfigured("a node of a quorum is one server, not a cluster");
+            }
         };
         Ok((origin, self.options))
     }
@@ -107,6 +142,40 @@ impl RedisConfig {
         }
         let client = builder.build().map_err(translate)?;
         Ok(Origin::Sentinel(Arc::new(Mutex::new(client))))
+    }
+
+    #[cfg(feature = "cluster")]
+    fn cluster_client(&self, nodes: &[(String, u16)]) -> Result<Target> {
+        let nodes = nodes.iter().map(|(host, port)| self.address(host, *port));
+        let mut builder = ClusterClientBuilder::new(nodes)
+            .use_protocol(ProtocolVersion::RESP3)
+            .tcp_settings(tcp())
+            .connection_timeout(self.options.connect_timeout)
+            .response_timeout(NODE_TIMEOUT)
+            .overall_response_timeout(Some(Timeouts::default().response))
+            .retries(RETRIES)
+            .min_retry_wait(20)
+            .max_retry_wait(200);
+        if let Some(name) = &self.user {
+            builder = builder.username(name);
+        }
+        if let Some(password) = &self.password {
+            builder = builder.password(password);
+        }
+        match &self.tls {
+            None => {}
+            #[cfg(feature = "tls")]
+            Some(tls) => builder = builder.certs(certificates(tls.ca.as_deref())?),
+            #[cfg(not(feature = "tls"))]
+            Some(_) => return no_tls(),
+        }
+        Ok(Target::Cluster(Box::new(builder.build().map_err(translate)?)))
+    }
+
+    #[cfg(not(feature = "cluster"))]
+    fn cluster_client(&self, _: &[(String, u16)]) -> Result<Target> {
+        let message = "a cluster needs the feature `cluster` of the crate `lock-redis`";
+        Err(Error::new(ErrorKind::Unsupported, message))
     }
 
     #[cfg(not(feature = "sentinel"))]

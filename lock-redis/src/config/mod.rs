@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lock_core::{Error, ErrorKind, Result};
 
+pub(crate) use self::driver::Target;
 pub(crate) use self::url::URL_OPTIONS;
 use crate::channel::Timeouts;
 
@@ -40,6 +41,7 @@ enum Place {
     Tcp { host: String, port: u16 },
     Unix { path: PathBuf },
     Sentinel(Sentinels),
+    Cluster { nodes: Vec<(String, u16)> },
 }
 
 /// Who is asked where the master is.
@@ -135,6 +137,15 @@ impl RedisConfig {
         let hosts = sentinels.into_iter().map(|(host, port)| (host.into(), port)).collect();
         let (user, password) = Default::default();
         Self::at(Place::Sentinel(Sentinels { service: service.into(), hosts, user, password }))
+    }
+
+    /// Names some nodes of a Redis Cluster; the others are found by them.
+    ///
+    /// Needs the feature `cluster`; without it, connecting reports
+    /// [`Unsupported`](ErrorKind::Unsupported).
+    pub fn cluster<H: Into<String>>(nodes: impl IntoIterator<Item = (H, u16)>) -> Self {
+        let nodes = nodes.into_iter().map(|(host, port)| (host.into(), port)).collect();
+        Self::at(Place::Cluster { nodes })
     }
 
     /// Authenticates with the sentinels as this user. Means nothing without sentinels.

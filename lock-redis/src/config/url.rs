@@ -18,7 +18,8 @@ impl RedisConfig {
     /// | `redis://[[user]:password@]host[:port][/database]` | TCP |
     /// | `redis+unix:///path/to/socket` | unix socket; `?db=1` for a database |
     /// | `redis+sentinel://[[user]:password@]host[:port],…/service` | the master that these sentinels name |
-    /// | `rediss://…`, `rediss+sentinel://…` | the same over TLS, verified; `?ca=/path/to/roots.pem` for a private authority |
+    /// | `redis+cluster://[[user]:password@]host[:port],…` | the cluster of which these are some nodes |
+    /// | `rediss://…`, `rediss+sentinel://…`, `rediss+cluster://…` | the same over TLS, verified; `?ca=/path/to/roots.pem` for a private authority |
     ///
     /// Options: `prefix`, `server_checks` (`on` or `off`), `connect_timeout` (such as `500ms`); with
     /// sentinels also `db`, `sentinel_user` and `sentinel_password`.
@@ -29,8 +30,8 @@ impl RedisConfig {
     pub fn from_url(url: &ProviderUrl) -> Result<Self> {
         let (scheme, set_up) = url.scheme().split_once('+').unwrap_or((url.scheme(), ""));
         let tls = match (scheme, set_up) {
-            ("redis", "" | "unix" | "sentinel") => false,
-            ("rediss", "" | "sentinel") => true,
+            ("redis", "" | "unix" | "sentinel" | "cluster") => false,
+            ("rediss", "" | "sentinel" | "cluster") => true,
             _ => return misconfigured(format!("`{}` is no scheme of this provider", url.scheme())),
         };
         let mut known = URL_OPTIONS.to_vec();
@@ -49,6 +50,14 @@ impl RedisConfig {
                 Self::unix(url.path())
             }
             "sentinel" => sentinels(url, &given)?,
+            "cluster" => {
+                if url.hosts().is_empty() || !url.path().trim_matches('/').is_empty() {
+                    let form = "`redis+cluster://host1,host2`; a cluster has no numbered databases";
+                    return misconfigured(format!("write the cluster as {form}"));
+                }
+                let nodes = url.hosts().iter();
+                Self::cluster(nodes.map(|(host, port)| (bare(host), port.unwrap_or(SERVER_PORT))))
+            }
             _ => {
                 let (host, port) = only_host(url)?;
                 return Self::of_host(url, &given, tls, host, port);
@@ -129,7 +138,8 @@ fn only_host(url: &ProviderUrl) -> Result<(&str, Option<u16>)> {
         [] => misconfigured("the URL names no host; write `redis://host:port/database`"),
         _ => misconfigured(
             "the URL names several hosts; for a quorum of them write `redlock://host1,host2,host3`, \
-             for sentinels `redis+sentinel://host1,host2/service`",
+             for sentinels `redis+sentinel://host1,host2/service`, for a cluster \
+             `redis+cluster://host1,host2`",
         ),
     }
 }

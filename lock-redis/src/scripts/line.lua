@@ -3,9 +3,17 @@
 --
 -- A waiter is described by one string:
 --   owner token (22)  'q' for the queue or 'h' for hints (1)  id (16)  ttl in ms  ':'  channel
+-- with ';' instead of ':' for a sharded channel, in a cluster.
 
 local function open_door()
   local door = {}
+
+  -- Tells a waiter something, and returns how many have heard it.
+  local function tell(waiter, news)
+    local kind, channel = string.match(waiter, '^%d+([:;])(.*)$', 40)
+    local publish = kind == ';' and 'SPUBLISH' or 'PUBLISH'
+    return kind and door.call(publish, channel, string.sub(waiter, 24, 39) .. news) or 0
+  end
 
   -- The line's own commands never keep a key from being granted or released.
   function door.call(...)
@@ -46,10 +54,8 @@ local function open_door()
         return 'empty'
       end
       last = tonumber(token)
-      local ttl, channel = string.match(first, '^(%d+):(.*)$', 40)
-      local message = string.sub(first, 24, 39) .. ' ' .. token
-      local told = ttl and door.call('PUBLISH', channel, message)
-      if told and told > 0 then
+      local ttl = string.match(first, '^%d+', 40)
+      if ttl and tell(first, ' ' .. token) > 0 then
         local window = math.min(ttl, CLAIM_WINDOW)
         if not door.call('SET', lock, string.sub(first, 1, 22), 'PX', window, condition) then
           return 'empty'
@@ -70,10 +76,7 @@ local function open_door()
     call('DEL', lock)
     if served == 'listeners' then
       for _, waiter in ipairs(door.call('ZRANGE', line, 0, -1) or {}) do
-        local _, channel = string.match(waiter, '^(%d+):(.*)$', 40)
-        if channel then
-          door.call('PUBLISH', channel, string.sub(waiter, 24, 39))
-        end
+        tell(waiter, '')
       end
       call('DEL', line)
     end

@@ -8,6 +8,7 @@
 )]
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
+pub(crate) mod cluster;
 pub(crate) mod contest;
 pub(crate) mod sentinel;
 
@@ -28,8 +29,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The password of the user `locks`, and the least that user needs. This is the list in the README.
 pub(crate) const PASSWORD: &str = "s3cret-of-the-tests";
-pub(crate) const ACL: &str = "~app:* &app:* +evalsha +script|load +mget +set +del +exists +pttl +pexpire \
+pub(crate) const ACL: &str = "~app:* &app:* +evalsha +eval +mget +set +del +exists +pttl +pexpire \
                        +time +info +select +zrange +zadd +zrem +zcard +publish +subscribe";
+
+/// What that user needs in a cluster besides.
+pub(crate) const ACL_OF_A_CLUSTER: &str =
+    "-publish -subscribe -select +spublish +ssubscribe +sunsubscribe +cluster|slots +ping";
 
 /// A running Redis server.
 pub(crate) struct Server {
@@ -56,9 +61,7 @@ impl Server {
         let arguments: Vec<_> = arguments.iter().map(|one| (*one).to_owned()).collect();
         // Between finding a free port and binding it, another process may take it.
         for _ in 0..20 {
-            let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-            let port = probe.local_addr().unwrap().port();
-            drop(probe);
+            let port = free_port();
             if let Some(child) = launch(folder.path(), port, &arguments) {
                 return Self { child, port, folder, arguments };
             }
@@ -185,6 +188,11 @@ impl<T> Shared<T> {
             started
         })
     }
+}
+
+fn free_port() -> u16 {
+    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    probe.local_addr().unwrap().port()
 }
 
 fn signal(name: &str, process: u32) {

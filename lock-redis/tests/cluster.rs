@@ -1,0 +1,181 @@
+//! A cluster whose slots move and whose masters fail while locks are held.
+
+#![cfg(feature = "cluster")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use lock_core::{Backoff, LockClient, LockGuard, Loss, ProviderRegistry, Release};
+use lock_redis::RedisProvider;
+use support::cluster::{Cluster, ok};
+use support::contest::Contest;
+
+/// Longer than any failover takes on a loaded machine.
+const LIMIT: Duration = Duration::from_secs(60);
+const TTL: Duration = Duration::from_secs(20);
+/// How long a master must be silent to be taken for dead, in ms.
+const NODE_TIMEOUT: u32 = 1_500;
+
+async fn soon<T>(event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, event).await.expect("it comes in time")
+}
+
+/// A client that sits a failover out.
+async fn client(cluster: &Cluster) -> LockClient {
+    let provider = RedisProvider::connect(cluster.config()).await.unwrap();
+    LockClient::builder(provider).unavailable_after(LIMIT).build().unwrap()
+}
+
+async fn released(guard: LockGuard) -> Release {
+    let mut releasing = guard.release().await;
+    while let Err(failed) = releasing {
+        releasing = failed.into_guard().release().await;
+    }
+    releasing.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_url_names_a_cluster_by_some_nodes_and_keys_are_spread() {
+    let cluster = Cluster::start(NODE_TIMEOUT);
+    let registry = ProviderRegistry::new().with(lock_redis::factory()).unwrap();
+    let locks = registry.connect(&cluster.url()).await.unwrap();
+    let mut homes = [0; 3];
+    for number in 0..30 {
+        let key = format!("k{number}");
+        let guard = locks.lock(&key).acquire().await.unwrap();
+        homes[cluster.home(&key)] += 1;
+        assert_eq!(cluster.servers[cluster.home(&key)].send(&["EXISTS", &key]), ":1\r\n");
+        assert_eq!(guard.release().await.unwrap(), Release::Released);
+    }
+    assert!(homes.iter().all(|count| *count > 0), "{homes:?}");
+    let database = format!("{}/3", cluster.url());
+    let error = registry.connect(&database).await.unwrap_err();
+    assert!(error.to_string().contains("no numbered databases"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_28_a_slot_that_moves_takes_its_locks_along() {
+    let cluster = Cluster::start(NODE_TIMEOUT);
+    let (from, slot) = (cluster.home("k"), cluster.slot("k"));
+    let to = (from + 1) % 3;
+    let [source, target] = [from, to].map(|number| &cluster.servers[number]);
+    let (locks, other) = (client(&cluster).await, client(&cluster).await);
+    let acquire = locks.lock("k").ttl(TTL).renew_every(Duration::from_millis(10));
+    let guard = acquire.acquire().await.unwrap();
+    let waiter = tokio::spawn(async move { other.lock("k").wait_forever().acquire().await });
+    support::sentinel::until(|| source.send(&["EXISTS", "k\u{1f}line{k}"]) == ":1\r\n");
+    ok(target, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &cluster.id(from)]);
+    ok(source, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &cluster.id(to)]);
+    let port = target.port.to_string();
+    // One key after the other: in between, some are here and some there.
+    let keys = source.send(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]);
+    for key in keys.lines().filter(|line| line.starts_with('k')) {
+        ok(source, &["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for server in [target, source] {
+        ok(server, &["CLUSTER", "SETSLOT", &slot, "NODE", &cluster.id(to)]);
+    }
+    guard.renew(TTL).await.unwrap();
+    assert!(guard.is_held());
+    assert_eq!(target.send(&["EXISTS", "k"]), ":1\r\n");
+    let token = guard.fencing_token();
+    assert_eq!(released(guard).await, Release::Released);
+    let next = soon(waiter).await.unwrap().unwrap();
+    assert!(next.fencing_token() > token);
+    assert_eq!(released(next).await, Release::Released);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiters_hear_of_releases_and_channels_that_nobody_needs_are_closed() {
+    let cluster = Cluster::start(60_000);
+    let provider = RedisProvider::connect(cluster.config()).await.unwrap();
+    let other = RedisProvider::connect(cluster.config()).await.unwrap();
+    // Nothing but a message wakes these waiters in time.
+    let patient = LockClient::builder(other).retry(Backoff::fixed(LIMIT * 2)).build().unwrap();
+    let locks = LockClient::new(provider);
+    let channels = || {
+        let count = |server: &support::Server| {
+            server
+                .command("PUBSUB SHARDCHANNELS")
+                .lines()
+                .filter(|line| line.starts_with('k'))
+                .count()
+        };
+        cluster.servers.iter().map(count).sum::<usize>()
+    };
+    let mut most = 0;
+    for number in 0..130 {
+        let key = format!("k{number}");
+        let guard = locks.lock(&key).ttl(LIMIT * 2).acquire().await.unwrap();
+        let (patient, waited) = (patient.clone(), key.clone());
+        let waiter =
+            tokio::spawn(async move { patient.lock(&waited).wait_forever().acquire().await });
+        let home = &cluster.servers[cluster.home(&key)];
+        let line = format!("{key}\u{1f}line{{{key}}}");
+        support::sentinel::until(|| home.send(&["EXISTS", &line]) == ":1\r\n");
+        assert_eq!(released(guard).await, Release::Released);
+        assert_eq!(released(soon(waiter).await.unwrap().unwrap()).await, Release::Released);
+        most = most.max(channels());
+    }
+    assert!((50..=110).contains(&most), "{most} channels were open at a time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_8_a_lock_that_no_replica_knows_is_lost_with_the_master_and_the_holder_told() {
+    let mut cluster = Cluster::start(NODE_TIMEOUT);
+    let home = cluster.home("k");
+    let (locks, other) = (client(&cluster).await, client(&cluster).await);
+    cluster.servers[home + 3].freeze();
+    // Whatever is sent to a frozen replica waits there in its socket.
+    cluster.servers[home].command("CLIENT KILL TYPE replica");
+    let acquire = locks.lock("k").ttl(LIMIT).renew_every(Duration::from_millis(100));
+    let guard = acquire.acquire().await.unwrap();
+    cluster.servers[home].kill();
+    cluster.servers[home + 3].thaw();
+    let loss = soon(guard.lost()).await;
+    assert!(matches!(loss, Some(Loss::NotYours)), "{loss:?}");
+    let next = soon(other.lock("k").wait_forever().acquire()).await.unwrap();
+    assert!(next.fencing_token() > guard.fencing_token());
+    drop(guard);
+    assert_eq!(released(next).await, Release::Released, "the stale guard did no harm");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_28_a_master_that_is_demoted_is_left_for_its_successor() {
+    let cluster = Cluster::start(NODE_TIMEOUT);
+    let home = cluster.home("k");
+    let locks = client(&cluster).await;
+    let acquire = locks.lock("k").ttl(TTL).renew_every(Duration::from_millis(10));
+    let guard = acquire.acquire().await.unwrap();
+    ok(&cluster.servers[home + 3], &["CLUSTER", "FAILOVER"]);
+    support::sentinel::until(|| {
+        cluster.servers[home + 3].command("INFO replication").contains("role:master")
+    });
+    guard.renew(TTL).await.unwrap();
+    let token = guard.fencing_token();
+    assert_eq!(released(guard).await, Release::Released);
+    let next = soon(locks.lock("k").wait_forever().acquire()).await.unwrap();
+    assert!(next.fencing_token() > token);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_8_no_token_falls_over_a_failover_and_all_contenders_get_on() {
+    let mut cluster = Cluster::start(NODE_TIMEOUT);
+    let mut contest = Contest::new(LIMIT);
+    for _ in 0..4 {
+        contest.enter(client(&cluster).await);
+    }
+    contest.until_all_held(5).await;
+    let home = cluster.home("k");
+    cluster.servers[home].kill();
+    contest.until_all_held(5).await;
+    contest.end().await;
+}

@@ -1,0 +1,114 @@
+//! A Redis Cluster: three masters, and a replica of each.
+
+use lock_redis::RedisConfig;
+
+use super::sentinel::until;
+use super::{ACL, ACL_OF_A_CLUSTER, PASSWORD, PATIENCE, Server, free_port};
+
+const MASTERS: usize = 3;
+const SLOTS: usize = 16384;
+
+/// The servers of a cluster: the masters at the start first, then a replica of each.
+pub(crate) struct Cluster {
+    pub(crate) servers: Vec<Server>,
+}
+
+impl Cluster {
+    /// Starts everything, and waits until all agree on who has what and the replicas are in step. A
+    /// master that is silent for so many milliseconds is taken for dead.
+    pub(crate) fn start(node_timeout: u32) -> Self {
+        let timeout = node_timeout.to_string();
+        let mut buses = Vec::new();
+        let servers: Vec<_> = (0..2 * MASTERS)
+            .map(|_| {
+                let bus = free_port().to_string();
+                let server = Server::with(&[
+                    "--cluster-enabled",
+                    "yes",
+                    "--cluster-node-timeout",
+                    &timeout,
+                    "--cluster-port",
+                    &bus,
+                    "--cluster-replica-validity-factor",
+                    "0",
+                    "--repl-diskless-sync-delay",
+                    "0",
+                ]);
+                buses.push(bus);
+                server
+            })
+            .collect();
+        for (number, server) in servers.iter().enumerate() {
+            ok(server, &["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
+            server.command(&format!("ACL SETUSER locks on >{PASSWORD} {ACL} {ACL_OF_A_CLUSTER}"));
+        }
+        let first = servers[0].port.to_string();
+        for server in &servers[1..] {
+            ok(server, &["CLUSTER", "MEET", "127.0.0.1", &first, &buses[0]]);
+        }
+        for (number, master) in servers[..MASTERS].iter().enumerate() {
+            let (from, to) = (number * SLOTS / MASTERS, (number + 1) * SLOTS / MASTERS - 1);
+            ok(master, &["CLUSTER", "ADDSLOTSRANGE", &from.to_string(), &to.to_string()]);
+        }
+        let cluster = Self { servers };
+        let field = |server: &Server, what: &str, line: &str| {
+            server.command(what).lines().any(|one| one.trim() == line)
+        };
+        until(|| {
+            let knows = |server| field(server, "CLUSTER INFO", "cluster_known_nodes:6");
+            cluster.servers.iter().all(knows)
+        });
+        for number in 0..MASTERS {
+            let id = cluster.id(number);
+            let replica = &cluster.servers[MASTERS + number];
+            until(|| replica.send(&["CLUSTER", "REPLICATE", &id]).starts_with("+OK"));
+        }
+        until(|| {
+            let sees = |server: &Server| {
+                field(server, "CLUSTER INFO", "cluster_state:ok")
+                    && server.command("CLUSTER NODES").matches("slave").count() == MASTERS
+            };
+            let linked = |server| field(server, "INFO replication", "master_link_status:up");
+            cluster.servers.iter().all(sees) && cluster.servers[MASTERS..].iter().all(linked)
+        });
+        cluster
+    }
+
+    pub(crate) fn config(&self) -> RedisConfig {
+        let nodes = self.servers.iter().map(|server| ("127.0.0.1", server.port));
+        RedisConfig::cluster(nodes).connect_timeout(PATIENCE)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let hosts = self.servers.iter().map(|server| format!("127.0.0.1:{}", server.port));
+        format!("redis+cluster://{}", hosts.collect::<Vec<_>>().join(","))
+    }
+
+    /// The cluster's name of a server.
+    pub(crate) fn id(&self, server: usize) -> String {
+        let reply = self.servers[server].command("CLUSTER MYID");
+        reply.lines().nth(1).expect("an id").to_owned()
+    }
+
+    /// The number of the first master's slot of a key.
+    pub(crate) fn slot(&self, key: &str) -> String {
+        let reply = self.servers[0].send(&["CLUSTER", "KEYSLOT", key]);
+        reply.trim().trim_start_matches(':').to_owned()
+    }
+
+    /// The server that has a key's slot at the start.
+    pub(crate) fn home(&self, key: &str) -> usize {
+        self.slot(key).parse::<usize>().unwrap() * MASTERS / SLOTS
+    }
+
+    /// Deletes a key wherever it is: for its holder the same as an expiry.
+    pub(crate) fn expire(&self, key: &str) {
+        let gone = |server: &Server| server.send(&["DEL", key]).starts_with(':');
+        assert!(self.servers[..MASTERS].iter().filter(|server| gone(server)).count() == 1);
+    }
+}
+
+pub(crate) fn ok(server: &Server, words: &[&str]) {
+    let reply = server.send(words);
+    assert!(reply.starts_with("+OK"), "{words:?}: {reply}");
+}
