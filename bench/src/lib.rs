@@ -13,6 +13,7 @@ mod contender;
 mod cores;
 mod goal;
 mod monitor;
+mod proxy;
 mod report;
 mod sample;
 mod scenario;

@@ -61,6 +61,31 @@ impl Server {
         Ok(true)
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Stops the process without killing it; it answers nobody.
+    pub(crate) fn freeze(&self) -> Result<()> {
+        let stopped =
+            Command::new("kill").args(["-STOP", &self.child.id().to_string()]).status()?;
+        ensure!(stopped.success(), "`{PROGRAM}` cannot be stopped");
+        Ok(())
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts again on the same port, without its data.
+    pub(crate) fn start_again(&mut self) -> Result<()> {
+        self.kill();
+        *self = Self::launch(self.port)?;
+        ensure!(self.answers()?, "`{PROGRAM}` does not start again");
+        Ok(())
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }
@@ -98,8 +123,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 

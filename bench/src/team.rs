@@ -70,7 +70,11 @@ impl Worker {
     }
 
     pub(crate) fn reply<T: DeserializeOwned>(&mut self) -> Result<T> {
-        let line = self.lines.recv_timeout(PATIENCE);
+        self.reply_within(PATIENCE)
+    }
+
+    pub(crate) fn reply_within<T: DeserializeOwned>(&mut self, limit: Duration) -> Result<T> {
+        let line = self.lines.recv_timeout(limit);
         let line = line.with_context(|| format!("a worker for `{}` fell silent", self.name))?;
         serde_json::from_str(&line).with_context(|| format!("a worker for `{}`", self.name))
     }

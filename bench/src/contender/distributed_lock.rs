@@ -8,7 +8,7 @@ use anyhow::Result;
 use distributed_lock_core::traits::{DistributedLock as _, LockHandle, LockProvider};
 use distributed_lock_redis::{RedisLockHandle, RedisLockProvider};
 
-use super::{Contender, ON_REDIS, Role};
+use super::{Contender, ON_ANY, Role};
 
 /// Varied, so that callers are not in step.
 const LONGEST_PAUSE_MS: u64 = 100;
@@ -18,13 +18,13 @@ pub(crate) struct DistributedLock(RedisLockProvider);
 impl Contender for DistributedLock {
     const NAME: &str = "distributed-lock";
     const ROLE: Role = Role::Rival;
-    const PLAYS: &[&str] = ON_REDIS;
+    const PLAYS: &[&str] = ON_ANY;
     type Guard = RedisLockHandle;
 
     /// Keeps the proportions of its defaults: 30 s, renewed every 10 s, 27 s of which must be left.
     async fn connect(url: &str, ttl: Duration) -> Result<Self> {
         let provider = RedisLockProvider::builder()
-            .url(url)
+            .urls(&url.split(',').collect::<Vec<_>>())
             .expiry(ttl)
             .extension_cadence(ttl / 3)
             .min_validity(ttl * 9 / 10);

@@ -25,7 +25,7 @@ pub(crate) trait Contender: Sized + Send + Sync + 'static {
     /// What its holder has.
     type Guard: Send + 'static;
 
-    /// Connects to the server; every lock of this process has the same ttl.
+    /// Connects to the server, or to several of which the URLs stand between commas; every lock of this process has the same ttl.
     fn connect(url: &str, ttl: Duration) -> impl Future<Output = Result<Self>> + Send;
 
     /// Waits until it holds the key.
@@ -54,16 +54,22 @@ pub(crate) enum Role {
 /// Every scenario over Redis.
 pub(crate) const ON_REDIS: &[&str] = &["s1", "s2", "s3", "s3a", "s3b", "s4", "s5", "s6"];
 
+/// As [`ON_REDIS`], for those who can keep a quorum as well.
+pub(crate) const ON_ANY: &[&str] =
+    &["s1", "s2", "s3", "s3a", "s3b", "s4", "s5", "s6", "q1", "q2", "q3", "q8"];
+
 /// Everybody who takes part.
 pub(crate) const ALL: &[Entry] = &[
     Entry::of::<Ours<ours::Plain>>(),
     Entry::of::<Ours<ours::Fifo>>(),
     Entry::of::<Ours<ours::Race>>(),
     Entry::of::<Ours<ours::Renewed>>(),
+    Entry::of::<Ours<ours::OfFive>>(),
     Entry::of::<floor::raw::Raw>(),
     Entry::of::<floor::same_script::SameScript>(),
     Entry::of::<floor::store_queue::StoreQueue>(),
     Entry::of::<floor::publish::Publish>(),
+    Entry::of::<floor::parallel::Parallel>(),
     Entry::of::<rslock::Rslock>(),
     Entry::of::<distributed_lock::DistributedLock>(),
     Entry::of::<memory::ours::OursInMemory>(),

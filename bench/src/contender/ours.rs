@@ -25,6 +25,8 @@ pub(crate) struct Ours<M> {
 pub(crate) trait Mode: Send + Sync + 'static {
     const NAME: &str;
     const PLAYS: &[&str];
+    /// How the set-up is called in URLs.
+    const SCHEME: &str = "redis";
 
     fn choose(acquire: Acquire) -> Acquire;
 }
@@ -37,7 +39,8 @@ impl<M: Mode> Contender for Ours<M> {
 
     async fn connect(url: &str, ttl: Duration) -> Result<Self> {
         let registry = ProviderRegistry::new().with(lock_redis::factory())?;
-        Ok(Self { locks: registry.connect(url).await?, ttl, mode: PhantomData })
+        let url = url.replace("/,redis://", ",").replacen("redis", M::SCHEME, 1);
+        Ok(Self { locks: registry.connect(&url).await?, ttl, mode: PhantomData })
     }
 
     async fn acquire(&self, key: &str) -> Result<LockGuard> {
@@ -95,5 +98,17 @@ impl Mode for Renewed {
 
     fn choose(acquire: Acquire) -> Acquire {
         acquire.auto_renew()
+    }
+}
+
+pub(crate) struct OfFive;
+
+impl Mode for OfFive {
+    const NAME: &str = "ours (quorum)";
+    const PLAYS: &[&str] = &["q1", "q2", "q3", "q4", "q5", "q6", "q7", "q8"];
+    const SCHEME: &str = "redlock";
+
+    fn choose(acquire: Acquire) -> Acquire {
+        acquire
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use rslock::{LockGuard, LockManager};
 
-use super::{Contender, ON_REDIS, Role};
+use super::{Contender, ON_ANY, Role};
 
 pub(crate) struct Rslock {
     manager: LockManager,
@@ -15,11 +15,11 @@ pub(crate) struct Rslock {
 impl Contender for Rslock {
     const NAME: &str = "rslock";
     const ROLE: Role = Role::Rival;
-    const PLAYS: &[&str] = ON_REDIS;
+    const PLAYS: &[&str] = ON_ANY;
     type Guard = LockGuard;
 
     async fn connect(url: &str, ttl: Duration) -> Result<Self> {
-        Ok(Self { manager: LockManager::new(vec![url]), ttl })
+        Ok(Self { manager: LockManager::new(url.split(',').collect()), ttl })
     }
 
     async fn acquire(&self, key: &str) -> Result<LockGuard> {

@@ -6,6 +6,7 @@ mod held;
 mod idle;
 mod memory;
 mod own_keys;
+mod quorum;
 mod reentry;
 
 use std::time::Duration;
@@ -35,6 +36,14 @@ pub(crate) const ALL: &[Scenario] = &[
     held::HELD,
     memory::UNCONTENDED,
     memory::CONTENDED,
+    quorum::ALL_UP,
+    quorum::ONE_FROZEN,
+    quorum::ONE_DEAD,
+    quorum::TWO_FROZEN,
+    quorum::FORGETFUL,
+    quorum::CUT_OFF,
+    quorum::SLOW,
+    quorum::THREE_FROZEN,
 ];
 
 /// Something to measure for every contender that takes part in it.

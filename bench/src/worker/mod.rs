@@ -1,5 +1,6 @@
 //! A process that does one job as one contender, step by step as its parent says.
 
+mod attempt;
 mod cycle;
 mod drain;
 mod hold;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use attempt::{Attempt, Told};
 pub(crate) use cycle::{Cycle, Outcome};
 pub(crate) use drain::{Drain, Drained};
 pub(crate) use hold::{Hold, Holding, Released};
@@ -47,6 +49,7 @@ pub(crate) enum Task {
     Obey,
     Hold(Hold),
     Ping(Ping),
+    Attempt(Attempt),
 }
 
 /// Does the job that comes over the standard input, as the contender that `args` names.
@@ -88,6 +91,7 @@ pub(crate) async fn work<C: Contender>(job: Job, mut parent: Parent, meter: Mete
         Task::Wait(wait) => wait.work(lock, parent).await,
         Task::Obey => obey::work(lock, parent).await,
         Task::Hold(hold) => hold.work(lock, parent, meter).await,
+        Task::Attempt(attempt) => attempt.work(lock, parent).await,
         Task::Ping(_) => Ok(()),
     }
 }

@@ -1,0 +1,247 @@
+//! Q1 to Q8: five servers of which a majority must agree, well and with faults.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::{Layout, Scenario, Setting, TTL, run_together};
+use crate::contender::{
+    Contender, Entry, Role, distributed_lock::DistributedLock, floor::parallel::Parallel,
+    rslock::Rslock,
+};
+use crate::goal::{Bound, Goal, ratio, value};
+use crate::proxy::Proxy;
+use crate::sample::Sample;
+use crate::server::Server;
+use crate::stats::{micros, percentile};
+use crate::team::Worker;
+use crate::turn::check;
+use crate::worker::{Attempt, Cycle, Job, Outcome, Task, Told};
+
+const NODES: usize = 5;
+const MEDIAN: &str = "p50 µs";
+const WORSE: &str = "× all up";
+const SECOND: &str = "second trips %";
+const GRANTED: &str = "granted";
+
+/// Longer than anybody should need to find out that there is no majority.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// What is wrong with the last servers.
+#[derive(Clone, Copy)]
+enum Fault {
+    None,
+    Frozen(usize),
+    Dead,
+    /// Its process was restarted, and it has lost its data.
+    Forgetful,
+    /// Its bytes get lost on the way.
+    CutOff,
+    /// Its bytes take 50 ms longer each way.
+    Slow,
+}
+
+const ONE: &[Layout] = &[Layout::new(1, 1)];
+
+const fn scenario(
+    id: &'static str,
+    title: &'static str,
+    measure: fn(&Setting, &'static Entry) -> Result<Sample>,
+    goals: &'static [Goal],
+) -> Scenario {
+    Scenario { id, title, layouts: ONE, rounds: (2, 5), measure, goals }
+}
+
+const AS_WELL_AS_ALL: &[Goal] =
+    &[value(GRANTED, Bound::AtLeast(1.0)), value(WORSE, Bound::AtMost(1.3))];
+
+const BEFORE_THE_OTHERS: &[Goal] = &[
+    value(GRANTED, Bound::AtLeast(1.0)),
+    value(WORSE, Bound::AtMost(1.3)),
+    ratio(MEDIAN, Bound::AtMost(1.0), Rslock::NAME),
+    ratio(MEDIAN, Bound::AtMost(1.0), DistributedLock::NAME),
+];
+
+pub(super) const ALL_UP: Scenario = scenario(
+    "q1",
+    "Q1 Quorum of five servers, acquire and release on its own key",
+    |setting, entry| measure(setting, entry, Fault::None),
+    &[
+        ratio(MEDIAN, Bound::AtMost(1.3), Parallel::NAME),
+        ratio(MEDIAN, Bound::AtMost(1.0), Rslock::NAME),
+        ratio(MEDIAN, Bound::AtMost(1.0), DistributedLock::NAME),
+        value(SECOND, Bound::AtMost(1.0)),
+    ],
+);
+
+pub(super) const ONE_FROZEN: Scenario = scenario(
+    "q2",
+    "Q2 Quorum of five, one of them frozen",
+    |setting, entry| measure(setting, entry, Fault::Frozen(1)),
+    BEFORE_THE_OTHERS,
+);
+
+pub(super) const ONE_DEAD: Scenario = scenario(
+    "q3",
+    "Q3 Quorum of five, one of them dead",
+    |setting, entry| measure(setting, entry, Fault::Dead),
+    BEFORE_THE_OTHERS,
+);
+
+pub(super) const TWO_FROZEN: Scenario = scenario(
+    "q4",
+    "Q4 Quorum of five, two of them frozen",
+    |setting, entry| measure(setting, entry, Fault::Frozen(2)),
+    AS_WELL_AS_ALL,
+);
+
+pub(super) const FORGETFUL: Scenario = scenario(
+    "q5",
+    "Q5 Quorum of five, one of them restarted without its data",
+    |setting, entry| measure(setting, entry, Fault::Forgetful),
+    AS_WELL_AS_ALL,
+);
+
+pub(super) const CUT_OFF: Scenario = scenario(
+    "q6",
+    "Q6 Quorum of five, one of them cut off",
+    |setting, entry| measure(setting, entry, Fault::CutOff),
+    AS_WELL_AS_ALL,
+);
+
+pub(super) const SLOW: Scenario = scenario(
+    "q7",
+    "Q7 Quorum of five, one of them slow by 50 ms each way",
+    |setting, entry| measure(setting, entry, Fault::Slow),
+    AS_WELL_AS_ALL,
+);
+
+pub(super) const THREE_FROZEN: Scenario = scenario(
+    "q8",
+    "Q8 Quorum of five, three of them frozen",
+    refused,
+    &[value(GRANTED, Bound::AtMost(0.0))],
+);
+
+/// Five servers; the way to the last one leads through a proxy where the fault needs one.
+struct Nodes {
+    servers: Vec<Server>,
+    proxy: Option<Proxy>,
+}
+
+impl Nodes {
+    fn start(fault: Fault) -> Result<Self> {
+        let servers = (0..NODES).map(|_| Server::start()).collect::<Result<Vec<_>>>()?;
+        let last = servers.last().context("no servers")?;
+        let proxy = match fault {
+            Fault::CutOff | Fault::Slow => Some(Proxy::to(last.port())?),
+            _ => None,
+        };
+        Ok(Self { servers, proxy })
+    }
+
+    fn job(&self, task: Task) -> Job {
+        let mut urls: Vec<_> = self.servers.iter().map(Server::url).collect();
+        if let (Some(proxy), Some(last)) = (&self.proxy, urls.last_mut()) {
+            *last = proxy.url();
+        }
+        Job { url: urls.join(","), ttl: TTL, task }
+    }
+
+    /// Makes the fault, and returns how many servers are still of use.
+    fn fail(&mut self, fault: Fault) -> Result<usize> {
+        let last = NODES - 1;
+        match fault {
+            Fault::None => return Ok(NODES),
+            Fault::Frozen(count) => {
+                self.servers[NODES - count..].iter().try_for_each(Server::freeze)?;
+                return Ok(NODES - count);
+            }
+            Fault::Dead => self.servers[last].kill(),
+            Fault::Forgetful => self.servers[last].start_again()?,
+            Fault::CutOff => self.proxy.iter().for_each(Proxy::swallow),
+            Fault::Slow => {
+                self.proxy.iter().for_each(|proxy| proxy.slow_down(Duration::from_millis(50)));
+            }
+        }
+        Ok(last)
+    }
+
+    fn script_calls(&self, of: usize) -> Result<u64> {
+        self.servers[..of].iter().map(Server::script_calls).sum()
+    }
+}
+
+/// One who has a key of its own: first with all servers, then with the fault. Then two processes of
+/// ours contend for one key, so that exclusion and tokens are seen to hold.
+fn measure(setting: &Setting, entry: &'static Entry, fault: Fault) -> Result<Sample> {
+    let mut nodes = Nodes::start(fault)?;
+    let window = setting.choose(Duration::from_millis(300), Duration::from_millis(700));
+    let alone = Cycle { tasks: 1, first: 0, shared: false, hold: Duration::ZERO, window };
+    let hold = Duration::from_millis(1);
+    let rival = |first| Cycle { tasks: 1, first, shared: true, hold, window };
+    let hire = |cycle| Worker::hire(entry, &nodes.job(Task::Cycle(cycle)));
+    let (mut before, mut after) = ([hire(alone.clone())?], hire(alone)?);
+    let contends = entry.role == Role::Ours;
+    let mut rivals = if contends { vec![hire(rival(1))?, hire(rival(2))?] } else { Vec::new() };
+
+    let well = cycles(&run_together(&mut before)?);
+    let left = nodes.fail(fault)?;
+    let calls = nodes.script_calls(left)?;
+    after.go()?;
+    let ill = match after.reply_within(LIMIT) {
+        // A rival may wait for ever, and that is a result.
+        Err(_) if entry.role == Role::Rival => return Ok(not_granted(LIMIT)),
+        outcome => [outcome?],
+    };
+    let calls = nodes.script_calls(left)? - calls;
+    let times = cycles(&ill);
+    let mut contended = run_together(&mut rivals)?;
+
+    let (count, median) = (times.len() as f64, percentile(&times, 0.5));
+    let mut sample = Sample::default();
+    sample
+        .metric(GRANTED, 1.0)
+        .metric(MEDIAN, median)
+        .metric("p99 µs", percentile(&times, 0.99))
+        .metric("worst ms", percentile(&times, 1.0) / 1e3)
+        .metric(WORSE, median / percentile(&well, 0.5));
+    if entry.role == Role::Ours {
+        let spare = calls as f64 - 2.0 * left as f64 * count;
+        sample.metric(SECOND, spare.max(0.0) / count * 100.0);
+    }
+    let mut turns: Vec<_> = contended.iter_mut().flat_map(|one| one.turns.drain(..)).collect();
+    if contends {
+        sample.metric("contended turns", turns.len() as f64).wrong(check(&mut turns));
+    }
+    for outcome in ill.iter().chain(&contended) {
+        sample
+            .never("somebody was inside on entry", outcome.intruders)
+            .never("not held on release", outcome.lost);
+    }
+    Ok(sample)
+}
+
+/// How long each turn took, from asking to being done.
+fn cycles(outcomes: &[Outcome]) -> Vec<f64> {
+    let turns = outcomes.iter().flat_map(|outcome| &outcome.turns);
+    micros(turns.map(|turn| turn.done - turn.asked))
+}
+
+/// What is told to somebody who cannot be granted anything.
+fn refused(_: &Setting, entry: &'static Entry) -> Result<Sample> {
+    let mut nodes = Nodes::start(Fault::Frozen(3))?;
+    let mut worker = Worker::hire(entry, &nodes.job(Task::Attempt(Attempt { limit: LIMIT })))?;
+    nodes.fail(Fault::Frozen(3))?;
+    worker.go()?;
+    let Told { granted, took } = worker.reply()?;
+    let mut sample = not_granted(Duration::from_nanos(took));
+    sample.metric(GRANTED, f64::from(u8::from(granted)));
+    Ok(sample)
+}
+
+fn not_granted(after: Duration) -> Sample {
+    let mut sample = Sample::default();
+    sample.metric(GRANTED, 0.0).metric("told after ms", after.as_secs_f64() * 1e3);
+    sample
+}
