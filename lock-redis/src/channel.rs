@@ -59,6 +59,13 @@ pub(crate) struct Channel {
     opening: Arc<tokio::sync::Mutex<()>>,
 }
 
+/// A connection, and the name of the server's process, if it was asked for.
+#[derive(Clone)]
+struct Connection {
+    wire: MultiplexedConnection,
+    process: Option<Arc<str>>,
+}
+
 /// The present connection, and what is known about it.
 #[derive(Default)]
 struct Slot(Mutex<Present>);
@@ -67,7 +74,7 @@ struct Slot(Mutex<Present>);
 struct Present {
     /// How many were begun: what is learned about an old connection must not close a new one.
     generation: u64,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Connection>,
     /// How many answers it owes.
     owed: usize,
     /// Since when it owes an answer without having given any.
@@ -79,7 +86,7 @@ impl Slot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn connection(&self) -> Option<(u64, MultiplexedConnection)> {
+    fn connection(&self) -> Option<(u64, Connection)> {
         let present = self.lock();
         present.connection.clone().map(|connection| (present.generation, connection))
     }
@@ -126,11 +133,11 @@ impl Channel {
     /// Sends a request over the present connection.
     pub(crate) async fn run<T>(
         &self,
-        request: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+        request: impl AsyncFnOnce(&mut MultiplexedConnection, Option<&str>) -> RedisResult<T>,
     ) -> Result<T> {
         let (generation, mut connection) = self.connection().await?;
         let mut doubt = Doubt::begin(&self.slot, generation);
-        let answer = request(&mut connection).await;
+        let answer = request(&mut connection.wire, connection.process.as_deref()).await;
         doubt.answered();
         if answer.as_ref().is_err_and(is_of_the_connection) {
             self.slot.discard(generation);
@@ -142,7 +149,7 @@ impl Channel {
     ///
     /// Opening goes on when its caller gives up: on a slow way, callers in a hurry would otherwise
     /// begin one connection after the other and never finish any.
-    async fn connection(&self) -> Result<(u64, MultiplexedConnection)> {
+    async fn connection(&self) -> Result<(u64, Connection)> {
         if let Some(present) = self.slot.connection() {
             return Ok(present);
         }
@@ -176,8 +183,8 @@ fn is_of_the_connection(error: &RedisError) -> bool {
 }
 
 impl Source {
-    async fn connect(&self, slot: &Arc<Slot>, generation: u64) -> Result<MultiplexedConnection> {
-        let connection = match self {
+    async fn connect(&self, slot: &Arc<Slot>, generation: u64) -> Result<Connection> {
+        let opened = match self {
             Self::Client { origin, timeouts, .. } => {
                 let client = origin.client().await.map_err(translate)?;
                 open(&client, *timeouts, slot, generation, |_| {}).await
@@ -193,12 +200,12 @@ impl Source {
             #[cfg(feature = "deadpool")]
             Self::Pool(pool) => deadpool::managed::Manager::create(pool.manager()).await,
         };
-        let mut connection = connection.map_err(translate)?;
+        let (mut wire, mut process) = (opened.map_err(translate)?, None);
         if let Self::Client { vetting: Some(vetting), .. } = self {
-            let info = redis::cmd("INFO").query_async(&mut connection).await;
-            vetting.vet(&info.map_err(translate)?)?;
+            let info = redis::cmd("INFO").query_async(&mut wire).await;
+            process = Some(vetting.vet(&info.map_err(translate)?)?);
         }
-        Ok(connection)
+        Ok(Connection { wire, process })
     }
 }
 

@@ -29,8 +29,9 @@ impl Vetting {
         Self { server_checks, seat: Some((number, Arc::clone(roster))) }
     }
 
-    /// Refuses a server that no lock should be on, and one that is another node already.
-    pub(crate) fn vet(&self, info: &InfoDict) -> Result<()> {
+    /// Refuses a server that no lock should be on, and one that is another node already; returns the
+    /// name of the server's process.
+    pub(crate) fn vet(&self, info: &InfoDict) -> Result<Arc<str>> {
         if self.seat.is_none() && role(info) != "master" {
             // It was one a moment ago.
             let message = "the server is no master any more, and its successor is not known yet";
@@ -39,8 +40,8 @@ impl Vetting {
         if self.server_checks {
             check_server(info)?;
         }
-        let Some((node, roster)) = &self.seat else { return Ok(()) };
         let run_id = info.get::<String>("run_id").unwrap_or_default();
+        let Some((node, roster)) = &self.seat else { return Ok(run_id.into()) };
         let mut roster = roster.lock().unwrap_or_else(PoisonError::into_inner);
         roster.remove(node); // it may be another server now
         let same = |other: &(&usize, &String)| *other.1 == run_id;
@@ -53,8 +54,8 @@ impl Vetting {
                 ),
             ));
         }
-        roster.insert(*node, run_id);
-        Ok(())
+        roster.insert(*node, run_id.clone());
+        Ok(run_id.into())
     }
 }
 

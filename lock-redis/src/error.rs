@@ -47,6 +47,10 @@ fn classify(error: &RedisError) -> (ErrorKind, Effect, &'static str) {
         RedisKind::Server(_) if error.detail() == Some("DB index is out of range") => {
             (Misconfigured, NotApplied, "the server has no database of this number")
         }
+        // Whatever the script has done before stays done.
+        RedisKind::Server(_) if error.detail().is_some_and(is_denied_to_a_script) => {
+            (Denied, Unknown, "the server's ACL denies this user a command that a script needs")
+        }
         RedisKind::Server(server) => classify_server(server, error.code()),
         _ => match error.code() {
             Some(code) => classify_code(code),
@@ -56,6 +60,10 @@ fn classify(error: &RedisError) -> (ErrorKind, Effect, &'static str) {
             None => (Unsupported, Unknown, "the driver refused the command"),
         },
     }
+}
+
+fn is_denied_to_a_script(detail: &str) -> bool {
+    detail.contains("The user executing the script can't")
 }
 
 fn is_missing_socket(error: &RedisError) -> bool {
@@ -148,6 +156,7 @@ mod tests {
             ("NOPERM this user has no permissions to run 'evalsha'", Denied, NotApplied),
             ("CROSSSLOT Keys in request don't hash to the same slot", Misconfigured, NotApplied),
             ("WRONGTYPE Operation against a key", Foreign, NotApplied),
+            ("ERR The user executing the script can't run this command", Denied, Unknown),
             ("ERR something new", Unavailable, Unknown),
         ] {
             let error = from_server(line);

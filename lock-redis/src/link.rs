@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lock_core::Result;
 #[cfg(feature = "deadpool")]
 use lock_core::{Effect, Error, ErrorKind};
+use redis::aio::MultiplexedConnection;
 use redis::{InfoDict, Value};
 
 use crate::channel::{Channel, Source, Timeouts};
@@ -73,10 +74,15 @@ impl Link {
         matches!(self, Self::Channel(channel) if channel.is_at_ease())
     }
 
-    async fn invoke(&self, call: &Call) -> Result<Value> {
+    async fn invoke(&self, mut call: Call) -> Result<Value> {
         match self {
             Self::Channel(channel) => {
-                channel.run(async |connection| call.run(connection).await).await
+                let request = async |connection: &mut MultiplexedConnection,
+                                     process: Option<&str>| {
+                    call.bind(process);
+                    call.run(connection).await
+                };
+                channel.run(request).await
             }
             #[cfg(feature = "deadpool")]
             Self::Pool(pool) => {
@@ -94,7 +100,7 @@ impl Link {
         match self {
             Self::Channel(channel) => {
                 let info = channel
-                    .run(async |connection| redis::cmd("INFO").query_async(connection).await);
+                    .run(async |connection, _| redis::cmd("INFO").query_async(connection).await);
                 info.await.map(|info| vec![info])
             }
             #[cfg(feature = "deadpool")]
@@ -158,7 +164,7 @@ impl Links {
     }
 
     /// Runs a script.
-    pub(crate) async fn invoke(&self, lane: Lane, call: &Call) -> Result<Value> {
+    pub(crate) async fn invoke(&self, lane: Lane, call: Call) -> Result<Value> {
         let link = match lane {
             Lane::Acquire => &self.acquire,
             Lane::Release if self.acquire.is_at_ease() => &self.acquire,

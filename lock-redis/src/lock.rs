@@ -84,11 +84,11 @@ impl Lock for RedisLock {
         let floor = self.claim.fencing_floor().map_or(0, FencingToken::get);
         call.arg(value(&self.claim)).arg(self.claim.ttl().as_millis()).arg(floor);
         if let Some((_, time)) = &self.store.settle {
-            call.arg(time.as_millis());
+            call.arg(time.as_millis()).name_process();
         } else if let Some((text, listens)) = self.in_line(&keys) {
             call.arg(text).arg(u8::from(listens));
         }
-        let answer = self.store.links.invoke(Lane::Acquire, &call).await?;
+        let answer = self.store.links.invoke(Lane::Acquire, call).await?;
         match &answer {
             Value::BulkString(_) => Ok(Attempt::Granted { fencing: Some(self.note(&answer)?) }),
             Value::Int(left) => Ok(Attempt::Held { remaining: remaining(*left) }),
@@ -110,7 +110,7 @@ impl Lock for RedisLock {
             0 => {}
             token => drop(call.arg(token)),
         }
-        let answer = self.store.links.invoke(Lane::Hold, &call).await?;
+        let answer = self.store.links.invoke(Lane::Hold, call).await?;
         match &answer {
             Value::BulkString(_) => Ok(Renewal::Renewed { fencing: Some(self.note(&answer)?) }),
             _ => match words(&answer)? {
@@ -128,7 +128,7 @@ impl Lock for RedisLock {
         if let Some((text, _)) = self.in_line(&keys) {
             call.arg(text);
         }
-        match self.store.links.invoke(Lane::Release, &call).await? {
+        match self.store.links.invoke(Lane::Release, call).await? {
             Value::Int(1) => Ok(Release::Released),
             Value::Int(0) => Ok(Release::NotHeld),
             answer => Err(senseless(&answer)),
@@ -138,7 +138,7 @@ impl Lock for RedisLock {
     async fn inspect(&self) -> Result<Option<Holder>> {
         let keys = self.keys();
         let call = Call::new(&scripts::INSPECT, [&keys.lock, &keys.fence]);
-        let answer = self.store.links.invoke(Lane::Acquire, &call).await?;
+        let answer = self.store.links.invoke(Lane::Acquire, call).await?;
         match words(&answer)? {
             (b"free", []) => Ok(None),
             (b"foreign", []) => Err(foreign()),
@@ -153,7 +153,7 @@ impl Lock for RedisLock {
         let keys = self.keys();
         let mut call = Call::new(&scripts::RAISE, [&keys.lock, &keys.fence]);
         call.arg(self.owner()).arg(to.get());
-        let answer = self.store.links.invoke(Lane::Acquire, &call).await?;
+        let answer = self.store.links.invoke(Lane::Acquire, call).await?;
         match &answer {
             Value::BulkString(_) => Ok(Some(self.note(&answer)?)),
             _ => match words(&answer)? {
@@ -177,7 +177,7 @@ impl Lock for RedisLock {
                 call.arg(news.in_line(next, kind, &keys));
             }
         }
-        let answer = self.store.links.invoke(Lane::Release, &call).await?;
+        let answer = self.store.links.invoke(Lane::Release, call).await?;
         match &answer {
             Value::Array(parts) => match parts.as_slice() {
                 [token, Value::Int(others)] => {

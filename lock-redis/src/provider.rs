@@ -154,7 +154,7 @@ impl RedisProvider {
         let Some((mark, _)) = &self.store.settle else { return Ok(true) };
         let mut call = Call::new(&scripts::SETTLE, [mark]);
         call.arg(u8::from(set));
-        Ok(self.store.links.invoke(Lane::Acquire, &call).await? == Value::Int(1))
+        Ok(self.store.links.invoke(Lane::Acquire, call).await? == Value::Int(1))
     }
 }
 

@@ -55,18 +55,31 @@ pub(crate) static INSPECT: LazyLock<Script> = script!("inspect.lua");
 pub(crate) struct Call {
     script: &'static Script,
     command: Cmd,
+    names_process: bool,
 }
 
 impl Call {
     pub(crate) fn new<const N: usize>(script: &'static Script, keys: [&str; N]) -> Self {
         let mut command = redis::cmd("EVALSHA");
         command.arg(&script.sha).arg(N).arg(&keys);
-        Self { script, command }
+        Self { script, command, names_process: false }
     }
 
     pub(crate) fn arg(&mut self, argument: impl ToRedisArgs) -> &mut Self {
         self.command.arg(argument);
         self
+    }
+
+    /// Says that the last argument is the process of the server that the call is sent to.
+    pub(crate) fn name_process(&mut self) {
+        self.names_process = true;
+    }
+
+    /// Binds the call to a connection to this process.
+    pub(crate) fn bind(&mut self, process: Option<&str>) {
+        if self.names_process {
+            self.command.arg(process.unwrap_or_default());
+        }
     }
 
     /// Runs the script; sends all of it where the server does not know it.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use lock_redis::{RedisConfig, RedisOptions, RedisProvider, RedlockConfig};
 use lock_testkit::{Subject, conformance};
-use support::{PASSWORD, Server, Shared, ca};
+use support::{ACL_OF_A_NODE, PASSWORD, Server, Shared, ca};
 
 static TCP: Shared = Shared::new();
 static TLS: Shared = Shared::new();
@@ -128,7 +128,12 @@ async fn quorum(servers: Arc<Vec<Server>>) -> Subject {
 }
 
 fn servers(count: usize) -> Vec<Server> {
-    (0..count).map(|_| Server::acl()).collect()
+    let node = |_| {
+        let server = Server::acl();
+        server.command(&format!("ACL SETUSER locks {ACL_OF_A_NODE}"));
+        server
+    };
+    (0..count).map(node).collect()
 }
 
 conformance!(redlock_of_3, || quorum(THREE.get(|| servers(3))));

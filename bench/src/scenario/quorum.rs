@@ -204,6 +204,7 @@ fn measure(setting: &Setting, entry: &'static Entry, fault: Fault) -> Result<Sam
         .metric(GRANTED, 1.0)
         .metric(MEDIAN, median)
         .metric("p99 µs", percentile(&times, 0.99))
+        .metric("client CPU µs", ill.iter().map(|one| one.cpu as f64).sum::<f64>() / 1e3 / count)
         .metric("worst ms", percentile(&times, 1.0) / 1e3)
         .metric(WORSE, median / percentile(&well, 0.5));
     if entry.role == Role::Ours {
@@ -231,7 +232,7 @@ fn cycles(outcomes: &[Outcome]) -> Vec<f64> {
 /// What is told to somebody who cannot be granted anything.
 fn refused(_: &Setting, entry: &'static Entry) -> Result<Sample> {
     let mut nodes = Nodes::start(Fault::Frozen(3))?;
-    let mut worker = Worker::hire(entry, &nodes.job(Task::Attempt(Attempt { limit: LIMIT })))?;
+    let mut worker = Worker::hire(entry, &nodes.job(Task::Attempt(Attempt { limit: LIMIT * 3 })))?;
     nodes.fail(Fault::Frozen(3))?;
     worker.go()?;
     let Told { granted, took } = worker.reply()?;

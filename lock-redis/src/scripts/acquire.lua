@@ -3,25 +3,23 @@
 -- KEYS  1 lock   2 fence   3 tombstone of this owner   4 line   5 mark of a node that remembers, if need be
 -- ARGV  1 owner token and metadata   2 ttl in ms   3 the least that a new fencing token should be, or 0
 --       4 this waiter in line, if it ever listened   5 '1' if it listens, and is to stand in line
---       with a mark, instead of both: 4 how many ms a node without it is left out
+--       with a mark, instead of both: 4 how many ms a node without it is left out   5 the process
+--       that the caller is connected to, if it knows
 -- Returns the fencing token | the ms left to another | {'undone'} | {'foreign'} | {'fence', why}
 --   | {'settling', ms}
 
 local waiter = not KEYS[5] and ARGV[4]
+local stored -- another type reads as absent
 if KEYS[5] then
+  stored = call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[5])
   -- Without its mark the node may have lost what it remembered, and have granted this key before.
-  local mark, time, run = call('MGET', KEYS[5])[1], call('TIME'), process()
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  local marked, settled = string.match(mark or '', '^(%x+) (%d+)$')
-  if marked ~= run then
-    settled = string.format('%d', now + ARGV[4] + 1)
-    call('SET', KEYS[5], run .. ' ' .. settled)
+  local left = left_out(KEYS[5], stored[4], ARGV[4], ARGV[5])
+  if left > 0 then
+    return {'settling', left}
   end
-  if now < tonumber(settled) then
-    return {'settling', tonumber(settled) - now}
-  end
+else
+  stored = call('MGET', KEYS[1], KEYS[2], KEYS[3])
 end
-local stored = call('MGET', KEYS[1], KEYS[2], KEYS[3]) -- another type reads as absent
 local held, fence = stored[1], stored[2]
 
 if stored[3] then
@@ -66,7 +64,7 @@ local left = call('PTTL', KEYS[1])
 if left < 0 then
   return {'foreign'}
 end
-if ARGV[5] == '1' then
+if waiter and ARGV[5] == '1' then
   local time = call('TIME')
   local place = time[1] * 1000000 + time[2]
   if string.sub(waiter, 23, 23) == 'h' then

@@ -1,6 +1,30 @@
 -- What says that a node of a quorum remembers. A snapshot may bring back the mark and not the leases
 -- that came after it, so the mark names the server's process: whoever was restarted has none.
+--
+-- The mark is: process  when it is settled, in ms  when it was last saved, in s
 
 local function process()
   return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+end
+
+-- Returns for how many ms the node is left out: `settle` from when it is first seen without its mark.
+--
+-- To ask for the process takes longer than all the rest. It is the one that the mark names if that is
+-- the one the caller is connected to, and nothing was saved since: a process counts its start as a
+-- save, so once two seconds have gone by, no later one shows the same time.
+local function left_out(key, mark, settle, connected)
+  local time, saved = redis.call('TIME'), redis.call('LASTSAVE')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local marked, settled, seen = string.match(mark or '', '^(%x+) (%d+) (%d+)$')
+  if marked ~= connected or tonumber(seen) ~= saved then
+    local ours = process()
+    if marked ~= ours then
+      settled = string.format('%d', now + settle + 1)
+    end
+    saved = tonumber(time[1]) >= saved + 2 and saved or 0
+    if marked ~= ours or tonumber(seen) ~= saved then
+      redis.call('SET', key, string.format('%s %s %d', ours, settled, saved))
+    end
+  end
+  return tonumber(settled) - now
 end

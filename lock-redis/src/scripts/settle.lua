@@ -9,7 +9,7 @@ if call('EXISTS', KEYS[1]) == 1 then
   return 1
 end
 if ARGV[1] == '1' then
-  call('SET', KEYS[1], process() .. ' 0')
+  call('SET', KEYS[1], process() .. ' 0 0')
   return 1
 end
 return 0

@@ -36,6 +36,9 @@ pub(crate) const ACL: &str = "~app:* &app:* +evalsha +eval +mget +set +del +exis
 pub(crate) const ACL_OF_A_CLUSTER: &str =
     "-publish -subscribe -select +spublish +ssubscribe +sunsubscribe +cluster|slots +ping";
 
+/// What that user needs at a node of a quorum besides.
+pub(crate) const ACL_OF_A_NODE: &str = "-publish -subscribe +lastsave";
+
 /// A running Redis server.
 pub(crate) struct Server {
     child: Child,
