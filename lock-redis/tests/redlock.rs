@@ -232,3 +232,25 @@ async fn q1_a_cycle_takes_one_round_trip_each() {
     // An acquisition and a release of each node; a raise now and then, when the machine stood still.
     assert!(all_in() <= 1_050, "{} commands for 100 cycles on 5 nodes", all_in());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_saves_its_data_has_not_forgotten_any() {
+    let servers = servers::<3>();
+    let locks = client(&servers).await;
+    let mark = || servers[0].send(&["GET", "\u{1f}settled"]).lines().nth(1).unwrap().to_owned();
+    let first = mark();
+    assert!(first.ends_with(" 0 0"), "{first:?}");
+    for _ in 0..2 {
+        // Once its start, or its last save, is long enough ago, it is remembered.
+        let known = mark();
+        let give_up = Instant::now() + LIMIT;
+        while mark() == known {
+            assert!(Instant::now() < give_up, "it is never remembered");
+            locks.lock("k").acquire().await.unwrap().release().await.unwrap();
+        }
+        servers.iter().for_each(|server| drop(server.command("SAVE")));
+        locks.lock("k").no_wait().acquire().await.unwrap().release().await.unwrap();
+    }
+    let process = |mark: &str| mark.split(' ').next().unwrap().to_owned();
+    assert_eq!(process(&mark()), process(&first));
+}
