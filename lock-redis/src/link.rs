@@ -3,14 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use lock_core::Result;
-#[cfg(feature = "deadpool")]
-use lock_core::{Effect, Error, ErrorKind};
+use lock_core::{Effect, Error, ErrorKind, Result};
 use redis::aio::MultiplexedConnection;
 use redis::{InfoDict, Value};
 
 use crate::channel::{Channel, Source, Timeouts};
 use crate::checks::Vetting;
+use crate::config::Replicas;
 #[cfg(any(feature = "deadpool", feature = "cluster"))]
 use crate::error::translate;
 use crate::keys::Prefix;
@@ -34,6 +33,8 @@ pub(crate) enum Lane {
     Acquire,
     /// Renewals: a flood of acquisitions must not cost a held lock.
     Hold,
+    /// Questions: as acquisitions.
+    Look,
     /// Releases: with the acquisitions while those are few, for a client needs the fewest packets if
     /// all goes over one connection; past them otherwise.
     Release,
@@ -43,8 +44,17 @@ pub(crate) enum Lane {
 pub(crate) struct Links {
     acquire: Link,
     hold: Link,
+    /// Where grants must be known to replicas as well.
+    backed: Option<Backed>,
     /// Opened by the first waiter; not with a pool, whose connections cannot be told to listen.
     news: Option<Newsroom>,
+}
+
+/// A connection on which every command is followed by a wait for replicas: it blocks all that come
+/// after it, so nothing else is sent there.
+struct Backed {
+    channel: Channel,
+    replicas: Replicas,
 }
 
 enum Link {
@@ -122,6 +132,7 @@ impl Links {
         timeouts: Timeouts,
         prefix: &Prefix,
         vetting: Option<Vetting>,
+        replicas: Option<Replicas>,
     ) -> Result<Self> {
         let vetting = vetting.map(Arc::new);
         let source = || {
@@ -130,13 +141,20 @@ impl Links {
         };
         let (acquire, hold) =
             (Link::Channel(Box::new(source())), Link::Channel(Box::new(source())));
+        let backed = replicas.map(|replicas| Backed { channel: source(), replicas });
         let news = Some(Newsroom::new(origin, timeouts, prefix)?);
-        Ok(Self { acquire, hold, news })
+        Ok(Self { acquire, hold, backed, news })
     }
 
     /// Makes sure that there are connections.
     pub(crate) async fn connect(&self) -> Result<()> {
-        tokio::try_join!(self.acquire.connect(), self.hold.connect()).map(drop)
+        let backed = async {
+            match &self.backed {
+                Some(backed) => backed.channel.connect().await,
+                None => Ok(()),
+            }
+        };
+        tokio::try_join!(self.acquire.connect(), self.hold.connect(), backed).map(drop)
     }
 
     pub(crate) fn news(&self) -> Option<&Newsroom> {
@@ -152,7 +170,7 @@ impl Links {
             cluster::connect(client, None)
         )?;
         let news = Some(Newsroom::of_a_cluster(news, Shards::over(acquire.clone())));
-        Ok(Self { acquire: Link::Cluster(acquire), hold: Link::Cluster(hold), news })
+        Ok(Self { acquire: Link::Cluster(acquire), hold: Link::Cluster(hold), backed: None, news })
     }
 
     /// Uses the application's pool, and one connection beside it for held locks.
@@ -160,17 +178,40 @@ impl Links {
     pub(crate) async fn of_pool(pool: Pool) -> Result<Self> {
         let hold = Link::Channel(Box::new(Channel::closed(Source::Pool(pool.clone()))));
         hold.connect().await?;
-        Ok(Self { acquire: Link::Pool(pool), hold, news: None })
+        Ok(Self { acquire: Link::Pool(pool), hold, backed: None, news: None })
     }
 
     /// Runs a script.
     pub(crate) async fn invoke(&self, lane: Lane, call: Call) -> Result<Value> {
         let link = match lane {
-            Lane::Acquire => &self.acquire,
+            Lane::Acquire | Lane::Look => &self.acquire,
             Lane::Release if self.acquire.is_at_ease() => &self.acquire,
             Lane::Hold | Lane::Release => &self.hold,
         };
         link.invoke(call).await
+    }
+
+    /// Runs a script that may grant something, and returns besides what to say if it has: an error
+    /// where too few replicas have the grant.
+    pub(crate) async fn grant(&self, lane: Lane, call: Call) -> Result<(Value, Result<()>)> {
+        let Some(Backed { channel, replicas }) = &self.backed else {
+            return self.invoke(lane, call).await.map(|answer| (answer, Ok(())));
+        };
+        let Replicas { count, limit } = *replicas;
+        let request = async |connection: &mut MultiplexedConnection, _: Option<&str>| {
+            call.run_and_wait(connection, count, limit).await
+        };
+        // Which of the two commands has failed is not told.
+        let answered = channel.run(request).await;
+        let (answer, knowing) = answered.map_err(|error| error.with_effect(Effect::Unknown))?;
+        let enough = if knowing >= count {
+            Ok(())
+        } else {
+            let message =
+                format!("{knowing} replicas have the grant after {limit:?}; {count} are wanted");
+            Err(Error::new(ErrorKind::Unavailable, message).with_effect(Effect::Applied))
+        };
+        Ok((answer, enough))
     }
 
     /// Asks every server that may be written to about itself, for the checks at the start.

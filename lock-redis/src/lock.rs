@@ -88,9 +88,12 @@ impl Lock for RedisLock {
         } else if let Some((text, listens)) = self.in_line(&keys) {
             call.arg(text).arg(u8::from(listens));
         }
-        let answer = self.store.links.invoke(Lane::Acquire, call).await?;
+        let (answer, backed) = self.store.links.grant(Lane::Acquire, call).await?;
         match &answer {
-            Value::BulkString(_) => Ok(Attempt::Granted { fencing: Some(self.note(&answer)?) }),
+            Value::BulkString(_) => {
+                let fencing = Some(self.note(&answer)?);
+                backed.map(|()| Attempt::Granted { fencing })
+            }
             Value::Int(left) => Ok(Attempt::Held { remaining: remaining(*left) }),
             _ => match words(&answer)? {
                 (b"undone", []) => Ok(Attempt::Undone),
@@ -110,9 +113,12 @@ impl Lock for RedisLock {
             0 => {}
             token => drop(call.arg(token)),
         }
-        let answer = self.store.links.invoke(Lane::Hold, call).await?;
+        let (answer, backed) = self.store.links.grant(Lane::Hold, call).await?;
         match &answer {
-            Value::BulkString(_) => Ok(Renewal::Renewed { fencing: Some(self.note(&answer)?) }),
+            Value::BulkString(_) => {
+                let fencing = Some(self.note(&answer)?);
+                backed.map(|()| Renewal::Renewed { fencing })
+            }
             _ => match words(&answer)? {
                 (b"lost", []) => Ok(Renewal::Lost),
                 (b"fence", [why]) => Err(bad_fence(why)),
@@ -138,7 +144,7 @@ impl Lock for RedisLock {
     async fn inspect(&self) -> Result<Option<Holder>> {
         let keys = self.keys();
         let call = Call::new(&scripts::INSPECT, [&keys.lock, &keys.fence]);
-        let answer = self.store.links.invoke(Lane::Acquire, call).await?;
+        let answer = self.store.links.invoke(Lane::Look, call).await?;
         match words(&answer)? {
             (b"free", []) => Ok(None),
             (b"foreign", []) => Err(foreign()),
@@ -153,7 +159,7 @@ impl Lock for RedisLock {
         let keys = self.keys();
         let mut call = Call::new(&scripts::RAISE, [&keys.lock, &keys.fence]);
         call.arg(self.owner()).arg(to.get());
-        let answer = self.store.links.invoke(Lane::Acquire, call).await?;
+        let answer = self.store.links.invoke(Lane::Look, call).await?;
         match &answer {
             Value::BulkString(_) => Ok(Some(self.note(&answer)?)),
             _ => match words(&answer)? {
@@ -177,11 +183,12 @@ impl Lock for RedisLock {
                 call.arg(news.in_line(next, kind, &keys));
             }
         }
-        let answer = self.store.links.invoke(Lane::Release, call).await?;
+        let (answer, backed) = self.store.links.grant(Lane::Release, call).await?;
         match &answer {
             Value::Array(parts) => match parts.as_slice() {
                 [token, Value::Int(others)] => {
                     let fencing = Some(fencing(token)?);
+                    backed?;
                     Ok(Some(Handover::Granted { fencing, others: *others > 0 }))
                 }
                 _ => Err(senseless(&answer)),

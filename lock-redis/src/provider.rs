@@ -65,6 +65,7 @@ impl RedisProvider {
             (Target::Server(origin), options) => Self::with_origin(origin, options).await,
             #[cfg(feature = "cluster")]
             (Target::Cluster(client), options) => {
+                options.refuse_replicas("a cluster")?;
                 let prefix = Prefix::new(&options.prefix)?;
                 Self::start(Links::of_cluster(&client).await?, prefix, &options).await
             }
@@ -85,11 +86,12 @@ impl RedisProvider {
     }
 
     async fn with_origin(origin: Origin, options: RedisOptions) -> Result<Self> {
+        options.check_replicas()?;
         let timeouts = Timeouts { connect: options.connect_timeout, ..Timeouts::default() };
         let prefix = Prefix::new(&options.prefix)?;
         // What is true of one server need not be true of the next.
         let vetting = (!origin.is_fixed()).then(|| Vetting::of_a_master(options.server_checks));
-        let links = Links::closed(origin, timeouts, &prefix, vetting)?;
+        let links = Links::closed(origin, timeouts, &prefix, vetting, options.replicas)?;
         links.connect().await?;
         Self::start(links, prefix, &options).await
     }
@@ -111,6 +113,7 @@ impl RedisProvider {
     /// Dropping the future gives every connection back.
     #[cfg(feature = "deadpool")]
     pub async fn with_pool(pool: deadpool_redis::Pool, options: RedisOptions) -> Result<Self> {
+        options.refuse_replicas("a pool")?;
         let prefix = Prefix::new(&options.prefix)?;
         Self::start(Links::of_pool(pool).await?, prefix, &options).await
     }
@@ -129,9 +132,10 @@ impl RedisProvider {
     /// Prepares one node of a quorum; it connects when it is asked to, and again when it must.
     pub(crate) fn node(config: RedisConfig, settle: Option<Ttl>, vetting: Vetting) -> Result<Self> {
         let (origin, options) = config.into_origin()?;
+        options.refuse_replicas("a node of a quorum")?;
         let timeouts = Timeouts { connect: options.connect_timeout, ..Timeouts::default() };
         let prefix = Prefix::new(&options.prefix)?;
-        let links = Links::closed(origin, timeouts, &prefix, Some(vetting))?;
+        let links = Links::closed(origin, timeouts, &prefix, Some(vetting), None)?;
         let of_a_quorum = |one: &Capability| !matches!(one, Capability::Hints | Capability::Queue);
         let capabilities = Capabilities::of(Capability::ALL.into_iter().filter(of_a_quorum));
         let longest = settle.unwrap_or(Ttl::MAX);

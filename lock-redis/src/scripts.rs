@@ -92,6 +92,27 @@ impl Call {
         }
     }
 
+    /// Runs the script, and returns besides how many replicas have all that it wrote, at the latest
+    /// after `limit`. The server counts by connection, so both go over the same one.
+    pub(crate) async fn run_and_wait(
+        &self,
+        connection: &mut impl ConnectionLike,
+        replicas: u32,
+        limit: Duration,
+    ) -> RedisResult<(Value, u32)> {
+        let both = |command: Cmd| {
+            let mut pipeline = redis::pipe();
+            pipeline.add_command(command).cmd("WAIT").arg(replicas).arg(limit.as_millis());
+            pipeline
+        };
+        match both(self.command.clone()).query_async(connection).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                both(self.in_full()).query_async(connection).await
+            }
+            answer => answer,
+        }
+    }
+
     /// The same call with the script's text instead of its name. Unlike `SCRIPT LOAD` it goes to the
     /// one node of a cluster that has the keys.
     fn in_full(&self) -> Cmd {

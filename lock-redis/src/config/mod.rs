@@ -66,12 +66,20 @@ pub struct RedisOptions {
     pub(crate) prefix: String,
     pub(crate) server_checks: bool,
     pub(crate) connect_timeout: Duration,
+    pub(crate) replicas: Option<Replicas>,
+}
+
+/// How many replicas must know of a grant, and how long they have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Replicas {
+    pub(crate) count: u32,
+    pub(crate) limit: Duration,
 }
 
 impl Default for RedisOptions {
     fn default() -> Self {
         let connect_timeout = Timeouts::default().connect;
-        Self { prefix: String::new(), server_checks: true, connect_timeout }
+        Self { prefix: String::new(), server_checks: true, connect_timeout, replicas: None }
     }
 }
 
@@ -101,6 +109,50 @@ impl RedisOptions {
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
+    }
+
+    /// Believes a grant or a renewal only once so many replicas have it; [`Unavailable`] if they have
+    /// not within `limit`.
+    ///
+    /// Each is followed by a `WAIT`, on a connection for nothing else, where one blocks all that come
+    /// after it: this costs a round trip to the replicas, and concurrency.
+    ///
+    /// **It makes losing a lock in a failover rarer, and does not rule it out**: nothing makes the
+    /// replica the new master that has the grant, and one that restarts without its data has
+    /// forgotten it. With all replicas wanted, none may be down. See the [documentation of
+    /// `WAIT`](https://redis.io/docs/latest/commands/wait/).
+    ///
+    /// [`Unavailable`]: ErrorKind::Unavailable
+    pub fn replicas(mut self, count: u32, limit: Duration) -> Self {
+        self.replicas = Some(Replicas { count, limit });
+        self
+    }
+
+    /// Refuses numbers that mean nothing.
+    pub(crate) fn check_replicas(&self) -> Result<()> {
+        let Some(Replicas { count, limit }) = self.replicas else { return Ok(()) };
+        let longest = Timeouts::default().response / 2;
+        if count == 0 {
+            return misconfigured("`replicas` is 0; leave it out to wait for none");
+        }
+        // WAIT takes zero for no limit at all.
+        if limit < Duration::from_millis(1) || limit > longest {
+            return misconfigured(format!(
+                "replicas have {limit:?} for a grant; give them 1ms to {longest:?}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses to wait for replicas where nobody does.
+    pub(crate) fn refuse_replicas(&self, what: &str) -> Result<()> {
+        match self.replicas {
+            None => Ok(()),
+            Some(_) => misconfigured(format!(
+                "{what} does not wait for replicas; leave `replicas` out, or use one server or \
+                 sentinels"
+            )),
+        }
     }
 }
 
@@ -209,6 +261,12 @@ impl RedisConfig {
     /// Turns the checks of the server on or off; see [`RedisOptions::server_checks`].
     pub fn server_checks(mut self, on: bool) -> Self {
         self.options = self.options.server_checks(on);
+        self
+    }
+
+    /// Believes a grant only once so many replicas have it; see [`RedisOptions::replicas`].
+    pub fn replicas(mut self, count: u32, limit: Duration) -> Self {
+        self.options = self.options.replicas(count, limit);
         self
     }
 

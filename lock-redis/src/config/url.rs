@@ -1,5 +1,7 @@
 //! What a URL says.
 
+use std::time::Duration;
+
 use lock_core::{ProviderUrl, Result, UrlOptions};
 
 use super::{RedisConfig, misconfigured};
@@ -9,6 +11,12 @@ const SENTINEL_PORT: u16 = 26379;
 
 /// The options of every URL.
 pub(crate) const URL_OPTIONS: [&str; 3] = ["prefix", "server_checks", "connect_timeout"];
+
+/// Those for one server at a time.
+const REPLICAS_OPTIONS: [&str; 2] = ["replicas", "replicas_timeout"];
+
+/// Longer than a replica nearby takes.
+const REPLICAS_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl RedisConfig {
     /// Reads a URL:
@@ -21,8 +29,10 @@ impl RedisConfig {
     /// | `redis+cluster://[[user]:password@]host[:port],…` | the cluster of which these are some nodes |
     /// | `rediss://…`, `rediss+sentinel://…`, `rediss+cluster://…` | the same over TLS, verified; `?ca=/path/to/roots.pem` for a private authority |
     ///
-    /// Options: `prefix`, `server_checks` (`on` or `off`), `connect_timeout` (such as `500ms`); with
-    /// sentinels also `db`, `sentinel_user` and `sentinel_password`.
+    /// Options: `prefix`, `server_checks` (`on` or `off`), `connect_timeout` (such as `500ms`); but for
+    /// clusters `replicas` (a number) and `replicas_timeout` (100 ms unless told), see
+    /// [`RedisOptions::replicas`](crate::RedisOptions::replicas); with sentinels also `db`,
+    /// `sentinel_user` and `sentinel_password`.
     ///
     /// # Errors
     ///
@@ -41,6 +51,7 @@ impl RedisConfig {
             "sentinel" => &["db", "sentinel_user", "sentinel_password"],
             _ => &[],
         });
+        known.extend((set_up != "cluster").then_some(REPLICAS_OPTIONS).into_iter().flatten());
         let given = url.options(&known)?;
         let config = match set_up {
             "unix" => {
@@ -101,6 +112,16 @@ impl RedisConfig {
         }
         if let Some(limit) = given.duration("connect_timeout")? {
             self = self.connect_timeout(limit);
+        }
+        if let Some(count) = given.get("replicas") {
+            let Ok(count) = count.parse() else {
+                let count = count.escape_debug();
+                return misconfigured(format!("`replicas` is a number, not `{count}`"));
+            };
+            let limit = given.duration("replicas_timeout")?;
+            self = self.replicas(count, limit.unwrap_or(REPLICAS_TIMEOUT));
+        } else if given.get("replicas_timeout").is_some() {
+            return misconfigured("`replicas_timeout` means nothing without `replicas`");
         }
         self.user = url.username();
         self.password = url.password();

@@ -1,0 +1,103 @@
+//! Grants that count only once replicas have them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use lock_core::{LockClient, Loss, ProviderRegistry, Release};
+use lock_redis::{RedisConfig, RedisProvider};
+use support::sentinel::until;
+use support::{PASSWORD, Server};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+async fn soon<T>(event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, event).await.expect("it comes in time")
+}
+
+/// A master and a replica that is in step.
+fn pair() -> (Server, Server) {
+    let master = Server::with(&["--repl-diskless-sync-delay", "0"]);
+    let replica = Server::with(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
+    until(|| master.command("INFO replication").contains("state=online"));
+    (master, replica)
+}
+
+/// A client that gives up soon.
+async fn client(config: RedisConfig) -> LockClient {
+    let provider = RedisProvider::connect(config).await.unwrap();
+    LockClient::builder(provider).unavailable_after(ms(500)).build().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_is_at_the_replicas_when_it_is_told() {
+    let (master, replica) = pair();
+    let locks = client(master.config().replicas(1, LIMIT / 20)).await;
+    for number in 0..50 {
+        let key = format!("k{number}");
+        let guard = locks.lock(&key).acquire().await.unwrap();
+        assert_eq!(replica.send(&["EXISTS", &key]), ":1\r\n", "the replica has {key}");
+        guard.renew(Duration::from_secs(9)).await.unwrap();
+        assert_eq!(guard.release().await.unwrap(), Release::Released);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_9_without_its_replicas_nothing_is_granted_nor_left_behind() {
+    let (master, replica) = pair();
+    let locks = client(master.config().replicas(1, ms(50))).await;
+    let acquire = locks.lock("held").ttl(Duration::from_secs(3)).renew_every(ms(100));
+    let held = acquire.acquire().await.unwrap();
+    replica.freeze();
+    let error = soon(locks.lock("k").ttl(LIMIT * 2).acquire()).await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    assert!(error.to_string().contains("0 replicas have the grant"), "{error}");
+    until(|| master.send(&["EXISTS", "k"]) == ":0\r\n");
+    // A renewal that no replica knows of is none.
+    let loss = soon(held.lost()).await;
+    assert!(matches!(loss, Some(Loss::Expired { .. })), "{loss:?}");
+    replica.thaw();
+    let again = locks.lock("k").wait_at_most(LIMIT).acquire();
+    assert_eq!(soon(again).await.unwrap().release().await.unwrap(), Release::Released);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_more_permission_is_enough_to_wait_for_replicas() {
+    let (master, _replica) = pair();
+    let acl = support::ACL;
+    master.command(&format!("ACL SETUSER locks on >{PASSWORD} {acl} +wait"));
+    let config = master.config().user("locks").password(PASSWORD).prefix("app:");
+    let locks = client(config.replicas(1, Duration::from_secs(1))).await;
+    let guard = locks.lock("k").acquire().await.unwrap();
+    guard.renew(Duration::from_secs(9)).await.unwrap();
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+    master.command("ACL SETUSER locks -wait");
+    assert!(locks.lock("k").acquire().await.unwrap_err().is_denied());
+    until(|| master.send(&["EXISTS", "app:k"]) == ":0\r\n");
+}
+
+#[tokio::test]
+async fn numbers_of_replicas_that_mean_nothing_are_refused() {
+    let server = Server::start();
+    let registry = ProviderRegistry::new().with(lock_redis::factory()).unwrap();
+    for (options, why) in [
+        ("replicas=two", "`replicas` is a number, not `two`"),
+        ("replicas=0", "leave it out to wait for none"),
+        ("replicas=1&replicas_timeout=1h", "give them 1ms to 2.5s"),
+        ("replicas_timeout=1s", "means nothing without `replicas`"),
+    ] {
+        let error = registry.connect(&format!("{}?{options}", server.url())).await.unwrap_err();
+        assert!(error.is_misconfigured() && error.to_string().contains(why), "{error}");
+    }
+}
