@@ -9,6 +9,7 @@
 
 mod support;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lock_core::{LockClient, Loss, Release};
@@ -220,6 +221,37 @@ async fn row_30_a_permission_taken_while_held_is_no_retry_storm_and_a_loss_in_ti
     let rejected = stats.split("rejected_calls=").filter_map(|rest| rest.split(',').next());
     let rejected: u64 = rejected.filter_map(|count| count.parse::<u64>().ok()).sum();
     assert!(rejected < 40, "{rejected} requests were refused: a retry storm");
+}
+
+#[tokio::test]
+async fn row_30_a_password_that_changes_while_held_costs_no_lock() {
+    let server = Server::acl();
+    let known = Arc::new(Mutex::new(PASSWORD.to_owned()));
+    let source = Arc::clone(&known);
+    let config = server.config().user("locks").prefix("app:");
+    let config = config.password_from(move || source.lock().unwrap().clone());
+    assert!(!format!("{config:?}").contains(PASSWORD));
+    let locks = LockClient::new(RedisProvider::connect(config).await.unwrap());
+    let acquire = locks.lock("k").ttl(Duration::from_secs(20));
+    let guard = acquire.renew_every(Duration::from_millis(20)).acquire().await.unwrap();
+    server.command(&format!("ACL SETUSER locks >the-new-one <{PASSWORD}"));
+    // Who is connected stays so.
+    locks.lock("other").acquire().await.unwrap().release().await.unwrap();
+    server.command("CLIENT KILL TYPE normal");
+    let refused = soon(async {
+        loop {
+            match locks.lock("other").try_acquire().await {
+                Ok(_) => panic!("with the old password"),
+                Err(error) if error.is_denied() => break error,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    });
+    assert!(refused.await.to_string().contains("refused the user name or password"));
+    *known.lock().unwrap() = "the-new-one".into();
+    acquire_again(&locks, "other").await.release().await.unwrap();
+    guard.renew(Duration::from_secs(20)).await.unwrap();
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
 }
 
 #[tokio::test]

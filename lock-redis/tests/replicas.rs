@@ -83,7 +83,8 @@ async fn one_more_permission_is_enough_to_wait_for_replicas() {
     guard.renew(Duration::from_secs(9)).await.unwrap();
     assert_eq!(guard.release().await.unwrap(), Release::Released);
     master.command("ACL SETUSER locks -wait");
-    assert!(locks.lock("k").acquire().await.unwrap_err().is_denied());
+    let refused = locks.lock("k").ttl(LIMIT * 2).acquire().await;
+    assert!(refused.unwrap_err().is_denied());
     until(|| master.send(&["EXISTS", "app:k"]) == ":0\r\n");
 }
 

@@ -2,8 +2,6 @@
 
 #[cfg(feature = "tls")]
 use std::path::Path;
-#[cfg(feature = "sentinel")]
-use std::sync::Arc;
 #[cfg(feature = "cluster")]
 use std::time::Duration;
 
@@ -12,12 +10,9 @@ use lock_core::Error;
 use lock_core::{ErrorKind, Result};
 use redis::io::tcp::TcpSettings;
 use redis::io::tcp::socket2::TcpKeepalive;
-use redis::{Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
 #[cfg(feature = "sentinel")]
-use {
-    redis::sentinel::{SentinelClientBuilder, SentinelServerType},
-    tokio::sync::Mutex,
-};
+use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
+use redis::{Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
 
 #[cfg(feature = "cluster")]
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
@@ -60,17 +55,17 @@ impl RedisConfig {
         let origin = match &self.place {
             Place::Tcp { host, port } => {
                 let address = self.address(host, *port);
-                Origin::Server(Box::new(self.client(address)?))
+                Origin::server(self.client(address)?)
             }
             Place::Unix { path } => {
-                Origin::Server(Box::new(self.client(ConnectionAddr::Unix(path.clone()))?))
+                Origin::server(self.client(ConnectionAddr::Unix(path.clone()))?)
             }
             Place::Sentinel(sentinels) => self.sentinel_client(sentinels)?,
             Place::Cluster { .. } => {
                 return misconfigured("a node of a quorum is one server, not a cluster");
             }
         };
-        Ok((origin, self.options))
+        Ok((origin.with_password(self.password_source), self.options))
     }
 
     fn address(&self, host: &str, port: u16) -> ConnectionAddr {
@@ -141,11 +136,17 @@ impl RedisConfig {
             Some(_) => return no_tls(),
         }
         let client = builder.build().map_err(translate)?;
-        Ok(Origin::Sentinel(Arc::new(Mutex::new(client))))
+        Ok(Origin::sentinel(client))
     }
 
     #[cfg(feature = "cluster")]
     fn cluster_client(&self, nodes: &[(String, u16)]) -> Result<Target> {
+        if self.password_source.is_some() {
+            return misconfigured(
+                "the password of a cluster is a fixed one; use `password`, and two passwords at a \
+                 time on the servers to change it",
+            );
+        }
         let nodes = nodes.iter().map(|(host, port)| self.address(host, *port));
         let mut builder = ClusterClientBuilder::new(nodes)
             .use_protocol(ProtocolVersion::RESP3)

@@ -5,6 +5,7 @@ mod url;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lock_core::{Error, ErrorKind, Result};
@@ -12,6 +13,7 @@ use lock_core::{Error, ErrorKind, Result};
 pub(crate) use self::driver::Target;
 pub(crate) use self::url::URL_OPTIONS;
 use crate::channel::Timeouts;
+use crate::origin::PasswordSource;
 
 /// Says where a server is, who we are there, and how locks are kept on it.
 ///
@@ -32,6 +34,7 @@ pub struct RedisConfig {
     tls: Option<Tls>,
     user: Option<String>,
     password: Option<String>,
+    password_source: Option<PasswordSource>,
     database: u32,
     options: RedisOptions,
 }
@@ -158,8 +161,8 @@ impl RedisOptions {
 
 impl RedisConfig {
     fn at(place: Place) -> Self {
-        let (tls, user, password, options) = Default::default();
-        Self { place, tls, user, password, database: 0, options }
+        let (tls, user, password, password_source, options) = Default::default();
+        Self { place, tls, user, password, password_source, database: 0, options }
     }
 
     /// Names a server by host and port, without encryption.
@@ -246,6 +249,14 @@ impl RedisConfig {
         self
     }
 
+    /// Authenticates with the password that this tells, which is asked whenever a connection is opened:
+    /// for passwords that change while locks are held. Connections that are open stay
+    /// authenticated. Not for a cluster.
+    pub fn password_from(mut self, source: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        self.password_source = Some(Arc::new(source));
+        self
+    }
+
     /// Selects a numbered database.
     pub fn database(mut self, number: u32) -> Self {
         self.database = number;
@@ -288,6 +299,7 @@ impl fmt::Debug for RedisConfig {
             .field("tls", &self.tls)
             .field("user", &self.user)
             .field("password", &self.password.as_ref().map(|_| "***"))
+            .field("password_source", &self.password_source.as_ref().map(|_| "…"))
             .field("database", &self.database)
             .field("options", &self.options)
             .finish()
