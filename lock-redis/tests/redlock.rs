@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use lock_core::{LockClient, ProviderUrl};
 use lock_redis::RedlockConfig;
 use support::Server;
+use support::contest::Contest;
 
 const LIMIT: Duration = Duration::from_secs(30);
 /// Longer than any healthy server takes on a loaded machine, shorter than the tests' limits.
@@ -253,4 +254,17 @@ async fn a_node_that_saves_its_data_has_not_forgotten_any() {
     }
     let process = |mark: &str| mark.split(' ').next().unwrap().to_owned();
     assert_eq!(process(&mark()), process(&first));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_14_connections_may_be_cut_at_any_time() {
+    let servers = servers::<3>();
+    let mut contest = Contest::new(LIMIT);
+    for _ in 0..3 {
+        let quorum = config(&servers).connect().await.unwrap();
+        contest.enter(LockClient::builder(quorum).unavailable_after(LIMIT).build().unwrap());
+    }
+    contest.until_all_held(1).await;
+    contest.cut_off(&servers, 20).await;
+    contest.end().await;
 }

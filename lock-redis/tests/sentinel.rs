@@ -132,3 +132,15 @@ async fn row_8_no_token_falls_over_a_failover_and_all_contenders_get_on() {
     contest.until_all_held(5).await;
     contest.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_14_connections_may_be_cut_at_any_time() {
+    let watched = Watched::start(LIMIT);
+    let mut contest = Contest::new(LIMIT);
+    for _ in 0..3 {
+        contest.enter(client(&watched).await);
+    }
+    contest.until_all_held(1).await;
+    contest.cut_off(&watched.servers, 20).await;
+    contest.end().await;
+}

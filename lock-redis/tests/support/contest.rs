@@ -9,6 +9,8 @@ use lock_core::{FencingToken, LockClient};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::Server;
+
 /// Contenders for the key `k`, and the fencing tokens that they were granted.
 pub(crate) struct Contest {
     contenders: JoinSet<()>,
@@ -56,6 +58,19 @@ impl Contest {
             }
         };
         tokio::time::timeout(self.limit, all).await.expect("all get on");
+    }
+
+    /// Goes on while connections to these servers are cut, whatever they are for.
+    pub(crate) async fn cut_off(&mut self, servers: &[Server], rounds: usize) {
+        for round in 0..rounds {
+            for server in servers {
+                server.command("CLIENT KILL TYPE normal");
+                if round % 2 == 0 {
+                    server.command("CLIENT KILL TYPE pubsub");
+                }
+            }
+            self.until_all_held(1).await;
+        }
     }
 
     /// Ends it; no token was given twice, and each was larger than all before it.
