@@ -113,6 +113,13 @@ impl Server {
         Ok(number(&info, "connected_clients:").context("no number of clients")? - 1)
     }
 
+    /// How often at most a token was raised: among ours, the scripts for that and for a refusal ask for
+    /// a remaining time.
+    pub(crate) fn raises(&self) -> Result<u64> {
+        let info = self.ask("INFO commandstats")?;
+        Ok(number(&info, "cmdstat_pttl:calls=").unwrap_or_default())
+    }
+
     /// How often scripts were called, by their text or by their hash.
     pub(crate) fn script_calls(&self) -> Result<u64> {
         let info = self.ask("INFO commandstats")?;

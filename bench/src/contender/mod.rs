@@ -70,6 +70,7 @@ pub(crate) const ALL: &[Entry] = &[
     Entry::of::<floor::store_queue::StoreQueue>(),
     Entry::of::<floor::publish::Publish>(),
     Entry::of::<floor::parallel::Parallel>(),
+    Entry::of::<floor::parallel::ParallelScripts>(),
     Entry::of::<rslock::Rslock>(),
     Entry::of::<distributed_lock::DistributedLock>(),
     Entry::of::<memory::ours::OursInMemory>(),

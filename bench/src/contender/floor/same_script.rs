@@ -21,8 +21,9 @@ macro_rules! script {
     };
 }
 
-static ACQUIRE: LazyLock<Script> = script!("fence.lua", "line.lua", "acquire.lua");
-static RELEASE: LazyLock<Script> = script!("fence.lua", "line.lua", "release.lua");
+pub(super) static ACQUIRE: LazyLock<Script> =
+    script!("mark.lua", "fence.lua", "line.lua", "acquire.lua");
+pub(super) static RELEASE: LazyLock<Script> = script!("fence.lua", "line.lua", "release.lua");
 
 const CONSTANTS: &str = "local FENCE_OUTLIVES, TOMBSTONE, CLAIM_WINDOW = 86400000, 60000, 1000";
 
@@ -38,7 +39,7 @@ pub(crate) struct Guard {
 }
 
 /// The keys of every script, in their order.
-struct Keys {
+pub(super) struct Keys {
     lock: String,
     fence: String,
     tombstone: String,
@@ -46,7 +47,7 @@ struct Keys {
 }
 
 impl Keys {
-    fn new(lock: &str, token: &str) -> Self {
+    pub(super) fn new(lock: &str, token: &str) -> Self {
         let sibling = |name: &str| format!("{lock}\u{1f}{name}{{{lock}}}");
         Self {
             lock: lock.to_owned(),
@@ -57,7 +58,7 @@ impl Keys {
     }
 
     /// Begins a call of a script with them.
-    fn call<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
+    pub(super) fn call<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
         let mut call = script.prepare_invoke();
         call.key(&self.lock).key(&self.fence).key(&self.tombstone).key(&self.line);
         call
