@@ -38,7 +38,7 @@ pub fn bench(args: &[String]) -> Result<ExitCode> {
     report.seconds = begun.elapsed().as_secs();
 
     println!("\n{}", report.markdown());
-    report.write(&results(), args.only.is_empty())?;
+    report.write(&results(), args.stem())?;
     let broken = report.records.iter().any(|record| ours(record) && any_wrong(record));
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -186,13 +186,13 @@ impl Source {
     async fn connect(&self, slot: &Arc<Slot>, generation: u64) -> Result<Connection> {
         let opened = match self {
             Self::Client { origin, timeouts, .. } => {
-                let client = origin.client().await.map_err(translate)?;
+                let client = origin.client().await?;
                 open(&client, *timeouts, slot, generation, |_| {}).await
             }
             Self::Subscriber { origin, timeouts, news } => {
                 let heard = Arc::clone(news);
                 let hear = move |push: &PushInfo| heard.hear(push);
-                let client = origin.listening_client().await.map_err(translate)?;
+                let client = origin.listening_client().await?;
                 let opened = open(&client, *timeouts, slot, generation, hear).await;
                 let mut connection = opened.map_err(translate)?;
                 connection.subscribe(news.name()).await.map(|()| connection)

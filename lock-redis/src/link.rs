@@ -33,8 +33,6 @@ pub(crate) enum Lane {
     Acquire,
     /// Renewals: a flood of acquisitions must not cost a held lock.
     Hold,
-    /// Questions: as acquisitions.
-    Look,
     /// Releases: with the acquisitions while those are few, for a client needs the fewest packets if
     /// all goes over one connection; past them otherwise.
     Release,
@@ -184,7 +182,7 @@ impl Links {
     /// Runs a script.
     pub(crate) async fn invoke(&self, lane: Lane, call: Call) -> Result<Value> {
         let link = match lane {
-            Lane::Acquire | Lane::Look => &self.acquire,
+            Lane::Acquire => &self.acquire,
             Lane::Release if self.acquire.is_at_ease() => &self.acquire,
             Lane::Hold | Lane::Release => &self.hold,
         };

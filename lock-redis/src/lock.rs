@@ -144,7 +144,7 @@ impl Lock for RedisLock {
     async fn inspect(&self) -> Result<Option<Holder>> {
         let keys = self.keys();
         let call = Call::new(&scripts::INSPECT, [&keys.lock, &keys.fence]);
-        let answer = self.store.links.invoke(Lane::Look, call).await?;
+        let answer = self.store.links.invoke(Lane::Acquire, call).await?;
         match words(&answer)? {
             (b"free", []) => Ok(None),
             (b"foreign", []) => Err(foreign()),
@@ -159,7 +159,7 @@ impl Lock for RedisLock {
         let keys = self.keys();
         let mut call = Call::new(&scripts::RAISE, [&keys.lock, &keys.fence]);
         call.arg(self.owner()).arg(to.get());
-        let answer = self.store.links.invoke(Lane::Look, call).await?;
+        let answer = self.store.links.invoke(Lane::Acquire, call).await?;
         match &answer {
             Value::BulkString(_) => Ok(Some(self.note(&answer)?)),
             _ => match words(&answer)? {

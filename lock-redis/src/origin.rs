@@ -1,72 +1,47 @@
-//! Which server to connect to: always the same, or whichever is the master now.
+//! Which server to connect to, and as whom: always the same, or to be found out each time.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use lock_core::Result;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{Client, ProtocolVersion, RedisResult};
-#[cfg(feature = "sentinel")]
-use {redis::sentinel::SentinelClient, tokio::sync::Mutex};
+use redis::{Client, ProtocolVersion};
 
-/// Where new connections go, and with which password.
+use crate::config::RedisConfig;
+use crate::error::translate;
+
+/// Where new connections go.
 #[derive(Clone)]
-pub(crate) struct Origin {
-    place: Place,
-    /// Asked for every connection, where the password may change.
-    password: Option<PasswordSource>,
-}
-
-/// Tells the password of the moment.
-pub(crate) type PasswordSource = Arc<dyn Fn() -> String + Send + Sync>;
-
-#[derive(Clone)]
-enum Place {
+pub(crate) enum Origin {
     Server(Box<Client>),
-    /// To the master that the sentinels name, and that says itself that it is one.
-    #[cfg(feature = "sentinel")]
-    Sentinel(Arc<Mutex<SentinelClient>>),
+    /// To wherever the configuration leads now: the master may be another one, or the password.
+    Config(Arc<RedisConfig>),
 }
 
 impl Origin {
-    pub(crate) fn server(client: Client) -> Self {
-        Self { place: Place::Server(Box::new(client)), password: None }
-    }
-
-    #[cfg(feature = "sentinel")]
-    pub(crate) fn sentinel(client: SentinelClient) -> Self {
-        Self { place: Place::Sentinel(Arc::new(Mutex::new(client))), password: None }
-    }
-
-    pub(crate) fn with_password(mut self, source: Option<PasswordSource>) -> Self {
-        self.password = source;
-        self
-    }
-
     /// Whether every connection goes to the same place.
     pub(crate) fn is_fixed(&self) -> bool {
-        matches!(self.place, Place::Server(_))
+        match self {
+            Self::Server(_) => true,
+            Self::Config(config) => !config.has_sentinels(),
+        }
     }
 
     /// Returns the driver's client for the server to connect to now.
-    pub(crate) async fn client(&self) -> RedisResult<Client> {
-        let client = match &self.place {
-            Place::Server(client) => Client::clone(client),
-            #[cfg(feature = "sentinel")]
-            Place::Sentinel(sentinels) => sentinels.lock().await.async_get_client().await?,
-        };
-        let Some(password) = &self.password else { return Ok(client) };
-        let info = client.get_connection_info().clone();
-        let user = info.redis_settings().clone().set_password(password());
-        Client::open(info.set_redis_settings(user))
+    pub(crate) async fn client(&self) -> Result<Client> {
+        match self {
+            Self::Server(client) => Ok(Client::clone(client)),
+            Self::Config(config) => config.client().await,
+        }
     }
 
     /// Returns a client for a connection that only listens.
-    pub(crate) async fn listening_client(&self) -> RedisResult<Client> {
+    pub(crate) async fn listening_client(&self) -> Result<Client> {
         let info = self.client().await?.get_connection_info().clone();
         // Messages arrive beside answers with RESP3 only, whatever the application's client speaks.
         let user = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive());
-        Client::open(info.set_redis_settings(user).set_tcp_settings(settings))
+        Client::open(info.set_redis_settings(user).set_tcp_settings(settings)).map_err(translate)
     }
 }
 

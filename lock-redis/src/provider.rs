@@ -82,7 +82,7 @@ impl RedisProvider {
     ///
     /// Dropping the future closes whatever was opened.
     pub async fn with_client(client: &redis::Client, options: RedisOptions) -> Result<Self> {
-        Self::with_origin(Origin::server(client.clone()), options).await
+        Self::with_origin(Origin::Server(Box::new(client.clone())), options).await
     }
 
     async fn with_origin(origin: Origin, options: RedisOptions) -> Result<Self> {

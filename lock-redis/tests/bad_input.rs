@@ -41,7 +41,7 @@ async fn wrong_urls_say_what_would_be_right() {
         ("redis://", "write `redis://host:port/database`"),
         ("redis://h:port", "the provider URL is malformed"),
         ("redis://h/one", "`one` is no database; it is a number"),
-        ("redsi://h", "no provider for the scheme `redsi`; known are: redis, redis+unix, rediss"),
+        ("redsi://h", "no provider for the scheme `redsi`; known are: redis, redis+cluster"),
         ("redis://h?prefx=a", "unknown option `prefx`; known are: prefix, server_checks"),
         ("redis://h?prefix=a&prefix=b", "the option `prefix` is given twice"),
         ("redis://h?server_checks=maybe", "the option `server_checks` is `on` or `off`"),

@@ -181,6 +181,19 @@ async fn row_8_no_token_falls_over_a_failover_and_all_contenders_get_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_13_a_frozen_master_is_replaced_and_all_contenders_get_on() {
+    let cluster = Cluster::start(NODE_TIMEOUT);
+    let mut contest = Contest::new(LIMIT);
+    for _ in 0..3 {
+        contest.enter(client(&cluster).await);
+    }
+    contest.until_all_held(3).await;
+    cluster.servers[cluster.home("k")].freeze();
+    contest.until_all_held(3).await;
+    contest.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn row_14_connections_may_be_cut_at_any_time() {
     let cluster = Cluster::start(60_000);
     let mut contest = Contest::new(LIMIT);

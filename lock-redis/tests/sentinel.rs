@@ -10,6 +10,7 @@
 
 mod support;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lock_core::{LockClient, Loss, ProviderRegistry, Release};
@@ -43,6 +44,39 @@ async fn a_url_names_the_master_by_its_sentinels() {
     let guard = locks.lock("k").acquire().await.unwrap();
     assert_eq!(watched.servers[0].send(&["EXISTS", "k"]), ":1\r\n");
     assert_eq!(guard.release().await.unwrap(), Release::Released);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_30_a_password_that_changes_is_asked_for_with_every_look_up() {
+    let watched = Watched::start(LIMIT);
+    let known = Arc::new(Mutex::new(support::PASSWORD.to_owned()));
+    let source = Arc::clone(&known);
+    let config = watched.config().user("locks").prefix("app:");
+    let config = config.password_from(move || source.lock().unwrap().clone());
+    let provider = RedisProvider::connect(config).await.unwrap();
+    let locks = LockClient::builder(provider).unavailable_after(LIMIT).build().unwrap();
+    let guard = locks.lock("k").ttl(TTL).acquire().await.unwrap();
+    for server in &watched.servers {
+        server.command(&format!("ACL SETUSER locks >the-new-one <{}", support::PASSWORD));
+    }
+    *known.lock().unwrap() = "the-new-one".into();
+    watched.servers[0].command("CLIENT KILL TYPE normal");
+    soon(locks.lock("other").acquire()).await.unwrap().release().await.unwrap();
+    guard.renew(TTL).await.unwrap();
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_13_a_frozen_master_is_replaced_and_all_contenders_get_on() {
+    let watched = Watched::start(DOWN_AFTER);
+    let mut contest = Contest::new(LIMIT);
+    for _ in 0..3 {
+        contest.enter(client(&watched).await);
+    }
+    contest.until_all_held(3).await;
+    watched.servers[0].freeze();
+    contest.until_all_held(3).await;
+    contest.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -34,13 +34,12 @@ impl Report {
         markdown::render(self)
     }
 
-    /// Writes `latest.*` and the plots, or of an incomplete run `partial.*` alone.
-    pub(crate) fn write(&self, folder: &Path, complete: bool) -> Result<()> {
+    /// Writes the results under this name, and with those of everything the plots.
+    pub(crate) fn write(&self, folder: &Path, stem: &str) -> Result<()> {
         fs::create_dir_all(folder)?;
-        let stem = if complete { "latest" } else { "partial" };
         fs::write(folder.join(format!("{stem}.json")), serde_json::to_string_pretty(self)? + "\n")?;
         fs::write(folder.join(format!("{stem}.md")), self.markdown())?;
-        if complete {
+        if stem == "latest" {
             fs::write(folder.join("handoff.svg"), plots::handoff(self))?;
             fs::write(folder.join("fairness.svg"), plots::fairness(self))?;
         }

@@ -42,6 +42,8 @@ struct Seat<E> {
     releases: u8,
     /// The motion whose release has been sent, and not been answered.
     releasing: Option<u32>,
+    /// The motion whose release has freed what was acquired here before: whose answer is still to come.
+    freed_by: u32,
     /// An attempt has been given back here, which may have ended this owner's time here (law U1).
     given_back: bool,
 }
@@ -155,6 +157,7 @@ impl<E: Clone> Campaign<E> {
             token: None,
             releases: 0,
             releasing: None,
+            freed_by: 0,
             given_back: false,
         };
         Self {
@@ -228,6 +231,9 @@ impl<E: Clone> Campaign<E> {
         let seat = &mut self.seats[ask.node];
         if ask.request == Request::Release {
             seat.releasing = seat.releasing.filter(|number| *number != ask.number);
+            if matches!(answer, Answer::Yes(_)) && !seat.granted && seat.acquires == 1 {
+                seat.freed_by = ask.number; // its answer has been overtaken
+            }
             if !matches!(answer, Answer::Failed { applied: true, .. }) {
                 seat.releases = seat.releases.saturating_sub(1);
                 seat.granted = false;
@@ -240,6 +246,9 @@ impl<E: Clone> Campaign<E> {
             && !matches!(answer, Answer::Failed { applied: true, .. })
         {
             seat.acquires = seat.acquires.saturating_sub(1);
+            if ask.number < seat.freed_by {
+                return asks;
+            }
         }
         let granted = matches!((ask.request, &answer), (Request::Acquire { .. }, Answer::Yes(_)));
         if let Answer::Yes(token) = answer

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "tls")]
 use std::path::Path;
+use std::sync::Arc;
 #[cfg(feature = "cluster")]
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use lock_core::{ErrorKind, Result};
 use redis::io::tcp::TcpSettings;
 use redis::io::tcp::socket2::TcpKeepalive;
 #[cfg(feature = "sentinel")]
-use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
+use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
 
 #[cfg(feature = "cluster")]
@@ -52,20 +53,57 @@ impl RedisConfig {
 
     /// As [`into_target`](Self::into_target), for something that needs to be one server.
     pub(crate) fn into_origin(self) -> Result<(Origin, RedisOptions)> {
+        let options = self.options.clone();
         let origin = match &self.place {
-            Place::Tcp { host, port } => {
-                let address = self.address(host, *port);
-                Origin::server(self.client(address)?)
-            }
-            Place::Unix { path } => {
-                Origin::server(self.client(ConnectionAddr::Unix(path.clone()))?)
-            }
-            Place::Sentinel(sentinels) => self.sentinel_client(sentinels)?,
             Place::Cluster { .. } => {
                 return misconfigured("a node of a quorum is one server, not a cluster");
             }
+            Place::Sentinel(sentinels) => {
+                self.sentinel_client(sentinels)?; // wrong settings are told at once
+                Origin::Config(Arc::new(self))
+            }
+            Place::Tcp { .. } | Place::Unix { .. } => {
+                let client = self.server_client(self.fixed_address()?)?;
+                match self.password_source {
+                    None => Origin::Server(Box::new(client)),
+                    Some(_) => Origin::Config(Arc::new(self)),
+                }
+            }
         };
-        Ok((origin.with_password(self.password_source), self.options))
+        Ok((origin, options))
+    }
+
+    /// Returns the driver's client for the server that is meant now.
+    pub(crate) async fn client(&self) -> Result<Client> {
+        match &self.place {
+            #[cfg(feature = "sentinel")]
+            Place::Sentinel(sentinels) => {
+                let mut sentinels = self.sentinel_client(sentinels)?;
+                sentinels.async_get_client().await.map_err(translate)
+            }
+            _ => self.server_client(self.fixed_address()?),
+        }
+    }
+
+    /// Whether the server may be another one tomorrow.
+    pub(crate) fn has_sentinels(&self) -> bool {
+        matches!(self.place, Place::Sentinel(_))
+    }
+
+    fn fixed_address(&self) -> Result<ConnectionAddr> {
+        match &self.place {
+            Place::Tcp { host, port } => Ok(self.address(host, *port)),
+            Place::Unix { path } => Ok(ConnectionAddr::Unix(path.clone())),
+            Place::Sentinel(_) | Place::Cluster { .. } => {
+                misconfigured("this is not the address of one server")
+            }
+        }
+    }
+
+    /// The password of the moment.
+    fn password_now(&self) -> Option<String> {
+        let asked = self.password_source.as_ref().map(|source| source());
+        asked.or_else(|| self.password.clone())
     }
 
     fn address(&self, host: &str, port: u16) -> ConnectionAddr {
@@ -76,14 +114,14 @@ impl RedisConfig {
         }
     }
 
-    fn client(&self, address: ConnectionAddr) -> Result<Client> {
+    fn server_client(&self, address: ConnectionAddr) -> Result<Client> {
         let mut user = RedisConnectionInfo::default()
             .set_protocol(ProtocolVersion::RESP3)
             .set_db(self.database.into());
         if let Some(name) = &self.user {
             user = user.set_username(name);
         }
-        if let Some(password) = &self.password {
+        if let Some(password) = self.password_now() {
             user = user.set_password(password);
         }
         let info = address.into_connection_info().map_err(translate)?;
@@ -99,7 +137,7 @@ impl RedisConfig {
     }
 
     #[cfg(feature = "sentinel")]
-    fn sentinel_client(&self, sentinels: &Sentinels) -> Result<Origin> {
+    fn sentinel_client(&self, sentinels: &Sentinels) -> Result<SentinelClient> {
         let addresses = sentinels.hosts.iter().map(|(host, port)| self.address(host, *port));
         let master = SentinelServerType::Master;
         let builder = SentinelClientBuilder::new(addresses, &sentinels.service, master);
@@ -112,7 +150,7 @@ impl RedisConfig {
         if let Some(name) = &self.user {
             builder = builder.set_client_to_redis_username(name);
         }
-        if let Some(password) = &self.password {
+        if let Some(password) = self.password_now() {
             builder = builder.set_client_to_redis_password(password);
         }
         if let Some(name) = &sentinels.user {
@@ -135,8 +173,7 @@ impl RedisConfig {
             #[cfg(not(feature = "tls"))]
             Some(_) => return no_tls(),
         }
-        let client = builder.build().map_err(translate)?;
-        Ok(Origin::sentinel(client))
+        builder.build().map_err(translate)
     }
 
     #[cfg(feature = "cluster")]
@@ -180,7 +217,7 @@ impl RedisConfig {
     }
 
     #[cfg(not(feature = "sentinel"))]
-    fn sentinel_client(&self, _: &Sentinels) -> Result<Origin> {
+    fn sentinel_client(&self, _: &Sentinels) -> Result<()> {
         let message = "sentinels need the feature `sentinel` of the crate `lock-redis`";
         Err(Error::new(ErrorKind::Unsupported, message))
     }

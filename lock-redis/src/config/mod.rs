@@ -13,7 +13,6 @@ use lock_core::{Error, ErrorKind, Result};
 pub(crate) use self::driver::Target;
 pub(crate) use self::url::URL_OPTIONS;
 use crate::channel::Timeouts;
-use crate::origin::PasswordSource;
 
 /// Says where a server is, who we are there, and how locks are kept on it.
 ///
@@ -34,7 +33,7 @@ pub struct RedisConfig {
     tls: Option<Tls>,
     user: Option<String>,
     password: Option<String>,
-    password_source: Option<PasswordSource>,
+    password_source: Option<Arc<dyn Fn() -> String + Send + Sync>>,
     database: u32,
     options: RedisOptions,
 }
