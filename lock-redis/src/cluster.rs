@@ -2,27 +2,101 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use lock_core::{Error, ErrorKind, OwnerFingerprint, Result, Watch};
 use redis::cluster::{ClusterClient, ClusterConfig};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
-use redis::{InfoDict, Value};
+use redis::{InfoDict, RedisError, RedisResult, Value};
+use tokio::runtime::Handle;
 use tokio::sync::RwLock;
 
 use crate::error::translate;
 use crate::news::News;
+use crate::scripts::Call;
 
 /// How many channels that nobody listens to any more may stay open, beside as many as are in use.
 const IDLE: usize = 100;
 
-/// Connects to the nodes of a cluster, and passes on what they tell.
-pub(crate) async fn connect(
-    client: &ClusterClient,
+/// A request that is not answered for so long has met a node that is frozen or cut off.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// Connections to all nodes, which are opened anew when one of them says nothing.
+///
+/// The driver looks for another master when a node sends it away or closes the connection. To one that is
+/// silent it sends the same request again and again, and never learns of its successor.
+#[derive(Clone)]
+pub(crate) struct Nodes(Arc<Shared>);
+
+struct Shared {
+    client: ClusterClient,
+    /// Whom to pass on what the nodes tell, if anybody.
     news: Option<Arc<News>>,
-) -> Result<ClusterConnection> {
+    connection: Mutex<ClusterConnection>,
+    opening: AtomicBool,
+}
+
+impl Nodes {
+    /// Connects to the nodes of a cluster.
+    pub(crate) async fn connect(client: &ClusterClient, news: Option<Arc<News>>) -> Result<Self> {
+        let connection = Mutex::new(open(client, news.clone()).await.map_err(translate)?);
+        let (client, opening) = (client.clone(), AtomicBool::new(false));
+        Ok(Self(Arc::new(Shared { client, news, connection, opening })))
+    }
+
+    fn connection(&self) -> ClusterConnection {
+        self.0.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Runs a script on the node that has its keys.
+    pub(crate) async fn run(&self, call: &Call) -> RedisResult<Value> {
+        let mut unanswered = Unanswered { nodes: Some(self), since: Instant::now() };
+        let answer = call.run(&mut self.connection()).await;
+        if !answer.as_ref().is_err_and(RedisError::is_timeout) {
+            unanswered.nodes = None;
+        }
+        answer
+    }
+
+    /// Opens all connections anew, in the background; the present ones serve until then.
+    fn open_again(&self) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        if self.0.opening.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let shared = Arc::clone(&self.0);
+        runtime.spawn(async move {
+            // Where it fails, requests go on telling what is wrong.
+            if let Ok(fresh) = open(&shared.client, shared.news.clone()).await {
+                *shared.connection.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+                // Who listened over the old ones must listen again.
+                shared.news.iter().for_each(|news| news.end());
+            }
+            shared.opening.store(false, Ordering::Relaxed);
+        });
+    }
+}
+
+/// Opens the connections again when a request is given up that has had no answer for long.
+struct Unanswered<'a> {
+    nodes: Option<&'a Nodes>,
+    since: Instant,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(nodes) = self.nodes
+            && self.since.elapsed() >= SILENCE
+        {
+            nodes.open_again();
+        }
+    }
+}
+
+async fn open(client: &ClusterClient, news: Option<Arc<News>>) -> RedisResult<ClusterConnection> {
     let config = ClusterConfig::new();
     let config = match news {
         None => config,
@@ -31,13 +105,13 @@ pub(crate) async fn connect(
             Ok::<_, Infallible>(())
         }),
     };
-    client.get_async_connection_with_config(config).await.map_err(translate)
+    client.get_async_connection_with_config(config).await
 }
 
 /// Asks every master about itself.
-pub(crate) async fn infos(connection: &ClusterConnection) -> Result<Vec<InfoDict>> {
+pub(crate) async fn infos(nodes: &Nodes) -> Result<Vec<InfoDict>> {
     let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-    let answer = connection.clone().route_command(redis::cmd("INFO"), masters).await;
+    let answer = nodes.connection().route_command(redis::cmd("INFO"), masters).await;
     let Value::Map(answers) = answer.map_err(translate)? else {
         return Err(Error::new(ErrorKind::Corrupt, "the cluster's answer makes no sense"));
     };
@@ -50,7 +124,7 @@ pub(crate) async fn infos(connection: &ClusterConnection) -> Result<Vec<InfoDict
 /// The sharded channels of those who wait: one for each lock, in its slot, so that the node that has
 /// the lock can tell whether a waiter hears it.
 pub(crate) struct Shards {
-    connection: ClusterConnection,
+    nodes: Nodes,
     open: Mutex<HashSet<Arc<str>>>,
     /// How many open ones are reason to look for idle ones.
     enough: AtomicUsize,
@@ -60,9 +134,9 @@ pub(crate) struct Shards {
 
 impl Shards {
     /// Uses the connection whose news are passed on.
-    pub(crate) fn over(connection: ClusterConnection) -> Self {
+    pub(crate) fn over(nodes: Nodes) -> Self {
         let (open, subscribing) = Default::default();
-        Self { connection, open, enough: AtomicUsize::new(IDLE), subscribing }
+        Self { nodes, open, enough: AtomicUsize::new(IDLE), subscribing }
     }
 
     /// Begins to listen for one claim.
@@ -76,7 +150,7 @@ impl Shards {
         let _subscribing = self.subscribing.read().await;
         let watch = news.add(owner, shard.clone());
         if let Some(shard) = shard {
-            self.connection.clone().ssubscribe(&*shard).await.map_err(translate)?;
+            self.nodes.connection().ssubscribe(&*shard).await.map_err(translate)?;
             self.open().insert(shard);
         }
         Ok(watch)
@@ -93,7 +167,7 @@ impl Shards {
         self.enough.store(2 * used.len() + IDLE, Ordering::Relaxed);
         for shard in idle {
             self.open().remove(&shard);
-            let _ = self.connection.clone().sunsubscribe(&*shard).await;
+            let _ = self.nodes.connection().sunsubscribe(&*shard).await;
         }
     }
 

@@ -18,13 +18,13 @@ use crate::origin::Origin;
 use crate::scripts::Call;
 #[cfg(feature = "cluster")]
 use crate::{
-    cluster::{self, Shards},
+    cluster::{self, Nodes, Shards},
     news::News,
 };
 #[cfg(feature = "deadpool")]
 use deadpool_redis::Pool;
 #[cfg(feature = "cluster")]
-use redis::{cluster::ClusterClient, cluster_async::ClusterConnection};
+use redis::cluster::ClusterClient;
 
 /// Which commands may queue behind each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ enum Link {
     Pool(Pool),
     /// One to each node.
     #[cfg(feature = "cluster")]
-    Cluster(ClusterConnection),
+    Cluster(Nodes),
 }
 
 impl Link {
@@ -99,7 +99,7 @@ impl Link {
                 call.run(&mut *connection).await.map_err(translate)
             }
             #[cfg(feature = "cluster")]
-            Self::Cluster(connection) => call.run(&mut connection.clone()).await.map_err(translate),
+            Self::Cluster(nodes) => nodes.run(&call).await.map_err(translate),
         }
     }
 
@@ -118,7 +118,7 @@ impl Link {
                 info.map(|info| vec![info]).map_err(translate)
             }
             #[cfg(feature = "cluster")]
-            Self::Cluster(connection) => cluster::infos(connection).await,
+            Self::Cluster(nodes) => cluster::infos(nodes).await,
         }
     }
 }
@@ -164,8 +164,8 @@ impl Links {
     pub(crate) async fn of_cluster(client: &ClusterClient) -> Result<Self> {
         let news = News::named(str::to_owned)?;
         let (acquire, hold) = tokio::try_join!(
-            cluster::connect(client, Some(Arc::clone(&news))),
-            cluster::connect(client, None)
+            Nodes::connect(client, Some(Arc::clone(&news))),
+            Nodes::connect(client, None)
         )?;
         let news = Some(Newsroom::of_a_cluster(news, Shards::over(acquire.clone())));
         Ok(Self { acquire: Link::Cluster(acquire), hold: Link::Cluster(hold), backed: None, news })

@@ -152,6 +152,11 @@ impl News {
         self.waiters().values().filter_map(|waiter| waiter.shard.clone()).collect()
     }
 
+    /// Ends every watch; who still waits opens another.
+    pub(crate) fn end(&self) {
+        self.waiters().clear();
+    }
+
     /// Takes a message: the waiter's id, and the fencing token if it has been granted the key. A
     /// message that makes no sense is none of ours, and a missing one does no harm.
     pub(crate) fn hear(&self, push: &PushInfo) {
@@ -175,8 +180,7 @@ impl News {
                 };
                 self.waiters().retain(|_, waiter| !of_it(waiter));
             }
-            // Ends every watch; who still waits opens another.
-            (PushKind::Disconnection, _) => self.waiters().clear(),
+            (PushKind::Disconnection, _) => self.end(),
             _ => {}
         }
     }
