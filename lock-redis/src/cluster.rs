@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,14 +36,15 @@ struct Shared {
     /// Whom to pass on what the nodes tell, if anybody.
     news: Option<Arc<News>>,
     connection: Mutex<ClusterConnection>,
-    opening: AtomicBool,
+    /// Held while connections are opened again.
+    opening: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Nodes {
     /// Connects to the nodes of a cluster.
     pub(crate) async fn connect(client: &ClusterClient, news: Option<Arc<News>>) -> Result<Self> {
         let connection = Mutex::new(open(client, news.clone()).await.map_err(translate)?);
-        let (client, opening) = (client.clone(), AtomicBool::new(false));
+        let (client, opening) = (client.clone(), Arc::default());
         Ok(Self(Arc::new(Shared { client, news, connection, opening })))
     }
 
@@ -64,18 +65,16 @@ impl Nodes {
     /// Opens all connections anew, in the background; the present ones serve until then.
     fn open_again(&self) {
         let Ok(runtime) = Handle::try_current() else { return };
-        if self.0.opening.swap(true, Ordering::Relaxed) {
-            return;
-        }
+        let Ok(one_at_a_time) = Arc::clone(&self.0.opening).try_lock_owned() else { return };
         let shared = Arc::clone(&self.0);
         runtime.spawn(async move {
+            let _until_done = one_at_a_time;
             // Where it fails, requests go on telling what is wrong.
             if let Ok(fresh) = open(&shared.client, shared.news.clone()).await {
                 *shared.connection.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
                 // Who listened over the old ones must listen again.
                 shared.news.iter().for_each(|news| news.end());
             }
-            shared.opening.store(false, Ordering::Relaxed);
         });
     }
 }

@@ -37,7 +37,8 @@ fn pair() -> (Server, Server) {
 /// A client that gives up soon.
 async fn client(config: RedisConfig) -> LockClient {
     let provider = RedisProvider::connect(config).await.unwrap();
-    LockClient::builder(provider).unavailable_after(ms(500)).build().unwrap()
+    let client = LockClient::builder(provider).unavailable_after(Duration::from_secs(2));
+    client.request_timeout(LIMIT).build().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -56,8 +57,8 @@ async fn a_grant_is_at_the_replicas_when_it_is_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn row_9_without_its_replicas_nothing_is_granted_nor_left_behind() {
     let (master, replica) = pair();
-    let locks = client(master.config().replicas(1, ms(50))).await;
-    let acquire = locks.lock("held").ttl(Duration::from_secs(3)).renew_every(ms(100));
+    let locks = client(master.config().replicas(1, ms(300))).await;
+    let acquire = locks.lock("held").ttl(Duration::from_secs(5)).renew_every(ms(100));
     let held = acquire.acquire().await.unwrap();
     replica.freeze();
     let error = soon(locks.lock("k").ttl(LIMIT * 2).acquire()).await.unwrap_err();
