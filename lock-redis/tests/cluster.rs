@@ -13,7 +13,7 @@ mod support;
 use std::time::Duration;
 
 use lock_core::{Backoff, LockClient, LockGuard, Loss, ProviderRegistry, Release};
-use lock_redis::RedisProvider;
+use lock_redis::{RedisConfig, RedisProvider};
 use support::cluster::{Cluster, ok};
 use support::contest::Contest;
 
@@ -58,6 +58,20 @@ async fn a_url_names_a_cluster_by_some_nodes_and_keys_are_spread() {
     let database = format!("{}/3", cluster.url());
     let error = registry.connect(&database).await.unwrap_err();
     assert!(error.to_string().contains("no numbered databases"), "{error}");
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_31_a_cluster_is_connected_to_over_tls_by_its_names() {
+    let cluster = Cluster::tls();
+    let nodes = || cluster.servers.iter().map(|server| ("localhost", server.port));
+    let config = RedisConfig::cluster(nodes()).over_tls().connect_timeout(LIMIT);
+    assert!(RedisProvider::connect(config.clone()).await.is_err(), "a private authority");
+    let locks = LockClient::new(RedisProvider::connect(config.ca(support::ca())).await.unwrap());
+    for number in 0..10 {
+        let guard = locks.lock(&format!("k{number}")).acquire().await.unwrap();
+        assert_eq!(guard.release().await.unwrap(), Release::Released);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use lock_redis::RedisConfig;
 
 use super::sentinel::until;
-use super::{ACL, ACL_OF_A_CLUSTER, PASSWORD, PATIENCE, Server, free_port};
+use super::{ACL, ACL_OF_A_CLUSTER, PASSWORD, PATIENCE, Server, free_port, tls_arguments};
 
 const MASTERS: usize = 3;
 const SLOTS: usize = 16384;
@@ -17,12 +17,26 @@ impl Cluster {
     /// Starts everything, and waits until all agree on who has what and the replicas are in step. A
     /// master that is silent for so many milliseconds is taken for dead.
     pub(crate) fn start(node_timeout: u32) -> Self {
+        Self::with(node_timeout, &[])
+    }
+
+    /// As [`start`](Self::start), with TLS between all, and `localhost` as everybody's name.
+    pub(crate) fn tls() -> Self {
+        let mut arguments = tls_arguments();
+        let names =
+            "--cluster-announce-hostname localhost --cluster-preferred-endpoint-type hostname";
+        let all = format!("--tls-cluster yes --tls-replication yes {names}");
+        arguments.extend(all.split(' ').map(str::to_owned));
+        Self::with(60_000, &arguments)
+    }
+
+    fn with(node_timeout: u32, arguments: &[String]) -> Self {
         let timeout = node_timeout.to_string();
         let mut buses = Vec::new();
         let servers: Vec<_> = (0..2 * MASTERS)
             .map(|_| {
                 let bus = free_port().to_string();
-                let server = Server::with(&[
+                let mut all = vec![
                     "--cluster-enabled",
                     "yes",
                     "--cluster-node-timeout",
@@ -33,7 +47,9 @@ impl Cluster {
                     "0",
                     "--repl-diskless-sync-delay",
                     "0",
-                ]);
+                ];
+                all.extend(arguments.iter().map(String::as_str));
+                let server = Server::with(&all);
                 buses.push(bus);
                 server
             })

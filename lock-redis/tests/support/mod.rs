@@ -74,23 +74,7 @@ impl Server {
 
     /// One server that needs TLS, with a certificate for `localhost` alone.
     pub(crate) fn tls() -> Self {
-        let folder = &*CERTIFICATES;
-        let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
-        let (cert, key, ca) = (path("server.crt"), path("server.key"), path("ca.crt"));
-        Self::with(&[
-            "--port",
-            "0",
-            "--tls-port",
-            "PORT",
-            "--tls-cert-file",
-            &cert,
-            "--tls-key-file",
-            &key,
-            "--tls-ca-cert-file",
-            &ca,
-            "--tls-auth-clients",
-            "no",
-        ])
+        Self::with(&tls_arguments().iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// One server whose user `locks` may do only what [`ACL`] says; the default user is off.
@@ -196,6 +180,15 @@ impl<T> Shared<T> {
 fn free_port() -> u16 {
     let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     probe.local_addr().unwrap().port()
+}
+
+/// What makes a server need TLS.
+pub(crate) fn tls_arguments() -> Vec<String> {
+    let path = |name: &str| CERTIFICATES.path().join(name).to_string_lossy().into_owned();
+    let (cert, key, ca) = (path("server.crt"), path("server.key"), path("ca.crt"));
+    let files = format!("--tls-cert-file {cert} --tls-key-file {key} --tls-ca-cert-file {ca}");
+    let ports = "--port 0 --tls-port PORT --tls-auth-clients no";
+    format!("{ports} {files}").split(' ').map(str::to_owned).collect()
 }
 
 fn signal(name: &str, process: u32) {
