@@ -69,7 +69,7 @@ async fn row_31_a_cluster_is_connected_to_over_tls_by_its_names() {
     assert!(RedisProvider::connect(config.clone()).await.is_err(), "a private authority");
     let locks = LockClient::new(RedisProvider::connect(config.ca(support::ca())).await.unwrap());
     for number in 0..10 {
-        let guard = locks.lock(&format!("k{number}")).acquire().await.unwrap();
+        let guard = locks.lock(format!("k{number}")).acquire().await.unwrap();
         assert_eq!(guard.release().await.unwrap(), Release::Released);
     }
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lock_core::{LockClient, Loss, ProviderRegistry, Release};
-use lock_redis::RedisProvider;
+use lock_redis::{RedisConfig, RedisProvider};
 use support::contest::Contest;
 use support::sentinel::Watched;
 
@@ -43,6 +43,18 @@ async fn a_url_names_the_master_by_its_sentinels() {
     let locks = registry.connect(&watched.url()).await.unwrap();
     let guard = locks.lock("k").acquire().await.unwrap();
     assert_eq!(watched.servers[0].send(&["EXISTS", "k"]), ":1\r\n");
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_31_sentinels_and_master_are_connected_to_over_tls() {
+    let (master, sentinel) = support::sentinel::over_tls();
+    let config = RedisConfig::sentinel("main", [("localhost", sentinel.port)]).over_tls();
+    assert!(RedisProvider::connect(config.clone()).await.is_err(), "a private authority");
+    let locks = LockClient::new(RedisProvider::connect(config.ca(support::ca())).await.unwrap());
+    let guard = locks.lock("k").acquire().await.unwrap();
+    assert_eq!(master.send(&["EXISTS", "k"]), ":1\r\n");
     assert_eq!(guard.release().await.unwrap(), Release::Released);
 }
 
@@ -82,7 +94,7 @@ async fn row_13_a_frozen_master_is_replaced_and_all_contenders_get_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_sentinels_are_told_apart() {
     let watched = Watched::start(DOWN_AFTER);
-    let nowhere = lock_redis::RedisConfig::sentinel("main", [("127.0.0.1", 1)]);
+    let nowhere = RedisConfig::sentinel("main", [("127.0.0.1", 1)]);
     let error = soon(RedisProvider::connect(nowhere)).await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
     let unknown = watched.config_of("other");
@@ -92,7 +104,7 @@ async fn bad_sentinels_are_told_apart() {
         "{error}"
     );
     let server = ("127.0.0.1", watched.servers[0].port);
-    let error = RedisProvider::connect(lock_redis::RedisConfig::sentinel("main", [server])).await;
+    let error = RedisProvider::connect(RedisConfig::sentinel("main", [server])).await;
     assert!(error.is_err(), "a server is no sentinel");
 }
 

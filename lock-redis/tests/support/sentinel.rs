@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lock_redis::RedisConfig;
 
-use super::{ACL, PASSWORD, PATIENCE, Server};
+use super::{ACL, PASSWORD, PATIENCE, Server, tls_arguments};
 
 /// What the sentinels call the master.
 const SERVICE: &str = "main";
@@ -93,6 +93,20 @@ impl Watched {
 fn field(info: &str, name: &str) -> String {
     let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.unwrap_or_else(|| panic!("no {name} in {info}")).trim().to_owned()
+}
+
+/// A master over TLS, and one sentinel over TLS that knows it by its name.
+pub(crate) fn over_tls() -> (Server, Server) {
+    let master = Server::tls();
+    let config = format!(
+        "sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n\
+         sentinel monitor {SERVICE} localhost {} 1\n",
+        master.port
+    );
+    let mut arguments = tls_arguments();
+    arguments.extend(["--tls-replication", "yes", "--sentinel"].map(str::to_owned));
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    (master, Server::with_file(&config, &arguments))
 }
 
 fn told(sentinel: &Server) -> HashMap<String, String> {
