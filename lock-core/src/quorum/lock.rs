@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
 use tokio::sync::Notify;
 
 use super::Shared;
 use super::campaign::{Answer, Ask, Campaign, Motion, Outcome, Reach, Request};
-use super::node::{Answers, Requests};
+use super::node::{Answers, Node, Pending, Requests};
 use crate::claim::{Claim, FencingToken, Ttl};
 use crate::engine::limited;
 use crate::error::{Effect, Error, ErrorKind, Result};
@@ -62,10 +63,7 @@ impl QuorumLock {
             voters.unbarred().await;
         }
         let asks = voters.campaign().put(motion, &voters.shared.reach());
-        let mut answers = Requests::new();
-        for ask in asks {
-            answers.push(Arc::clone(voters).ask(ask));
-        }
+        let mut answers: Answers = asks.into_iter().map(|ask| voters.ask(ask)).collect();
         loop {
             if let Some(outcome) = voters.campaign().outcome() {
                 Arc::clone(voters).go_on(answers);
@@ -115,11 +113,7 @@ impl Drop for QuorumLock {
         }
         let reach = vec![Reach::Awaited; self.voters.shared.nodes.len()];
         let asks = self.voters.campaign().put(Motion::Release, &reach);
-        let mut answers = Requests::new();
-        for ask in asks {
-            answers.push(Arc::clone(&self.voters).ask(ask));
-        }
-        Arc::clone(&self.voters).go_on(answers);
+        Arc::clone(&self.voters).go_on(asks.into_iter().map(|ask| self.voters.ask(ask)).collect());
     }
 }
 
@@ -132,9 +126,7 @@ impl Voters {
     async fn hear_next(self: &Arc<Self>, answers: &mut Answers) -> bool {
         let Some((ask, answer)) = answers.next().await else { return false };
         let asks = self.campaign().hear(ask, answer);
-        for ask in asks {
-            answers.push(Arc::clone(self).ask(ask));
-        }
+        answers.extend(asks.into_iter().map(|ask| self.ask(ask)));
         true
     }
 
@@ -168,58 +160,56 @@ impl Voters {
     }
 
     /// Asks one node.
-    async fn ask(self: Arc<Self>, ask: Ask) -> (Ask, Answer<Error>) {
-        let Shared { nodes, clock, node_timeout, .. } = &*self.shared;
-        let node = &nodes[ask.node];
-        let sent = clock.now();
-        let answer = limited(&**clock, *node_timeout, async {
-            let claim = self.claim.clone();
-            Ok(match ask.request {
-                Request::Acquire { floor } => {
-                    let lock = node.provider.lock(claim.with_fencing_floor(floor));
-                    match lock.try_acquire().await? {
-                        Attempt::Granted { fencing } => {
-                            if let Some(token) = fencing
-                                && Campaign::<Error>::is_new(ask)
-                            {
-                                self.shared.learn(sent, floor, token);
-                            }
-                            Answer::Yes(fencing)
+    fn ask(self: &Arc<Self>, ask: Ask) -> Pending<(Ask, Answer<Error>)> {
+        let this = Arc::clone(self);
+        Box::pin(async move {
+            let Shared { nodes, clock, node_timeout, .. } = &*this.shared;
+            let node = &nodes[ask.node];
+            let answer = limited(&**clock, *node_timeout, this.request(node, ask)).await;
+            match &answer {
+                Err(error) if error.is_unavailable() => node.failed(clock.now()),
+                _ => node.worked(),
+            }
+            let failed = |error: Error| {
+                let applied = error.effect() != Effect::NotApplied;
+                Answer::Failed { error, applied }
+            };
+            (ask, answer.unwrap_or_else(failed))
+        })
+    }
+
+    async fn request(&self, node: &Node, ask: Ask) -> Result<Answer<Error>> {
+        let claim = self.claim.clone();
+        Ok(match ask.request {
+            Request::Acquire { floor } => {
+                let sent = self.shared.clock.now();
+                let lock = node.provider.lock(claim.with_fencing_floor(floor));
+                match (*lock).try_acquire().await? {
+                    Attempt::Granted { fencing } => {
+                        if let Some(token) = fencing
+                            && Campaign::<Error>::is_new(ask)
+                        {
+                            self.shared.learn(sent, floor, token);
                         }
-                        Attempt::Held { remaining } => Answer::No(remaining),
-                        Attempt::Undone => Answer::Undone,
+                        Answer::Yes(fencing)
                     }
+                    Attempt::Held { remaining } => Answer::No(remaining),
+                    Attempt::Undone => Answer::Undone,
                 }
-                Request::Raise(to) => match node.provider.lock(claim).raise(to).await? {
-                    Some(token) => Answer::Yes(Some(token)),
-                    None => Answer::No(None),
-                },
-                Request::Renew(ttl) => match node.provider.lock(claim).renew(ttl).await? {
-                    Renewal::Renewed { fencing } => Answer::Yes(fencing),
-                    Renewal::Lost => Answer::No(None),
-                },
-                Request::Release => match node.provider.lock(claim).release().await? {
-                    Release::Released => Answer::Yes(None),
-                    Release::NotHeld => Answer::No(None),
-                },
-            })
-        });
-        match answer.await {
-            Err(error) if error.is_unavailable() => {
-                node.failed(clock.now());
-                let applied = error.effect() != Effect::NotApplied;
-                (ask, Answer::Failed { error, applied })
             }
-            Err(error) => {
-                node.worked();
-                let applied = error.effect() != Effect::NotApplied;
-                (ask, Answer::Failed { error, applied })
-            }
-            Ok(answer) => {
-                node.worked();
-                (ask, answer)
-            }
-        }
+            Request::Raise(to) => match (*node.provider.lock(claim)).raise(to).await? {
+                Some(token) => Answer::Yes(Some(token)),
+                None => Answer::No(None),
+            },
+            Request::Renew(ttl) => match (*node.provider.lock(claim)).renew(ttl).await? {
+                Renewal::Renewed { fencing } => Answer::Yes(fencing),
+                Renewal::Lost => Answer::No(None),
+            },
+            Request::Release => match (*node.provider.lock(claim)).release().await? {
+                Release::Released => Answer::Yes(None),
+                Release::NotHeld => Answer::No(None),
+            },
+        })
     }
 }
 
@@ -233,7 +223,7 @@ struct Seen {
 impl QuorumLock {
     async fn look(&self) -> Result<Option<Seen>> {
         let Shared { nodes, clock, node_timeout, .. } = &*self.voters.shared;
-        let mut requests = Requests::new();
+        let mut requests = Requests::<(usize, Result<Option<Holder>>)>::new();
         let majority = Campaign::<Error>::majority_of(nodes.len());
         let reach = self.voters.shared.reach();
         let reliable = reach.iter().filter(|reach| **reach == Reach::Awaited).count();
@@ -242,7 +232,9 @@ impl QuorumLock {
         for (number, node) in nodes.iter().enumerate().filter(|(number, _)| asked(number)) {
             let (lock, clock, limit) =
                 (node.provider.lock(self.voters.claim.clone()), Arc::clone(clock), *node_timeout);
-            requests.push(async move { (number, limited(&*clock, limit, lock.inspect()).await) });
+            requests.push(Box::pin(async move {
+                (number, limited(&*clock, limit, (*lock).inspect()).await)
+            }));
         }
         let (mut answers, mut errors) = (Vec::new(), Vec::new());
         let mut seen = None;

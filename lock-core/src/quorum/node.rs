@@ -1,9 +1,10 @@
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
 
 use super::campaign::{Answer, Ask, Reach};
 use crate::clock::Moment;
@@ -54,45 +55,11 @@ fn nanos(moment: Moment) -> u64 {
     u64::try_from(moment.since_start().as_nanos()).unwrap_or(u64::MAX)
 }
 
-type Request<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+/// A request to a node that is under way.
+pub(super) type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Requests to nodes that are under way.
-pub(super) struct Requests<T> {
-    pending: Vec<Request<T>>,
-}
+/// Requests that are under way; each is polled when it has news, not whenever another has.
+pub(super) type Requests<T> = FuturesUnordered<Pending<T>>;
 
 /// Answers of nodes, each with what was asked.
 pub(super) type Answers = Requests<(Ask, Answer<Error>)>;
-
-impl<T> Requests<T> {
-    pub(super) fn new() -> Self {
-        Self { pending: Vec::new() }
-    }
-
-    pub(super) fn push(&mut self, request: impl Future<Output = T> + Send + 'static) {
-        self.pending.push(Box::pin(request));
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
-    }
-
-    /// Waits for whichever is answered next; `None` when there is none.
-    ///
-    /// A quorum has few nodes, so all are polled whenever one may have its answer.
-    pub(super) async fn next(&mut self) -> Option<T> {
-        if self.pending.is_empty() {
-            return None;
-        }
-        poll_fn(|context| {
-            for number in 0..self.pending.len() {
-                if let Poll::Ready(answer) = self.pending[number].as_mut().poll(context) {
-                    drop(self.pending.swap_remove(number));
-                    return Poll::Ready(Some(answer));
-                }
-            }
-            Poll::Pending
-        })
-        .await
-    }
-}
