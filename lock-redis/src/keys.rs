@@ -48,79 +48,112 @@ impl Prefix {
     }
 }
 
-/// The keys of one lock in Redis. They are made for each request: ten thousand held locks need not
-/// remember them.
+/// The keys of one lock in Redis, in one text. They are made for each request: ten thousand held locks
+/// need not remember them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Keys {
-    /// Holds owner token and metadata while the lock is held.
-    pub(crate) lock: String,
-    /// Holds the last fencing token.
-    pub(crate) fence: String,
-    /// Exists for a while after the owner released without holding.
-    pub(crate) tombstone: String,
-    /// Holds who waits, in the order of arrival.
-    pub(crate) line: String,
+    text: String,
+    /// Where the first three of them end.
+    ends: [usize; 3],
 }
 
 impl Keys {
     pub(crate) fn new(prefix: &Prefix, key: &LockKey, owner: &OwnerToken) -> Self {
-        let lock = [&prefix.0, key.as_str()].concat();
-        let fence = sibling(&lock, ["fence", ""]);
-        let tombstone = tombstone(&lock, owner);
-        let line = sibling(&lock, ["line", ""]);
-        Self { lock, fence, tombstone, line }
+        let (prefix, key) = (prefix.0.as_str(), key.as_str());
+        let length = prefix.len() + key.len();
+        let mut text = String::with_capacity(7 * length + OwnerToken::LEN + 32);
+        text.push_str(prefix);
+        text.push_str(key);
+        let ends = [["fence", ""], ["undone\u{1f}", owner.expose()], ["line", ""]].map(|name| {
+            let end = text.len();
+            add_sibling(&mut text, length, name);
+            end
+        });
+        Self { text, ends }
     }
 
-    /// Makes the keys if that takes so long that it should be done once; see [`sibling`].
+    /// Makes the keys if that takes so long that it should be done once; see [`add_sibling`].
     pub(crate) fn that_take_long(
         prefix: &Prefix,
         key: &LockKey,
         owner: &OwnerToken,
     ) -> Option<Self> {
-        let braces = [prefix.0.as_str(), key.as_str()].iter().any(|text| text.contains(['{', '}']));
+        let braces = has_braces(&prefix.0) || has_braces(key.as_str());
         let keys = braces.then(|| Self::new(prefix, key, owner))?;
-        (hash_tag(&keys.lock) == keys.lock).then_some(keys)
+        (hash_tag(keys.lock()) == keys.lock()).then_some(keys)
+    }
+
+    /// Holds owner token and metadata while the lock is held.
+    pub(crate) fn lock(&self) -> &str {
+        &self.text[..self.ends[0]]
+    }
+
+    /// Holds the last fencing token.
+    pub(crate) fn fence(&self) -> &str {
+        &self.text[self.ends[0]..self.ends[1]]
+    }
+
+    /// Exists for a while after the owner released without holding.
+    pub(crate) fn tombstone(&self) -> &str {
+        &self.text[self.ends[1]..self.ends[2]]
+    }
+
+    /// Holds who waits, in the order of arrival.
+    pub(crate) fn line(&self) -> &str {
+        &self.text[self.ends[2]..]
     }
 
     /// The keys of the scripts that grant, in their order.
     pub(crate) fn of_a_grant(&self) -> [&str; 4] {
-        [&self.lock, &self.fence, &self.tombstone, &self.line]
+        [self.lock(), self.fence(), self.tombstone(), self.line()]
     }
 
     /// Names a sharded pub/sub channel for those of one provider who wait for this lock.
     #[cfg(feature = "cluster")]
     pub(crate) fn channel(&self, name: &str) -> String {
-        sibling(&self.lock, ["news\u{1f}", name])
+        self.sibling(["news\u{1f}", name])
     }
 
     /// The tombstone of another owner of the same lock.
     pub(crate) fn tombstone_of(&self, owner: &OwnerToken) -> String {
-        tombstone(&self.lock, owner)
+        self.sibling(["undone\u{1f}", owner.expose()])
+    }
+
+    fn sibling(&self, name: [&str; 2]) -> String {
+        let mut text = self.lock().to_owned();
+        add_sibling(&mut text, self.ends[0], name);
+        text.split_off(self.ends[0])
     }
 }
 
-fn tombstone(lock: &str, owner: &OwnerToken) -> String {
-    sibling(lock, ["undone\u{1f}", owner.expose()])
-}
-
-/// Names a sibling so that it is in the slot of its lock.
+/// Appends a sibling of the lock that the text begins with, in the same slot.
 ///
 /// Redis Cluster hashes what stands between the first `{` and the next `}`, if that is not empty, and
 /// else the whole key.
-fn sibling(lock: &str, name: [&str; 2]) -> String {
-    let [name, rest] = name;
-    if !lock.contains(['{', '}']) {
-        return [lock, SEPARATOR, name, rest, "{", lock, "}"].concat();
-    }
-    let plain = [lock, SEPARATOR, name, rest].concat();
-    if hash_tag(lock) != lock {
-        return plain; // its hash tag is in both
-    }
-    // Braces that make no tag keep the sibling from having one as well. Its whole text is hashed, so
-    // a number is appended that makes the slots equal: some milliseconds of work, for such keys only.
-    let (wanted, stem) = (slot(lock), crc16(0, &[&plain, SEPARATOR].concat()));
-    let fitting = (0..u32::MAX).find(|n| crc16(stem, &n.to_string()) % SLOTS == wanted);
-    format!("{plain}{SEPARATOR}{}", fitting.unwrap_or_default())
+fn add_sibling(text: &mut String, lock: usize, name: [&str; 2]) {
+    let start = text.len();
+    text.extend_from_within(..lock);
+    text.push_str(SEPARATOR);
+    text.extend(name);
+    let (lock, plain) = (&text[..lock], &text[start..]);
+    if !has_braces(lock) {
+        let end = lock.len();
+        text.push('{');
+        text.extend_from_within(..end);
+        text.push('}');
+    } else if hash_tag(lock) == lock {
+        // Braces that make no tag keep the sibling from having one as well. Its whole text is hashed,
+        // so a number is appended that makes the slots equal: some milliseconds of work, for such
+        // keys only.
+        let (wanted, stem) = (slot(lock), crc16(crc16(0, plain), SEPARATOR));
+        let fitting = (0..u32::MAX).find(|n| crc16(stem, &n.to_string()) % SLOTS == wanted);
+        text.push_str(SEPARATOR);
+        text.push_str(&fitting.unwrap_or_default().to_string());
+    } // else their hash tag is in both
+}
+
+fn has_braces(text: &str) -> bool {
+    text.bytes().any(|byte| matches!(byte, b'{' | b'}'))
 }
 
 /// The part of a key that Redis Cluster hashes.
@@ -176,10 +209,11 @@ mod tests {
     fn k1_siblings_stand_in_the_slot_of_their_lock_whatever_braces_it_has() {
         for prefix in ["", "app:", "{app}:", "}{"] {
             for key in AWKWARD {
-                let Keys { lock, fence, tombstone, line } = keys(prefix, key);
-                assert_eq!(slot(&fence), slot(&lock), "{lock:?} {fence:?}");
-                assert_eq!(slot(&tombstone), slot(&lock), "{lock:?} {tombstone:?}");
-                assert_eq!(slot(&line), slot(&lock), "{lock:?} {line:?}");
+                let keys = keys(prefix, key);
+                let [lock, fence, tombstone, line] = keys.of_a_grant();
+                assert_eq!(slot(fence), slot(lock), "{lock:?} {fence:?}");
+                assert_eq!(slot(tombstone), slot(lock), "{lock:?} {tombstone:?}");
+                assert_eq!(slot(line), slot(lock), "{lock:?} {line:?}");
             }
         }
     }
@@ -188,9 +222,8 @@ mod tests {
     fn k1_no_two_locks_share_a_key() {
         let mut seen = HashSet::new();
         for key in AWKWARD {
-            let Keys { lock, fence, tombstone, line } = keys("", key);
-            for one in [lock, fence, tombstone, line] {
-                assert!(seen.insert(one.clone()), "{one:?} is used twice");
+            for one in keys("", key).of_a_grant() {
+                assert!(seen.insert(one.to_owned()), "{one:?} is used twice");
             }
         }
     }
@@ -198,7 +231,8 @@ mod tests {
     #[test]
     fn k1_every_key_of_a_provider_begins_with_its_prefix_and_key() {
         for key in AWKWARD {
-            let Keys { lock, fence, tombstone, line } = keys("app:", key);
+            let keys = keys("app:", key);
+            let [lock, fence, tombstone, line] = keys.of_a_grant();
             assert_eq!(lock, format!("app:{key}"));
             assert!(fence.starts_with(&format!("{lock}\u{1f}fence")), "{fence:?}");
             assert!(line.starts_with(&format!("{lock}\u{1f}line")), "{line:?}");
@@ -214,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_lock_key_is_prefix_and_key_byte_for_byte() {
-        assert_eq!(keys("redlock:", "Ünïcode {x}").lock, "redlock:Ünïcode {x}");
+        assert_eq!(keys("redlock:", "Ünïcode {x}").lock(), "redlock:Ünïcode {x}");
         assert!(Prefix::new("a\nb").unwrap_err().is_misconfigured());
         assert!(Prefix::new(&"p".repeat(257)).unwrap_err().to_string().contains("257 bytes"));
     }

@@ -107,7 +107,7 @@ impl Lock for RedisLock {
 
     async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
         let keys = self.keys();
-        let mut call = Call::new(&scripts::RENEW, [&keys.lock, &keys.fence]);
+        let mut call = Call::new(&scripts::RENEW, [keys.lock(), keys.fence()]);
         call.arg(self.owner()).arg(ttl.as_millis());
         match self.token.load(Ordering::Relaxed) {
             0 => {}
@@ -143,7 +143,7 @@ impl Lock for RedisLock {
 
     async fn inspect(&self) -> Result<Option<Holder>> {
         let keys = self.keys();
-        let call = Call::new(&scripts::INSPECT, [&keys.lock, &keys.fence]);
+        let call = Call::new(&scripts::INSPECT, [keys.lock(), keys.fence()]);
         let answer = self.store.links.invoke(Lane::Acquire, call).await?;
         match words(&answer)? {
             (b"free", []) => Ok(None),
@@ -157,7 +157,7 @@ impl Lock for RedisLock {
 
     async fn raise(&self, to: FencingToken) -> Result<Option<FencingToken>> {
         let keys = self.keys();
-        let mut call = Call::new(&scripts::RAISE, [&keys.lock, &keys.fence]);
+        let mut call = Call::new(&scripts::RAISE, [keys.lock(), keys.fence()]);
         call.arg(self.owner()).arg(to.get());
         let answer = self.store.links.invoke(Lane::Acquire, call).await?;
         match &answer {

@@ -43,9 +43,9 @@ fn constants() -> String {
 }
 
 pub(crate) static ACQUIRE: LazyLock<Script> =
-    script!("mark.lua", "fence.lua", "line.lua", "acquire.lua");
+    script!("fence.lua", "mark.lua", "line.lua", "acquire.lua");
 pub(crate) static RENEW: LazyLock<Script> = script!("renew.lua");
-pub(crate) static SETTLE: LazyLock<Script> = script!("mark.lua", "settle.lua");
+pub(crate) static SETTLE: LazyLock<Script> = script!("fence.lua", "mark.lua", "settle.lua");
 pub(crate) static RAISE: LazyLock<Script> = script!("fence.lua", "raise.lua");
 pub(crate) static RELEASE: LazyLock<Script> = script!("fence.lua", "line.lua", "release.lua");
 pub(crate) static HAND_OVER: LazyLock<Script> = script!("fence.lua", "line.lua", "hand_over.lua");
@@ -60,8 +60,10 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new<const N: usize>(script: &'static Script, keys: [&str; N]) -> Self {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(&script.sha).arg(N).arg(&keys);
+        // Room for the arguments as well, so that it need not grow.
+        let room = script.sha.len() + keys.iter().map(|key| key.len()).sum::<usize>() + 128;
+        let mut command = Cmd::with_capacity(N + 9, room);
+        command.arg("EVALSHA").arg(&script.sha).arg(N).arg(&keys);
         Self { script, command, names_process: false }
     }
 

@@ -65,8 +65,7 @@ if left < 0 then
   return {'foreign'}
 end
 if waiter and ARGV[5] == '1' then
-  local time = call('TIME')
-  local place = time[1] * 1000000 + time[2]
+  local place = now()
   if string.sub(waiter, 23, 23) == 'h' then
     place = place + 2 ^ 52 -- behind all those who queue
   end

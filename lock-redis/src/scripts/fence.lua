@@ -8,6 +8,16 @@
 local call = redis.call
 local LARGEST = 9007199254740991 -- 2^53 - 1: beyond it Lua numbers skip integers
 
+-- Returns the server's time in µs, the same for the whole script.
+local micros
+local function now()
+  if not micros then
+    local time = call('TIME')
+    micros = time[1] * 1000000 + time[2]
+  end
+  return micros
+end
+
 -- Reads a fence: its number (0 for none) and whether it is marked; nil and why if it is no token.
 local function read(fence, key)
   if not fence then
@@ -33,14 +43,12 @@ end
 -- The server's clock in microseconds is the floor: when the counter itself is lost (restart, flush,
 -- failover), time has moved on, and tokens still grow.
 local function mint(last, floor)
-  local time = call('TIME')
-  local now = time[1] * 1000000 + time[2]
   floor = tonumber(floor) or 0
-  if floor > now + 1000000 then
+  if floor > now() + 1000000 then
     floor = 0
   end
-  local token = math.max(now, last + 1, floor)
-  local ahead = math.ceil((token - now) / 1000)
+  local token = math.max(now(), last + 1, floor)
+  local ahead = math.ceil((token - now()) / 1000)
   if token <= LARGEST then
     return string.format('%d', token), ahead
   end

@@ -4,7 +4,7 @@
 -- The mark is: process  when it is settled, in ms  when it was last saved, in s
 
 local function process()
-  return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  return string.match(call('INFO', 'server'), 'run_id:(%x+)')
 end
 
 -- Returns for how many ms the node is left out: `settle` from when it is first seen without its mark.
@@ -13,18 +13,17 @@ end
 -- the one the caller is connected to, and nothing was saved since: a process counts its start as a
 -- save, so once two seconds have gone by, no later one shows the same time.
 local function left_out(key, mark, settle, connected)
-  local time, saved = redis.call('TIME'), redis.call('LASTSAVE')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local saved, millis = call('LASTSAVE'), math.floor(now() / 1000)
   local marked, settled, seen = string.match(mark or '', '^(%x+) (%d+) (%d+)$')
   if marked ~= connected or tonumber(seen) ~= saved then
     local ours = process()
     if marked ~= ours then
-      settled = string.format('%d', now + settle + 1)
+      settled = string.format('%d', millis + settle + 1)
     end
-    saved = tonumber(time[1]) >= saved + 2 and saved or 0
+    saved = millis >= (saved + 2) * 1000 and saved or 0
     if marked ~= ours or tonumber(seen) ~= saved then
-      redis.call('SET', key, string.format('%s %s %d', ours, settled, saved))
+      call('SET', key, string.format('%s %s %d', ours, settled, saved))
     end
   end
-  return tonumber(settled) - now
+  return tonumber(settled) - millis
 end

@@ -21,7 +21,6 @@ end
 if token > LARGEST then
   return {'fence', 'it cannot be set to more than 2^53 - 1'}
 end
-local time = call('TIME')
-local ahead = math.max(0, math.ceil((token - (time[1] * 1000000 + time[2])) / 1000))
+local ahead = math.max(0, math.ceil((token - now()) / 1000))
 keep(KEYS[2], ARGV[2], marked and '*' or '', math.max(call('PTTL', KEYS[1]), 0), ahead)
 return ARGV[2]

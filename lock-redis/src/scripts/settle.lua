@@ -4,7 +4,6 @@
 -- ARGV  1 '1' to mark it
 -- Returns 1 if it is marked, else 0
 
-local call = redis.call
 if call('EXISTS', KEYS[1]) == 1 then
   return 1
 end

@@ -22,7 +22,7 @@ macro_rules! script {
 }
 
 pub(super) static ACQUIRE: LazyLock<Script> =
-    script!("mark.lua", "fence.lua", "line.lua", "acquire.lua");
+    script!("fence.lua", "mark.lua", "line.lua", "acquire.lua");
 pub(super) static RELEASE: LazyLock<Script> = script!("fence.lua", "line.lua", "release.lua");
 
 const CONSTANTS: &str = "local FENCE_OUTLIVES, TOMBSTONE, CLAIM_WINDOW = 86400000, 60000, 1000";
