@@ -4,10 +4,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::aio::MultiplexedConnection;
-use redis::{RedisResult, Value};
+use redis::{AsyncCommands, InfoDict, RedisResult, Value};
 
 use super::same_script::{ACQUIRE, Keys, RELEASE};
 use super::{COMPARE_AND_DELETE, millis, token};
@@ -37,10 +37,10 @@ impl Contender for Parallel {
         let token = token();
         let mut set = redis::cmd("SET");
         set.arg(key).arg(&token).arg("NX").arg("PX").arg(self.ttl);
-        let taken = majority(&self.connections, |mut connection| {
+        let taken = majority(self.connections.iter().cloned().map(|mut connection| {
             let set = set.clone();
             async move { Ok(set.query_async::<Option<()>>(&mut connection).await?.is_some()) }
-        });
+        }));
         if !taken.await {
             bail!("no majority for `{key}`");
         }
@@ -48,25 +48,33 @@ impl Contender for Parallel {
     }
 
     async fn release(&self, guard: Guard) -> Result<bool> {
-        let freed = majority(&self.connections, |mut connection| {
+        let freed = majority(self.connections.iter().cloned().map(|mut connection| {
             let mut call = COMPARE_AND_DELETE.key(&guard.key);
             call.arg(&guard.token);
             async move { call.invoke_async(&mut connection).await }
-        });
+        }));
         Ok(freed.await)
     }
 }
 
-/// Our scripts.
+/// Our scripts, with the mark of a node that remembers.
 pub(crate) struct ParallelScripts {
-    connections: Vec<MultiplexedConnection>,
+    nodes: Vec<Node>,
     ttl: u64,
+}
+
+struct Node {
+    connection: MultiplexedConnection,
+    process: String,
 }
 
 pub(crate) struct ScriptsGuard {
     keys: Keys,
     token: String,
 }
+
+/// The key of the mark, and how many ms a node without it is left out.
+const MARK: (&str, u64) = ("\u{1f}settled", 60_000);
 
 impl Contender for ParallelScripts {
     const NAME: &str = "floor: parallel, same scripts";
@@ -75,17 +83,28 @@ impl Contender for ParallelScripts {
     type Guard = ScriptsGuard;
 
     async fn connect(url: &str, ttl: Duration) -> Result<Self> {
-        Ok(Self { connections: connect(url).await?, ttl: millis(ttl) })
+        let mut nodes = Vec::new();
+        for mut connection in connect(url).await? {
+            let info: InfoDict = redis::cmd("INFO").query_async(&mut connection).await?;
+            let process = info.get::<String>("run_id").context("a server without a name")?;
+            let () = connection.set(MARK.0, format!("{process} 0 0")).await?;
+            nodes.push(Node { connection, process });
+        }
+        Ok(Self { nodes, ttl: millis(ttl) })
     }
 
     async fn acquire(&self, key: &str) -> Result<ScriptsGuard> {
         let token = token();
         let keys = Keys::new(key, &token);
-        let taken = majority(&self.connections, |mut connection| {
-            let mut call = keys.call(&ACQUIRE);
-            call.arg(&token).arg(self.ttl);
-            async move { Ok(matches!(call.invoke_async(&mut connection).await?, Value::BulkString(_))) }
-        });
+        let taken =
+            majority(self.nodes.iter().map(|node| {
+                let mut call = keys.call(&ACQUIRE);
+                call.key(MARK.0).arg(&token).arg(self.ttl).arg(0).arg(MARK.1).arg(&node.process);
+                let mut connection = node.connection.clone();
+                async move {
+                    Ok(matches!(call.invoke_async(&mut connection).await?, Value::BulkString(_)))
+                }
+            }));
         if !taken.await {
             bail!("no majority for `{key}`");
         }
@@ -93,11 +112,12 @@ impl Contender for ParallelScripts {
     }
 
     async fn release(&self, guard: ScriptsGuard) -> Result<bool> {
-        let freed = majority(&self.connections, |mut connection| {
+        let freed = majority(self.nodes.iter().map(|node| {
             let mut call = guard.keys.call(&RELEASE);
             call.arg(&guard.token);
+            let mut connection = node.connection.clone();
             async move { call.invoke_async(&mut connection).await }
-        });
+        }));
         Ok(freed.await)
     }
 }
@@ -111,15 +131,12 @@ async fn connect(urls: &str) -> Result<Vec<MultiplexedConnection>> {
 }
 
 /// Asks all at once, and returns whether a majority has agreed as soon as that is known.
-async fn majority<F>(
-    connections: &[MultiplexedConnection],
-    ask: impl Fn(MultiplexedConnection) -> F,
-) -> bool
+async fn majority<F>(asks: impl ExactSizeIterator<Item = F>) -> bool
 where
     F: Future<Output = RedisResult<bool>> + Send + 'static,
 {
-    let needed = connections.len() / 2 + 1;
-    let mut answers: FuturesUnordered<_> = connections.iter().cloned().map(ask).collect();
+    let needed = asks.len() / 2 + 1;
+    let mut answers: FuturesUnordered<_> = asks.collect();
     let (mut yes, mut no) = (0, 0);
     while yes < needed && no < needed {
         match answers.next().await {
