@@ -132,7 +132,7 @@ impl Store {
                 }
                 return Attempt::Held { remaining };
             }
-            lease.ends = now.after(claim.ttl().get());
+            lease.ends = lease.ends.max(now.after(claim.ttl().get()));
             return Attempt::Granted { fencing: lease.fencing };
         }
         let fencing = self.grant(claim, claim.ttl().get(), now);

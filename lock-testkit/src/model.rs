@@ -83,7 +83,9 @@ impl Model {
     pub(crate) fn granted(&mut self, owner: u64, ttl: Duration, fencing: Option<FencingToken>) {
         self.undone.remove(&owner);
         self.largest = self.largest.max(fencing);
-        self.holder = Some(Held { owner, ends: self.now + ttl, fencing });
+        let left = self.held_by(owner).map(|held| held.ends); // a repeated grant cuts nothing
+        let ends = left.unwrap_or_default().max(self.now + ttl);
+        self.holder = Some(Held { owner, ends, fencing });
     }
 
     /// Renews, and returns the fencing token if the owner holds the key.

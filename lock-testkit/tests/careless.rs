@@ -99,8 +99,12 @@ caught! {
         by e2_the_same_owner_is_granted_again_with_the_same_token;
     same_owner_with_another_token_is_caught: SameOwnerIsAnotherGrant
         by e2_the_same_owner_is_granted_again_with_the_same_token;
-    same_owner_with_its_old_ttl_is_caught: SameOwnerKeepsItsTtl by e2_granting_again_resets_the_ttl;
-    same_owner_with_both_ttls_is_caught: SameOwnerAddsTheTtl by e2_granting_again_resets_the_ttl;
+    same_owner_with_its_old_ttl_is_caught: SameOwnerKeepsItsTtl
+        by e2_granting_again_gives_the_whole_ttl_and_cuts_nothing;
+    same_owner_with_both_ttls_is_caught: SameOwnerAddsTheTtl
+        by e2_granting_again_gives_the_whole_ttl_and_cuts_nothing;
+    same_owner_cut_short_is_caught: SameOwnerIsCutShort
+        by e2_granting_again_gives_the_whole_ttl_and_cuts_nothing;
 
     one_owner_for_a_whole_process_is_caught: OwnerIsTheProcess by e1_one_of_two_owners_is_granted;
     owners_compared_by_their_first_bytes_are_caught: OwnerByFirstBytes

@@ -60,7 +60,8 @@ pub trait Lock: Debug + Send + Sync + 'static {
     ///
     /// Free: hold the key for the claim's owner and ttl, and mint a fencing token larger than every
     /// earlier one of the key, in the same atomic step (laws E1, T1, F1). Held by this same owner:
-    /// grant again, with the same fencing token and a fresh ttl (law E2). Held by another:
+    /// grant again, with the same fencing token and the whole ttl, unless more is left (law E2): the
+    /// request may be an old one that arrives after a renewal. Held by another:
     /// [`Attempt::Held`], and nothing changes. Released as not held before:
     /// [`Attempt::Undone`] (law U1).
     ///

@@ -34,14 +34,21 @@ struct Seat<E> {
     awaited: bool,
     /// How many acquisitions may be on their way, or have ended without a known outcome.
     acquires: u8,
+    /// When it was asked last, an earlier acquisition was on its way.
+    overlaps: bool,
     /// It has granted the key in this campaign.
     granted: bool,
     /// The token of its grant: another one is a grant that this campaign knows nothing of.
     token: Option<FencingToken>,
     /// How many releases may be on their way: one that lands late frees whatever is acquired here.
     releases: u8,
+    /// How many of them have had no answer, not even that they failed.
+    unanswered: u8,
     /// The motion whose release has been sent, and not been answered.
     releasing: Option<u32>,
+    /// When the last release was sent, more than one acquisition may have been on its way: one of them
+    /// may be served after the release, although that frees something.
+    doubtful: bool,
     /// The motion whose release has freed what was acquired here before: whose answer is still to come.
     freed_by: u32,
     /// An attempt has been given back here, which may have ended this owner's time here (law U1).
@@ -141,6 +148,11 @@ impl<E> Seat<E> {
         self.granted || self.acquires > 0
     }
 
+    /// Whether a release of what it holds is under way.
+    fn is_releasing(&self) -> bool {
+        self.unanswered > 0
+    }
+
     fn is_pending(&self) -> bool {
         self.awaited && matches!(self.vote, Vote::None)
     }
@@ -153,10 +165,13 @@ impl<E: Clone> Campaign<E> {
             vote: Vote::None,
             awaited: true,
             acquires: 0,
+            overlaps: false,
             granted: false,
             token: None,
             releases: 0,
+            unanswered: 0,
             releasing: None,
+            doubtful: false,
             freed_by: 0,
             given_back: false,
         };
@@ -197,7 +212,6 @@ impl<E: Clone> Campaign<E> {
         for node in 0..self.seats.len() {
             let seat = &mut self.seats[node];
             seat.vote = Vote::Failed(None);
-            seat.granted &= !matches!(motion, Motion::Acquire { .. });
             seat.given_back &= matches!(motion, Motion::Acquire { .. });
             let (request, barred) = match motion {
                 Motion::Acquire { floor } => {
@@ -229,17 +243,23 @@ impl<E: Clone> Campaign<E> {
     pub(super) fn hear(&mut self, ask: Ask, answer: Answer<E>) -> Vec<Ask> {
         let mut asks = Vec::new();
         let seat = &mut self.seats[ask.node];
+        let mut missed = false;
         if ask.request == Request::Release {
             seat.releasing = seat.releasing.filter(|number| *number != ask.number);
-            if matches!(answer, Answer::Yes(_)) && !seat.granted && seat.acquires == 1 {
-                seat.freed_by = ask.number; // its answer has been overtaken
+            seat.unanswered = seat.unanswered.saturating_sub(1);
+            match answer {
+                Answer::Yes(_) => {
+                    if !seat.doubtful && !seat.granted && seat.acquires == 1 {
+                        seat.freed_by = ask.number; // its answer has been overtaken
+                    }
+                    (seat.granted, missed) = (seat.doubtful, seat.doubtful);
+                }
+                // Its tombstone sees to those on their way.
+                Answer::No(_) => (seat.granted, seat.acquires) = (false, 0),
+                Answer::Undone | Answer::Failed { .. } => {}
             }
             if !matches!(answer, Answer::Failed { applied: true, .. }) {
                 seat.releases = seat.releases.saturating_sub(1);
-                seat.granted = false;
-            }
-            if matches!(answer, Answer::No(_)) {
-                seat.acquires = 0; // its tombstone sees to them
             }
         }
         if matches!(ask.request, Request::Acquire { .. })
@@ -256,8 +276,12 @@ impl<E: Clone> Campaign<E> {
         {
             seat.token = token;
         }
-        seat.granted = granted || seat.granted && !matches!(answer, Answer::No(_));
-        if ask.number == self.number && ask.request.is_for(self.motion) {
+        // What is refused is gone, unless an earlier request may have been served after this one.
+        let gone = matches!(answer, Answer::No(_)) && !seat.overlaps && seat.acquires == 0;
+        seat.granted = granted || seat.granted && !gone;
+        let told = ask.request == Request::Release
+            && !matches!(seat.vote, Vote::None | Vote::Failed(Some(_)));
+        if ask.number == self.number && ask.request.is_for(self.motion) && !told {
             seat.vote = match answer {
                 Answer::Yes(token) => Vote::For(token),
                 Answer::No(left) => Vote::Against(left),
@@ -268,8 +292,9 @@ impl<E: Clone> Campaign<E> {
             };
             self.weigh(&mut asks);
         }
-        if granted && !self.keeps_grants() && self.seats[ask.node].releases == 0 {
-            asks.push(self.ask(ask.node, Request::Release)); // a late success
+        // A late success, or one that the last release may have missed.
+        if (granted || missed) && !self.keeps_grants() && !self.seats[ask.node].is_releasing() {
+            asks.push(self.ask(ask.node, Request::Release));
             if ask.number != self.number {
                 self.seats[ask.node].releasing = None; // nobody who waits will hear of it
             }
@@ -296,6 +321,31 @@ impl<E: Clone> Campaign<E> {
     pub(super) fn is_barred(&self) -> bool {
         let barred = self.seats.iter().filter(|seat| seat.releases > 0).count();
         barred > self.seats.len() - self.majority()
+    }
+
+    /// Whether nodes have not taken a release.
+    pub(super) fn leaves_grants(&self) -> bool {
+        (0..self.seats.len()).any(|node| self.is_left(node))
+    }
+
+    /// Asks those nodes once more; nobody waits for it.
+    pub(super) fn release_again(&mut self) -> Vec<Ask> {
+        let left: Vec<_> = (0..self.seats.len()).filter(|node| self.is_left(*node)).collect();
+        let asks = left.into_iter().map(|node| {
+            let ask = self.ask(node, Request::Release);
+            self.seats[node].releasing = None;
+            ask
+        });
+        asks.collect()
+    }
+
+    /// Whether a node may hold the key although it was asked for its release.
+    fn is_left(&self, node: usize) -> bool {
+        let seat = &self.seats[node];
+        let unsure = seat.acquires > 0 || matches!(seat.vote, Vote::Failed(Some(_)));
+        !self.keeps_grants()
+            && !seat.is_releasing()
+            && (seat.granted || self.motion == Motion::Release && unsure)
     }
 
     /// Whether something is left to be undone that nobody knows of.
@@ -326,15 +376,21 @@ impl<E: Clone> Campaign<E> {
     }
 
     fn ask(&mut self, node: usize, request: Request) -> Ask {
+        let seat = &mut self.seats[node];
         if request == Request::Release {
-            self.seats[node].releases = self.seats[node].releases.saturating_add(1);
-            self.seats[node].releasing = Some(self.number);
-            self.seats[node].given_back |= matches!(self.motion, Motion::Acquire { .. });
-        } else if matches!(request, Request::Acquire { .. }) {
-            self.seats[node].acquires = self.seats[node].acquires.saturating_add(1);
+            seat.doubtful = seat.acquires > 1 || seat.granted && seat.acquires > 0;
+            seat.releases = seat.releases.saturating_add(1);
+            seat.unanswered = seat.unanswered.saturating_add(1);
+            seat.releasing = Some(self.number);
+            seat.given_back |= matches!(self.motion, Motion::Acquire { .. });
+        } else {
+            seat.overlaps = seat.acquires > 0;
+        }
+        if matches!(request, Request::Acquire { .. }) {
+            seat.acquires = seat.acquires.saturating_add(1);
         }
         if matches!(request, Request::Acquire { .. } | Request::Raise(_)) {
-            self.seats[node].token = None;
+            seat.token = None;
         }
         Ask { node, request, number: self.number }
     }
@@ -391,7 +447,7 @@ impl<E: Clone> Campaign<E> {
         for node in 0..self.seats.len() {
             let seat = &self.seats[node];
             let renewed = matches!((self.motion, &seat.vote), (Motion::Renew(_), Vote::For(_)));
-            if (seat.granted || renewed) && seat.releases == 0 {
+            if (seat.granted || renewed) && !seat.is_releasing() {
                 asks.push(self.ask(node, Request::Release));
             }
         }

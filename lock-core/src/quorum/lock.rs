@@ -63,13 +63,13 @@ impl QuorumLock {
             voters.unbarred().await;
         }
         let asks = voters.campaign().put(motion, &voters.shared.reach());
-        let mut answers: Answers = asks.into_iter().map(|ask| voters.ask(ask)).collect();
+        let answers = asks.into_iter().map(|ask| voters.ask(ask)).collect();
+        let mut hearing = Hearing { voters, answers };
         loop {
             if let Some(outcome) = voters.campaign().outcome() {
-                Arc::clone(voters).go_on(answers);
                 return Ok(outcome);
             }
-            if !voters.hear_next(&mut answers).await {
+            if !voters.hear_next(&mut hearing.answers).await {
                 let message = "the nodes of the quorum were asked and none is left to answer";
                 return Err(Error::new(ErrorKind::Unavailable, message));
             }
@@ -104,6 +104,19 @@ impl QuorumLock {
     }
 }
 
+/// The nodes' answers to one motion. Those that are still to come are heard behind it, when it has been
+/// decided and when its future was dropped.
+struct Hearing<'a> {
+    voters: &'a Arc<Voters>,
+    answers: Answers,
+}
+
+impl Drop for Hearing<'_> {
+    fn drop(&mut self) {
+        Arc::clone(self.voters).go_on(std::mem::take(&mut self.answers));
+    }
+}
+
 impl Drop for QuorumLock {
     /// Undoes what nobody knows of: a claim that was refused, and whose request to some node has had
     /// no answer.
@@ -131,7 +144,8 @@ impl Voters {
     }
 
     /// Sees to the nodes that have not answered when a majority has decided: what they grant too late
-    /// is undone, and who lags behind is brought level. Ends with the last node's time limit.
+    /// is undone, who lags behind is brought level, and who has not taken a release is asked for it
+    /// again while its lease may last.
     fn go_on(self: Arc<Self>, mut answers: Answers) {
         if answers.is_empty() {
             return;
@@ -142,7 +156,22 @@ impl Voters {
                 while self.hear_next(&mut answers).await {}
                 self.behind.fetch_sub(1, Ordering::SeqCst);
                 self.idle.notify_waiters();
+                self.release_again(answers).await;
             });
+        }
+    }
+
+    /// Asks for releases again that nodes have not taken, with pauses that double, for a ttl.
+    async fn release_again(self: &Arc<Self>, mut answers: Answers) {
+        let Shared { clock, node_timeout, .. } = &*self.shared;
+        let give_up = clock.now().after(self.claim.ttl().get());
+        let mut pause = *node_timeout;
+        while self.campaign().leaves_grants() && clock.now() < give_up {
+            clock.sleep_until(clock.now().after(pause).min(give_up)).await;
+            pause = pause.saturating_mul(2);
+            let asks = self.campaign().release_again();
+            answers.extend(asks.into_iter().map(|ask| self.ask(ask)));
+            while self.hear_next(&mut answers).await {}
         }
     }
 
@@ -221,25 +250,23 @@ struct Seen {
 }
 
 impl QuorumLock {
+    /// Asks the nodes that can be relied on, and the others if those cannot tell.
     async fn look(&self) -> Result<Option<Seen>> {
-        let Shared { nodes, clock, node_timeout, .. } = &*self.voters.shared;
-        let mut requests = Requests::<(usize, Result<Option<Holder>>)>::new();
+        let Shared { nodes, clock, .. } = &*self.voters.shared;
         let majority = Campaign::<Error>::majority_of(nodes.len());
-        let reach = self.voters.shared.reach();
-        let reliable = reach.iter().filter(|reach| **reach == Reach::Awaited).count();
-        let asked = |number: &usize| reliable < majority || reach[*number] == Reach::Awaited;
-        let (mut missing, mut given) = ((0..nodes.len()).filter(asked).count(), 0);
-        for (number, node) in nodes.iter().enumerate().filter(|(number, _)| asked(number)) {
-            let (lock, clock, limit) =
-                (node.provider.lock(self.voters.claim.clone()), Arc::clone(clock), *node_timeout);
-            requests.push(Box::pin(async move {
-                (number, limited(&*clock, limit, (*lock).inspect()).await)
-            }));
-        }
-        let (mut answers, mut errors) = (Vec::new(), Vec::new());
-        let mut seen = None;
-        while let Some((number, answer)) = requests.next().await {
-            missing -= 1;
+        let (reliable, mut others): (Vec<_>, Vec<_>) =
+            (0..nodes.len()).partition(|number| nodes[*number].is_reliable());
+        let mut requests: Requests<_> =
+            reliable.iter().map(|node| self.ask_holder(*node)).collect();
+        let (mut answers, mut errors, mut given) = (Vec::new(), Vec::new(), 0);
+        loop {
+            let Some((number, answer)) = requests.next().await else {
+                if others.is_empty() {
+                    break;
+                }
+                requests.extend(others.drain(..).map(|node| self.ask_holder(node)));
+                continue;
+            };
             match answer {
                 Ok(holder) => {
                     nodes[number].worked();
@@ -253,20 +280,33 @@ impl QuorumLock {
                     errors.push((number, error));
                 }
             }
-            seen = elected(&answers, majority, self.voters.shared.fences());
+            let seen = elected(&answers, majority, self.voters.shared.fences());
             if seen.as_ref().is_some_and(|seen| seen.agreed) {
                 return Ok(seen);
             }
-            // However the rest answers, nobody has a majority.
-            if given >= majority && answers.len() + missing < majority {
+            // Whatever the others would say, nobody has a majority.
+            if nodes.len() - given + most_alike(&answers) < majority {
                 return Ok(None);
             }
         }
-        if given < majority {
-            return Err(self.failure(errors));
+        match elected(&answers, majority, self.voters.shared.fences()) {
+            Some(seen) => Ok(Some(seen)),
+            None => Err(self.failure(errors)),
         }
-        Ok(seen)
     }
+
+    fn ask_holder(&self, number: usize) -> Pending<(usize, Result<Option<Holder>>)> {
+        let Shared { nodes, clock, node_timeout, .. } = &*self.voters.shared;
+        let lock = nodes[number].provider.lock(self.voters.claim.clone());
+        let (clock, limit) = (Arc::clone(clock), *node_timeout);
+        Box::pin(async move { (number, limited(&*clock, limit, (*lock).inspect()).await) })
+    }
+}
+
+/// How many answers name one owner, at the most.
+fn most_alike(answers: &[Holder]) -> usize {
+    let alike = |one: &Holder| answers.iter().filter(|other| other.owner() == one.owner()).count();
+    answers.iter().map(alike).max().unwrap_or_default()
 }
 
 #[async_trait]

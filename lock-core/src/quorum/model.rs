@@ -44,6 +44,9 @@ struct World {
     repeats: bool,
     /// Claims propose a token, which nodes never fall below.
     proposals: bool,
+    /// How often a claim tries. Above zero it is a whole life: it tries again when it is refused, may be
+    /// cancelled, releases what it holds, and gives back what it leaves behind; and no lease ends.
+    attempts: u8,
     /// How often each client may stop waiting for a node.
     give_up: u8,
     /// How many nodes may lose their memory, and whether they then go on above the time.
@@ -85,15 +88,20 @@ struct Client {
     until: u8,
     /// How many nodes it may still give up: a minority, or it would get nowhere.
     patience: u8,
+    /// How often it may yet try again.
+    attempts: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Stage {
     Idle,
     Acquiring,
+    /// Refused, and about to try again.
+    Waiting,
     Holding,
     Renewing,
     Renewed,
+    Releasing,
     Done,
 }
 
@@ -110,13 +118,20 @@ enum Flight {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
     Begin(usize),
+    Again(usize),
     Renew(usize),
+    /// A client releases what it holds, or is cancelled and undoes what it may hold.
+    Release(usize),
     /// A request arrives, and finds that the lease on its key has ended, or not.
     Arrive(usize, Ask, bool),
     Answer(usize, Ask),
     Repeat(usize, Ask, bool),
     /// A client stops waiting for a node.
     GiveUp(usize, Ask),
+    /// A request cannot be sent.
+    Refuse(usize, Ask),
+    /// Nodes that have not taken a release are asked once more.
+    ReleaseAgain(usize),
     Forget(usize),
     Tick,
 }
@@ -129,11 +144,17 @@ impl World {
             flaw: None,
             repeats: false,
             proposals: false,
+            attempts: 0,
             give_up: 0,
             forget: 0,
             time_is_a_floor: false,
             horizon: None,
         }
+    }
+
+    /// Whether claims live on after they were refused or granted; see `attempts`.
+    fn is_of_whole_lives(&self) -> bool {
+        self.attempts > 0
     }
 
     fn with(self, flaw: Flaw) -> Self {
@@ -224,9 +245,16 @@ impl World {
         self.send(state, client, asks);
     }
 
+    fn acquire(&self, state: &mut State, client: usize) {
+        state.clients[client].stage = Stage::Acquiring;
+        let floor = FencingToken::new(u64::from(self.proposals));
+        self.put(state, client, Motion::Acquire { floor });
+    }
+
     fn send(&self, state: &mut State, client: usize, asks: Vec<Ask>) {
         for ask in asks {
-            if self.horizon.is_none() && ask.request == Request::Release {
+            let forgone = self.horizon.is_none() && !self.is_of_whole_lives();
+            if forgone && ask.request == Request::Release {
                 // Leases end at any moment anyway, and a tombstone would only forbid something.
                 state.clients[client].campaign.hear(ask, Answer::No(None));
             } else {
@@ -237,7 +265,7 @@ impl World {
     }
 
     fn hear(&self, state: &mut State, client: usize, ask: Ask, answer: Answer<()>) {
-        if state.clients[client].stage == Stage::Done {
+        if state.clients[client].stage == Stage::Done && !self.is_of_whole_lives() {
             return; // its campaign goes on with releases alone
         }
         let one = matches!((ask.request, &answer), (Request::Renew(_), Answer::Yes(_)));
@@ -254,7 +282,7 @@ impl World {
     fn is_heard_at_once(&self, client: &Client, ask: Ask, answer: &Answer<()>) -> bool {
         let decided = matches!(client.stage, Stage::Holding | Stage::Done);
         match (ask.request, answer) {
-            _ if self.has(Flaw::DeadlineFromTheAnswer) => false,
+            _ if self.has(Flaw::DeadlineFromTheAnswer) || self.is_of_whole_lives() => false,
             _ if self.horizon.is_some() || decided => true,
             // A refusal decides nothing unless a majority is out of reach already.
             (Request::Acquire { .. }, Answer::No(_)) => true,
@@ -283,12 +311,21 @@ impl World {
         let Some(outcome) = outcome else { return };
         match (state.clients[client].stage, outcome) {
             (Stage::Acquiring, Outcome::Passed(token)) => self.acquired(state, client, token),
-            (Stage::Renewing, Outcome::Passed(_)) => self.renewed(state, client),
+            (Stage::Renewing, Outcome::Passed(token)) => {
+                let known = state.clients[client].token;
+                if self.is_of_whole_lives() && token.map_or(0, FencingToken::get) != known {
+                    state.wrong = Some("a renewal tells another token");
+                }
+                self.renewed(state, client);
+            }
             (Stage::Renewing, Outcome::Failed(_)) => state.clients[client].stage = Stage::Renewed,
             (Stage::Holding | Stage::Renewed, _) => {}
+            (Stage::Acquiring, outcome) if self.is_of_whole_lives() => {
+                self.refused(state, client, &outcome);
+            }
             (_, _) => state.clients[client].stage = Stage::Done,
         }
-        if state.clients[client].stage == Stage::Done {
+        if state.clients[client].stage == Stage::Done && !self.is_of_whole_lives() {
             state.clients[client].campaign = self.campaign();
             let answered = |key: &(usize, Ask), flight: &mut Flight| {
                 key.0 != client || matches!(flight, Flight::Sent | Flight::Stray)
@@ -320,6 +357,20 @@ impl World {
         (client.stage, client.token, client.until) = (Stage::Holding, token, until);
     }
 
+    fn refused(&self, state: &mut State, number: usize, outcome: &Outcome<()>) {
+        let client = &mut state.clients[number];
+        if *outcome == Outcome::Undone {
+            state.wrong = Some("an owner that has not released is told that it has");
+        } else if client.attempts > 0 {
+            (client.stage, client.attempts) = (Stage::Waiting, client.attempts - 1);
+        } else if client.campaign.leaves_traces() {
+            client.stage = Stage::Releasing;
+            self.put(state, number, Motion::Release);
+        } else {
+            client.stage = Stage::Done;
+        }
+    }
+
     fn renewed(&self, state: &mut State, client: usize) {
         let until = self.until(state, client);
         let now = state.now;
@@ -332,6 +383,22 @@ impl World {
 }
 
 impl State {
+    /// Whether requests of a client are under way that it waits for.
+    fn is_busy(&self, client: usize) -> bool {
+        let awaited = |flight: &Flight| matches!(flight, Flight::Sent | Flight::Answered(_));
+        self.network.iter().any(|((of, _), flight)| *of == client && awaited(flight))
+    }
+
+    /// A client hears no answer any more to what it has asked; what is on its way may arrive.
+    fn abandon(&mut self, client: usize) {
+        self.network.retain(|(of, _), flight| {
+            if *of == client && *flight == Flight::Sent {
+                *flight = Flight::Stray;
+            }
+            *of != client || !matches!(flight, Flight::Answered(_))
+        });
+    }
+
     /// Puts the nodes into an order of their own: states that differ by the names of nodes are one.
     fn normalise(&mut self) {
         let flights = |node: usize| {
@@ -373,6 +440,7 @@ impl Model for World {
             token: 0,
             until: 0,
             patience: self.give_up,
+            attempts: self.attempts.saturating_sub(1),
         };
         vec![State {
             nodes: vec![Node::default(); self.nodes],
@@ -395,10 +463,21 @@ impl Model for World {
             match client.stage {
                 // All clients are alike, so their order of beginning is.
                 Stage::Idle if first => steps.push(Step::Begin(number)),
-                Stage::Holding if timed => {
-                    steps.push(Step::Renew(number));
+                Stage::Holding if timed => steps.push(Step::Renew(number)),
+                Stage::Acquiring | Stage::Holding | Stage::Renewed if self.is_of_whole_lives() => {
+                    steps.push(Step::Release(number));
+                    if client.stage == Stage::Holding {
+                        steps.push(Step::Renew(number));
+                    }
+                }
+                Stage::Waiting if !client.campaign.is_barred() || !state.is_busy(number) => {
+                    steps.push(Step::Again(number));
                 }
                 _ => {}
+            }
+            let idle = self.is_of_whole_lives() && !state.is_busy(number);
+            if idle && client.campaign.leaves_grants() {
+                steps.push(Step::ReleaseAgain(number));
             }
         }
         for ((client, ask), flight) in &state.network {
@@ -412,7 +491,8 @@ impl Model for World {
             if !matches!(flight, Flight::Answered(_)) {
                 steps.push(arrive(false));
                 // A node's clock may be a tick ahead.
-                if node.holder.is_some() && (!timed || state.now + 1 >= node.ends) {
+                let ends = node.holder.is_some() && !self.is_of_whole_lives();
+                if ends && (!timed || state.now + 1 >= node.ends) {
                     steps.push(arrive(true));
                 }
             }
@@ -422,6 +502,9 @@ impl Model for World {
             // An answer that comes after that is as good as none.
             if *flight == Flight::Sent && state.clients[*client].patience > 0 {
                 steps.push(Step::GiveUp(*client, *ask));
+                if self.is_of_whole_lives() {
+                    steps.push(Step::Refuse(*client, *ask));
+                }
             }
         }
         if state.forgotten < self.forget {
@@ -440,9 +523,15 @@ impl Model for World {
                 let tokens = state.clients.iter().map(|client| client.token);
                 let largest = tokens.max().unwrap_or_default();
                 state.clients[client].before = largest;
-                state.clients[client].stage = Stage::Acquiring;
-                let floor = FencingToken::new(u64::from(self.proposals));
-                self.put(state, client, Motion::Acquire { floor });
+                self.acquire(state, client);
+            }
+            Step::Again(client) => self.acquire(state, client),
+            Step::Release(client) => {
+                if state.clients[client].stage == Stage::Acquiring {
+                    state.abandon(client);
+                }
+                state.clients[client].stage = Stage::Releasing;
+                self.put(state, client, Motion::Release);
             }
             Step::Renew(client) => {
                 state.clients[client].stage = Stage::Renewing;
@@ -468,6 +557,15 @@ impl Model for World {
                 state.network.insert((client, ask), Flight::Stray);
                 self.hear(state, client, ask, Answer::Failed { error: (), applied: true });
             }
+            Step::Refuse(client, ask) => {
+                state.clients[client].patience -= 1;
+                state.network.remove(&(client, ask));
+                self.hear(state, client, ask, Answer::Failed { error: (), applied: false });
+            }
+            Step::ReleaseAgain(client) => {
+                let asks = state.clients[client].campaign.release_again();
+                self.send(state, client, asks);
+            }
             Step::Repeat(client, ask, expired) => {
                 self.serve(state, client, ask, expired);
                 state.network.remove(&(client, ask));
@@ -478,11 +576,26 @@ impl Model for World {
             }
             Step::Tick => state.now += 1,
         }
-        let holds = |client: &Client| {
-            !matches!(client.stage, Stage::Idle | Stage::Done) && state.now < client.until
+        let holds = |client: &&Client| match self.horizon {
+            Some(_) => {
+                !matches!(client.stage, Stage::Idle | Stage::Done) && state.now < client.until
+            }
+            None => {
+                self.is_of_whole_lives()
+                    && matches!(client.stage, Stage::Holding | Stage::Renewing | Stage::Renewed)
+            }
         };
-        if self.horizon.is_some() && state.clients.iter().filter(|one| holds(one)).count() > 1 {
+        if state.clients.iter().filter(holds).count() > 1 {
             state.wrong = Some("two clients rely on the lock at once");
+        }
+        let all_is_over = state.network.values().all(|flight| *flight == Flight::Over)
+            && state
+                .clients
+                .iter()
+                .all(|one| one.stage == Stage::Done && !one.campaign.leaves_grants());
+        let kept = state.nodes.iter().any(|node| node.holder.is_some());
+        if self.is_of_whole_lives() && all_is_over && kept {
+            state.wrong = Some("a node keeps what nobody holds");
         }
         next.normalise();
         Some(next)
@@ -542,6 +655,19 @@ fn f1_q1_requests_that_arrive_twice_do_no_harm() {
 #[ignore = "takes long without optimisation: `cargo xtask model`"]
 fn f1_q1_a_node_that_forgets_does_no_harm_where_time_is_a_floor() {
     holds(World { forget: 1, time_is_a_floor: true, ..World::of(3, 2) });
+}
+
+#[test]
+fn e1_u1_claims_that_try_again_and_give_back_leave_nothing_behind() {
+    assert!(holds(World { attempts: 2, give_up: 1, ..World::of(3, 1) }) > 10_000);
+    assert!(holds(World { attempts: 1, ..World::of(2, 2) }) > 10_000);
+}
+
+#[test]
+#[ignore = "takes long without optimisation: `cargo xtask model`"]
+fn large_e1_u1_claims_that_try_again_and_give_back_leave_nothing_behind() {
+    assert!(holds(World { attempts: 2, give_up: 2, ..World::of(3, 1) }) > 100_000);
+    assert!(holds(World { attempts: 1, give_up: 1, ..World::of(2, 2) }) > 1_000_000);
 }
 
 #[test]

@@ -34,9 +34,17 @@ impl Node {
         if again == 0 {
             return Reach::Awaited;
         }
+        if now < again {
+            return Reach::Skipped;
+        }
         let next = now.saturating_add(u64::try_from(every.as_nanos()).unwrap_or(u64::MAX)).max(1);
         let swap = self.again.compare_exchange(again, next, Ordering::Relaxed, Ordering::Relaxed);
-        if now >= again && swap.is_ok() { Reach::Probed } else { Reach::Skipped }
+        if swap.is_ok() { Reach::Probed } else { Reach::Skipped }
+    }
+
+    /// Whether it has not failed lately.
+    pub(super) fn is_reliable(&self) -> bool {
+        self.again.load(Ordering::Relaxed) == 0
     }
 
     pub(super) fn worked(&self) {

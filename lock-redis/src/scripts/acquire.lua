@@ -55,7 +55,7 @@ elseif string.sub(held, 1, 22) == string.sub(ARGV[1], 1, 22) then
   -- A grant by the queue is without the metadata; a server out of memory leaves it so.
   local bare = #held == 22 and #ARGV[1] > 22
   if not bare or not open_door().call('SET', KEYS[1], ARGV[1], 'XX', 'PX', ARGV[2]) then
-    call('PEXPIRE', KEYS[1], ARGV[2])
+    call('PEXPIRE', KEYS[1], ARGV[2], 'GT') -- it may be an old request, after a renewal
   end
   return fence
 end

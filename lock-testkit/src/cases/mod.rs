@@ -44,7 +44,7 @@ macro_rules! __cases {
                 e1_a_refused_attempt_changes_nothing,
                 e1_f1_holds_of_16_workers_never_overlap_and_their_tokens_grow,
                 e2_the_same_owner_is_granted_again_with_the_same_token,
-                e2_granting_again_resets_the_ttl,
+                e2_granting_again_gives_the_whole_ttl_and_cuts_nothing,
                 e2_l17_a_request_that_is_sent_many_times_at_once_is_one_grant,
                 l4_metadata_cannot_pass_for_an_owner,
             }

@@ -22,6 +22,7 @@ pub(crate) enum Flaw {
     SameOwnerIsAnotherGrant,
     SameOwnerKeepsItsTtl,
     SameOwnerAddsTheTtl,
+    SameOwnerIsCutShort,
     // who the owner is
     OwnerIsTheProcess,
     OwnerByFirstBytes,

@@ -92,7 +92,8 @@ impl CarelessLock {
             Some(Flaw::SameOwnerIsAnotherGrant) => return self.grant(tables, None, None),
             Some(Flaw::SameOwnerKeepsItsTtl) => ends = lease.ends,
             Some(Flaw::SameOwnerAddsTheTtl) => ends = lease.ends.after(self.claim.ttl().get()),
-            _ => {}
+            Some(Flaw::SameOwnerIsCutShort) => {}
+            _ => ends = ends.max(lease.ends),
         }
         self.confirm_keeps_the_window(&mut ends, lease);
         if self.has(Flaw::FloorIsForEveryGrant) {
