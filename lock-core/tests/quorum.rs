@@ -108,6 +108,102 @@ async fn u1_q1_an_attempt_that_was_given_back_late_is_no_release_by_the_owner() 
     assert!(matches!(lock.try_acquire().await, Ok(Attempt::Granted { .. })));
 }
 
+/// Three stores, each behind faults of its own.
+fn three() -> ([MemoryProvider; 3], [Faults; 3], Quorum) {
+    let stores = [MemoryProvider::new(), MemoryProvider::new(), MemoryProvider::new()];
+    let faults = [Faults::new(), Faults::new(), Faults::new()];
+    let nodes = faults.iter().zip(stores.clone()).map(|(faults, store)| faults.around(store));
+    let quorum = Quorum::of(nodes).unwrap();
+    (stores, faults, quorum)
+}
+
+fn granted(answer: &lock_core::Result<Attempt>) -> bool {
+    matches!(answer, Ok(Attempt::Granted { .. }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn q1_a_node_that_is_back_is_asked_again_however_dense_the_traffic() {
+    let (_, [_, _, third], quorum) = three();
+    let traffic = async |times: usize| {
+        for _ in 0..times {
+            let lock = quorum.lock(claim(Duration::from_secs(10)));
+            assert!(granted(&lock.try_acquire().await));
+            lock.release().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    for verb in [Verb::TryAcquire, Verb::Release] {
+        third.always(verb, Fault::unavailable());
+    }
+    traffic(50).await;
+    third.clear();
+    third.forget_calls();
+    traffic(100).await;
+    let asked = third.count(Verb::TryAcquire);
+    assert!(asked > 50, "asked {asked} times of 100");
+}
+
+#[tokio::test(start_paused = true)]
+async fn u1_q1_a_release_that_a_node_has_not_taken_is_sent_again() {
+    for fault in [Fault::unavailable(), Fault::LoseAnswer] {
+        let ([_, _, store], [_, _, third], quorum) = three();
+        let lock = quorum.lock(claim(Duration::from_secs(60)));
+        assert!(granted(&lock.try_acquire().await));
+        third.next(Verb::Release, 3, fault);
+        lock.release().await.unwrap();
+        drop(lock);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let next = store.lock(claim(Duration::from_secs(1))).try_acquire().await;
+        assert!(granted(&next), "{next:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn u1_q1_a_release_that_a_node_refuses_is_not_sent_for_ever() {
+    let (_, [_, _, third], quorum) = three();
+    let lock = quorum.lock(claim(Duration::from_secs(60)));
+    assert!(granted(&lock.try_acquire().await));
+    third.always(Verb::Release, Fault::unavailable());
+    lock.release().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let asked = third.count(Verb::Release);
+    assert!((5..20).contains(&asked), "asked {asked} times");
+}
+
+#[tokio::test(start_paused = true)]
+async fn i1_q1_nobody_is_said_to_hold_only_where_no_majority_can() {
+    let (_, [_, second, third], quorum) = three();
+    for verb in [Verb::TryAcquire, Verb::Inspect] {
+        third.next(verb, 1, Fault::unavailable());
+    }
+    let lock = quorum.lock(claim(Duration::from_secs(60)));
+    assert!(granted(&lock.try_acquire().await));
+    assert!(lock.inspect().await.unwrap().is_some());
+    second.always(Verb::Inspect, Fault::unavailable());
+    let told = lock.inspect().await;
+    assert!(told.as_ref().is_err_and(lock_core::Error::is_unavailable), "{told:?}");
+    second.clear();
+    lock.release().await.unwrap();
+    assert!(lock.inspect().await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn u1_q1_an_attempt_that_is_dropped_goes_on_hearing_its_nodes() {
+    let (stores, [_, second, third], quorum) = three();
+    for late in [&second, &third] {
+        late.always(Verb::TryAcquire, Fault::DelayAnswer(Duration::from_millis(100)));
+    }
+    let lock = quorum.lock(claim(Duration::from_secs(60)));
+    let short = tokio::time::timeout(Duration::from_millis(50), lock.try_acquire()).await;
+    assert!(short.is_err());
+    lock.release().await.unwrap();
+    drop(lock);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for store in stores {
+        assert!(granted(&store.lock(claim(Duration::from_secs(1))).try_acquire().await));
+    }
+}
+
 #[tokio::test]
 async fn row_36_a_store_that_is_named_twice_is_refused() {
     let store = MemoryProvider::new();
