@@ -26,7 +26,13 @@ const PROMPT: Duration = Duration::from_millis(50);
 /// Where a channel's connections come from.
 pub(crate) enum Source {
     /// The driver's client, with limits for connecting and answering.
-    Client { origin: Origin, timeouts: Timeouts, vetting: Option<Arc<Vetting>> },
+    Client {
+        origin: Origin,
+        timeouts: Timeouts,
+        vetting: Option<Arc<Vetting>>,
+        /// What else is to be done when a connection takes another's place.
+        replaced: Option<Arc<dyn Fn() + Send + Sync>>,
+    },
     /// The driver's client, for a connection that only listens.
     Subscriber { origin: Origin, timeouts: Timeouts, news: Arc<News> },
     /// The application's pool, past its limit: a pool that is used up must not cost a held lock.
@@ -130,6 +136,12 @@ impl Channel {
             && present.unanswered_since.is_none_or(|since| since.elapsed() < PROMPT)
     }
 
+    /// Returns what closes the present connection, if there is one.
+    pub(crate) fn discarding(&self) -> impl Fn() + Send + Sync + 'static {
+        let slot = Arc::clone(&self.slot);
+        move || slot.lock().connection = None
+    }
+
     /// Sends a request over the present connection.
     pub(crate) async fn run<T>(
         &self,
@@ -167,6 +179,11 @@ impl Channel {
                 present.owed = 0;
                 present.unanswered_since = None;
             });
+            if let Source::Client { replaced: Some(replaced), .. } = &*source
+                && generation > 1
+            {
+                replaced();
+            }
             Ok((generation, connection))
         });
         let gone = |gone| Err(translate(std::io::Error::other(gone).into()));

@@ -163,7 +163,7 @@ fn hash_tag(key: &str) -> &str {
 }
 
 /// The cluster slot of a key, as the Redis Cluster specification says.
-fn slot(key: &str) -> u16 {
+pub(crate) fn slot(key: &str) -> u16 {
     crc16(0, hash_tag(key)) % SLOTS
 }
 

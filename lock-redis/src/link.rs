@@ -48,10 +48,11 @@ pub(crate) struct Links {
     news: Option<Newsroom>,
 }
 
-/// A connection on which every command is followed by a wait for replicas: it blocks all that come
-/// after it, so nothing else is sent there.
+/// Connections on which every command is followed by a wait for replicas: it blocks all that come
+/// after it, so nothing else is sent there, and renewals do not wait behind acquisitions.
 struct Backed {
-    channel: Channel,
+    acquire: Channel,
+    hold: Channel,
     replicas: Replicas,
 }
 
@@ -99,7 +100,7 @@ impl Link {
                 call.run(&mut *connection).await.map_err(translate)
             }
             #[cfg(feature = "cluster")]
-            Self::Cluster(nodes) => nodes.run(&call).await.map_err(translate),
+            Self::Cluster(nodes) => nodes.run(&call).await,
         }
     }
 
@@ -133,22 +134,26 @@ impl Links {
         replicas: Option<Replicas>,
     ) -> Result<Self> {
         let vetting = vetting.map(Arc::new);
+        let news = Newsroom::new(origin.clone(), timeouts, prefix)?;
+        let replaced = (!origin.is_fixed()).then(|| news.hanging_up());
         let source = || {
-            let (origin, vetting) = (origin.clone(), vetting.clone());
-            Channel::closed(Source::Client { origin, timeouts, vetting })
+            let (origin, vetting, replaced) = (origin.clone(), vetting.clone(), replaced.clone());
+            Channel::closed(Source::Client { origin, timeouts, vetting, replaced })
         };
         let (acquire, hold) =
             (Link::Channel(Box::new(source())), Link::Channel(Box::new(source())));
-        let backed = replicas.map(|replicas| Backed { channel: source(), replicas });
-        let news = Some(Newsroom::new(origin, timeouts, prefix)?);
-        Ok(Self { acquire, hold, backed, news })
+        let backed =
+            replicas.map(|replicas| Backed { acquire: source(), hold: source(), replicas });
+        Ok(Self { acquire, hold, backed, news: Some(news) })
     }
 
     /// Makes sure that there are connections.
     pub(crate) async fn connect(&self) -> Result<()> {
         let backed = async {
             match &self.backed {
-                Some(backed) => backed.channel.connect().await,
+                Some(Backed { acquire, hold, .. }) => {
+                    tokio::try_join!(acquire.connect(), hold.connect()).map(drop)
+                }
                 None => Ok(()),
             }
         };
@@ -164,10 +169,10 @@ impl Links {
     pub(crate) async fn of_cluster(client: &ClusterClient) -> Result<Self> {
         let news = News::named(str::to_owned)?;
         let (acquire, hold) = tokio::try_join!(
-            Nodes::connect(client, Some(Arc::clone(&news))),
-            Nodes::connect(client, None)
+            Nodes::connect(client, &news, false),
+            Nodes::connect(client, &news, false)
         )?;
-        let news = Some(Newsroom::of_a_cluster(news, Shards::over(acquire.clone())));
+        let news = Some(Newsroom::of_a_cluster(news, Shards::of(client)));
         Ok(Self { acquire: Link::Cluster(acquire), hold: Link::Cluster(hold), backed: None, news })
     }
 
@@ -192,9 +197,10 @@ impl Links {
     /// Runs a script that may grant something, and returns besides what to say if it has: an error
     /// where too few replicas have the grant.
     pub(crate) async fn grant(&self, lane: Lane, call: Call) -> Result<(Value, Result<()>)> {
-        let Some(Backed { channel, replicas }) = &self.backed else {
+        let Some(Backed { acquire, hold, replicas }) = &self.backed else {
             return self.invoke(lane, call).await.map(|answer| (answer, Ok(())));
         };
+        let channel = if lane == Lane::Acquire { acquire } else { hold };
         let Replicas { count, limit } = *replicas;
         let request = async |connection: &mut MultiplexedConnection, _: Option<&str>| {
             call.run_and_wait(connection, count, limit).await

@@ -35,7 +35,7 @@ enum Wire {
     Channel(Channel),
     /// One for each key that is waited for, over the connections to the cluster.
     #[cfg(feature = "cluster")]
-    Shards(Shards),
+    Shards(Box<Shards>),
 }
 
 /// Passes what is heard on to the waiter that it concerns.
@@ -61,7 +61,24 @@ impl Newsroom {
 
     #[cfg(feature = "cluster")]
     pub(crate) fn of_a_cluster(news: Arc<News>, shards: Shards) -> Self {
-        Self { news, wire: Wire::Shards(shards), refused: Mutex::default() }
+        Self { news, wire: Wire::Shards(Box::new(shards)), refused: Mutex::default() }
+    }
+
+    /// Returns what ends the subscription; who still waits opens another. A frozen server keeps it open,
+    /// and its successor tells nobody.
+    pub(crate) fn hanging_up(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let news = Arc::clone(&self.news);
+        match &self.wire {
+            Wire::Channel(channel) => {
+                let discard = channel.discarding();
+                Arc::new(move || {
+                    discard();
+                    news.end();
+                })
+            }
+            #[cfg(feature = "cluster")]
+            Wire::Shards(_) => Arc::new(move || news.end()),
+        }
     }
 
     /// Begins to listen for one claim.

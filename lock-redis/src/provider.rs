@@ -86,7 +86,7 @@ impl RedisProvider {
     }
 
     async fn with_origin(origin: Origin, options: RedisOptions) -> Result<Self> {
-        options.check_replicas()?;
+        options.check()?;
         let timeouts = Timeouts { connect: options.connect_timeout, ..Timeouts::default() };
         let prefix = Prefix::new(&options.prefix)?;
         // What is true of one server need not be true of the next.
@@ -144,21 +144,24 @@ impl RedisProvider {
         Ok(Self { info, store: Arc::new(Store { links, prefix, settle }) })
     }
 
-    /// Whether a node of a quorum bears the mark of one that remembers.
-    pub(crate) async fn is_settled(&self) -> Result<bool> {
-        self.mark(false).await
+    /// Names the server's process, if the node of a quorum has no mark of one that remembers.
+    pub(crate) async fn unsettled(&self) -> Result<Option<String>> {
+        self.mark("").await
     }
 
-    /// Marks a node of a new quorum as one that remembers.
-    pub(crate) async fn settle(&self) -> Result<()> {
-        self.mark(true).await.map(drop)
+    /// Marks a node of a new quorum as one that remembers, if it is still this process.
+    pub(crate) async fn settle(&self, process: &str) -> Result<()> {
+        self.mark(process).await.map(drop)
     }
 
-    async fn mark(&self, set: bool) -> Result<bool> {
-        let Some((mark, _)) = &self.store.settle else { return Ok(true) };
+    async fn mark(&self, process: &str) -> Result<Option<String>> {
+        let Some((mark, _)) = &self.store.settle else { return Ok(None) };
         let mut call = Call::new(&scripts::SETTLE, [mark]);
-        call.arg(u8::from(set));
-        Ok(self.store.links.invoke(Lane::Acquire, call).await? == Value::Int(1))
+        call.arg(process);
+        Ok(match self.store.links.invoke(Lane::Acquire, call).await? {
+            Value::BulkString(process) => Some(String::from_utf8_lossy(&process).into_owned()),
+            _ => None,
+        })
     }
 }
 

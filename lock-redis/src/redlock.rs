@@ -157,9 +157,9 @@ impl RedlockConfig {
         for _ in 0..LOOKS {
             let mut unmarked = Vec::new();
             for node in &reached {
-                match node.is_settled().await {
-                    Ok(true) => {}
-                    Ok(false) => unmarked.push(node),
+                match node.unsettled().await {
+                    Ok(None) => {}
+                    Ok(Some(process)) => unmarked.push((node, process)),
                     Err(error) if error.is_unavailable() => {} // it has left meanwhile
                     Err(error) => return Err(error),
                 }
@@ -168,8 +168,8 @@ impl RedlockConfig {
                 break;
             }
             if unmarked.len() == nodes.len() {
-                for node in unmarked {
-                    node.settle().await?;
+                for (node, process) in unmarked {
+                    node.settle(&process).await?;
                 }
                 break;
             }

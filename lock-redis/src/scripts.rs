@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lock_core::Watch;
 use redis::aio::ConnectionLike;
-use redis::{Arg, Cmd, ErrorKind, RedisResult, ServerErrorKind, ToRedisArgs, Value};
+use redis::{Arg, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, ToRedisArgs, Value};
 
 /// A script, and the name that the server has for it once it has run it.
 pub(crate) struct Script {
@@ -67,6 +67,15 @@ impl Call {
         Self { script, command, names_process: false }
     }
 
+    /// The key whose slot all of them are in.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn first_key(&self) -> &str {
+        match self.command.args_iter().nth(3) {
+            Some(Arg::Simple(key)) => std::str::from_utf8(key).unwrap_or_default(),
+            _ => "",
+        }
+    }
+
     pub(crate) fn arg(&mut self, argument: impl ToRedisArgs) -> &mut Self {
         self.command.arg(argument);
         self
@@ -107,9 +116,9 @@ impl Call {
             pipeline.add_command(command).cmd("WAIT").arg(replicas).arg(limit.as_millis());
             pipeline
         };
-        match both(self.command.clone()).query_async(connection).await {
+        match both(self.command.clone()).query_async(connection).await.map_err(first) {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                both(self.in_full()).query_async(connection).await
+                both(self.in_full()).query_async(connection).await.map_err(first)
             }
             answer => answer,
         }
@@ -126,5 +135,13 @@ impl Call {
             }
         }
         command
+    }
+}
+
+/// What the server said first of the commands of a pipeline that it has refused.
+fn first(error: RedisError) -> RedisError {
+    match error.clone().into_server_errors() {
+        Some(errors) => errors.first().map_or(error, |(_, refusal)| refusal.clone().into()),
+        None => error,
     }
 }

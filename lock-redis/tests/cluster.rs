@@ -12,7 +12,10 @@ mod support;
 
 use std::time::Duration;
 
-use lock_core::{Backoff, LockClient, LockGuard, Loss, ProviderRegistry, Release};
+use lock_core::{
+    Attempt, Backoff, Claim, LockClient, LockGuard, LockKey, LockProvider, Loss, OwnerToken,
+    ProviderRegistry, Release,
+};
 use lock_redis::{RedisConfig, RedisProvider};
 use support::cluster::{Cluster, ok};
 use support::contest::Contest;
@@ -77,20 +80,23 @@ async fn row_31_a_cluster_is_connected_to_over_tls_by_its_names() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn row_28_a_slot_that_moves_takes_its_locks_along() {
     let cluster = Cluster::start(NODE_TIMEOUT);
-    let (from, slot) = (cluster.home("k"), cluster.slot("k"));
+    let (from, slot) = (cluster.home("app:k"), cluster.slot("app:k"));
     let to = (from + 1) % 3;
     let [source, target] = [from, to].map(|number| &cluster.servers[number]);
-    let (locks, other) = (client(&cluster).await, client(&cluster).await);
+    // As the user with the fewest rights.
+    let config = || cluster.config().user("locks").password(support::PASSWORD).prefix("app:");
+    let connect = async || LockClient::new(RedisProvider::connect(config()).await.unwrap());
+    let (locks, other) = (connect().await, connect().await);
     let acquire = locks.lock("k").ttl(TTL).renew_every(Duration::from_millis(10));
     let guard = acquire.acquire().await.unwrap();
     let waiter = tokio::spawn(async move { other.lock("k").wait_forever().acquire().await });
-    support::sentinel::until(|| source.send(&["EXISTS", "k\u{1f}line{k}"]) == ":1\r\n");
+    support::sentinel::until(|| source.send(&["EXISTS", "app:k\u{1f}line{app:k}"]) == ":1\r\n");
     ok(target, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &cluster.id(from)]);
     ok(source, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &cluster.id(to)]);
     let port = target.port.to_string();
     // One key after the other: in between, some are here and some there.
     let keys = source.send(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]);
-    for key in keys.lines().filter(|line| line.starts_with('k')) {
+    for key in keys.lines().filter(|line| line.starts_with("app:k")) {
         ok(source, &["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
         // It may be told to try again, or succeed; it is not told of a loss.
         let renewed = guard.renew(TTL).await;
@@ -101,12 +107,78 @@ async fn row_28_a_slot_that_moves_takes_its_locks_along() {
     }
     guard.renew(TTL).await.unwrap();
     assert!(guard.is_held());
-    assert_eq!(target.send(&["EXISTS", "k"]), ":1\r\n");
+    assert_eq!(target.send(&["EXISTS", "app:k"]), ":1\r\n");
     let token = guard.fencing_token();
     assert_eq!(released(guard).await, Release::Released);
     let next = soon(waiter).await.unwrap().unwrap();
     assert!(next.fencing_token() > token);
     assert_eq!(released(next).await, Release::Released);
+}
+
+/// A server tells of channels that move unasked, and the driver takes that for the next answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e1_no_answer_is_taken_for_anothers_when_channels_move() {
+    let cluster = Cluster::start(60_000);
+    for server in &cluster.servers {
+        ok(server, &["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
+    }
+    let (home, slot) = (&cluster.servers[cluster.home("{t}")], cluster.slot("{t}"));
+    let holder = client(&cluster).await;
+    let provider = RedisProvider::connect(cluster.config()).await.unwrap();
+    let claim = |key: &str| {
+        let ttl = lock_core::Ttl::new(LIMIT * 4).unwrap();
+        Claim::new(LockKey::new(key).unwrap(), OwnerToken::mint().unwrap(), ttl)
+    };
+    let mut held = Vec::new();
+    for number in 0..3 {
+        let acquire = holder.lock(format!("{{t}}held{number}")).ttl(LIMIT * 4);
+        held.push(acquire.acquire().await.unwrap());
+    }
+    let locks = LockClient::new(provider.clone());
+    let waiters: Vec<_> = (0..3)
+        .map(|number| {
+            let lock = locks.lock(format!("{{t}}held{number}"));
+            tokio::spawn(async move { lock.wait_forever().acquire().await })
+        })
+        .collect();
+    let traffic: Vec<_> = (0..20)
+        .map(|task| {
+            let provider = provider.clone();
+            tokio::spawn(async move {
+                for turn in 0.. {
+                    let of_another = turn % 2 == 0;
+                    let key = if of_another {
+                        "{t}held0".to_owned()
+                    } else {
+                        format!("{{t}}free{task}/{turn}")
+                    };
+                    let answer = provider.lock(claim(&key)).try_acquire().await;
+                    match answer {
+                        Ok(Attempt::Granted { .. }) if of_another => return "granted to two",
+                        Ok(Attempt::Held { .. }) if !of_another => return "held by nobody",
+                        Err(error) if !error.is_unavailable() => return "a senseless answer",
+                        _ => {}
+                    }
+                }
+                unreachable!()
+            })
+        })
+        .collect();
+    let listens = || home.command("PUBSUB SHARDCHANNELS").contains("{t}held");
+    for _ in 0..20 {
+        support::sentinel::until(listens);
+        ok(home, &["CLUSTER", "DELSLOTS", &slot]);
+        ok(home, &["CLUSTER", "ADDSLOTS", &slot]);
+        home.command("CLIENT KILL TYPE pubsub");
+    }
+    for task in &traffic {
+        assert!(!task.is_finished());
+        task.abort();
+    }
+    waiters.iter().for_each(tokio::task::JoinHandle::abort);
+    for guard in held {
+        assert_eq!(released(guard).await, Release::Released);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

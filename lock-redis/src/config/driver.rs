@@ -45,6 +45,7 @@ impl RedisConfig {
     /// Tells the driver what to connect to.
     pub(crate) fn into_target(self) -> Result<(Target, RedisOptions)> {
         if let Place::Cluster { nodes } = &self.place {
+            self.check()?;
             return Ok((self.cluster_client(nodes)?, self.options));
         }
         let (origin, options) = self.into_origin()?;
@@ -53,6 +54,7 @@ impl RedisConfig {
 
     /// As [`into_target`](Self::into_target), for something that needs to be one server.
     pub(crate) fn into_origin(self) -> Result<(Origin, RedisOptions)> {
+        self.check()?;
         let options = self.options.clone();
         let origin = match &self.place {
             Place::Cluster { .. } => {
@@ -108,9 +110,10 @@ impl RedisConfig {
 
     fn address(&self, host: &str, port: u16) -> ConnectionAddr {
         let host = host.to_owned();
-        match self.tls {
-            None => ConnectionAddr::Tcp(host, port),
-            Some(_) => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        if self.over_tls {
+            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+        } else {
+            ConnectionAddr::Tcp(host, port)
         }
     }
 
@@ -126,12 +129,12 @@ impl RedisConfig {
         }
         let info = address.into_connection_info().map_err(translate)?;
         let info = info.set_redis_settings(user).set_tcp_settings(tcp());
-        let client = match &self.tls {
-            None => Client::open(info),
+        let client = match self.over_tls {
+            false => Client::open(info),
             #[cfg(feature = "tls")]
-            Some(tls) => Client::build_with_tls(info, certificates(tls.ca.as_deref())?),
+            true => Client::build_with_tls(info, certificates(self.ca.as_deref())?),
             #[cfg(not(feature = "tls"))]
-            Some(_) => return no_tls(),
+            true => return no_tls(),
         };
         client.map_err(translate)
     }
@@ -159,11 +162,11 @@ impl RedisConfig {
         if let Some(password) = &sentinels.password {
             builder = builder.set_client_to_sentinel_password(password);
         }
-        match &self.tls {
-            None => {}
+        match self.over_tls {
+            false => {}
             #[cfg(feature = "tls")]
-            Some(tls) => {
-                let certificates = || certificates(tls.ca.as_deref());
+            true => {
+                let certificates = || certificates(self.ca.as_deref());
                 builder = builder
                     .set_client_to_redis_tls_mode(redis::TlsMode::Secure)
                     .set_client_to_redis_certificates(certificates()?)
@@ -171,7 +174,7 @@ impl RedisConfig {
                     .set_client_to_sentinel_certificates(certificates()?);
             }
             #[cfg(not(feature = "tls"))]
-            Some(_) => return no_tls(),
+            true => return no_tls(),
         }
         builder.build().map_err(translate)
     }
@@ -200,12 +203,12 @@ impl RedisConfig {
         if let Some(password) = &self.password {
             builder = builder.password(password);
         }
-        match &self.tls {
-            None => {}
+        match self.over_tls {
+            false => {}
             #[cfg(feature = "tls")]
-            Some(tls) => builder = builder.certs(certificates(tls.ca.as_deref())?),
+            true => builder = builder.certs(certificates(self.ca.as_deref())?),
             #[cfg(not(feature = "tls"))]
-            Some(_) => return no_tls(),
+            true => return no_tls(),
         }
         Ok(Target::Cluster(Box::new(builder.build().map_err(translate)?)))
     }

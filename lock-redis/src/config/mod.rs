@@ -30,7 +30,8 @@ use crate::channel::Timeouts;
 #[must_use = "a configuration does nothing until it is connected"]
 pub struct RedisConfig {
     place: Place,
-    tls: Option<Tls>,
+    over_tls: bool,
+    ca: Option<PathBuf>,
     user: Option<String>,
     password: Option<String>,
     password_source: Option<Arc<dyn Fn() -> String + Send + Sync>>,
@@ -53,12 +54,6 @@ struct Sentinels {
     hosts: Vec<(String, u16)>,
     user: Option<String>,
     password: Option<String>,
-}
-
-/// How connections over TCP are encrypted.
-#[derive(Clone, Debug, Default)]
-struct Tls {
-    ca: Option<PathBuf>,
 }
 
 /// How locks are kept on a server, however it is connected to.
@@ -131,7 +126,10 @@ impl RedisOptions {
     }
 
     /// Refuses numbers that mean nothing.
-    pub(crate) fn check_replicas(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.connect_timeout.is_zero() {
+            return misconfigured("`connect_timeout` is zero; give connections some time to open");
+        }
         let Some(Replicas { count, limit }) = self.replicas else { return Ok(()) };
         let longest = Timeouts::default().response / 2;
         if count == 0 {
@@ -160,8 +158,8 @@ impl RedisOptions {
 
 impl RedisConfig {
     fn at(place: Place) -> Self {
-        let (tls, user, password, password_source, options) = Default::default();
-        Self { place, tls, user, password, password_source, database: 0, options }
+        let (over_tls, ca, user, password, password_source, options) = Default::default();
+        Self { place, over_tls, ca, user, password, password_source, database: 0, options }
     }
 
     /// Names a server by host and port, without encryption.
@@ -223,16 +221,14 @@ impl RedisConfig {
     /// Needs the feature `tls`; without it, connecting reports
     /// [`Unsupported`](ErrorKind::Unsupported) and never falls back to plain text.
     pub fn over_tls(mut self) -> Self {
-        self.tls.get_or_insert_default();
+        self.over_tls = true;
         self
     }
 
     /// Verifies certificates by the roots in this PEM file rather than the system's. Means nothing
     /// without TLS.
     pub fn ca(mut self, pem: impl AsRef<Path>) -> Self {
-        if let Some(tls) = &mut self.tls {
-            tls.ca = Some(pem.as_ref().into());
-        }
+        self.ca = Some(pem.as_ref().into());
         self
     }
 
@@ -286,6 +282,27 @@ impl RedisConfig {
         self
     }
 
+    /// Refuses what would silently mean something else.
+    fn check(&self) -> Result<()> {
+        self.options.check()?;
+        let nameless = self.user.is_some() && self.password.is_none();
+        if nameless && self.password_source.is_none() {
+            return misconfigured(
+                "there is a user and no password, and the driver would connect as `default`; name the \
+                 password as well",
+            );
+        }
+        match &self.place {
+            Place::Sentinel(Sentinels { user: Some(_), password: None, .. }) => misconfigured(
+                "there is a user for the sentinels and no password; name the password as well",
+            ),
+            Place::Cluster { .. } if self.database != 0 => {
+                misconfigured("a cluster has no numbered databases; leave `database` out")
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn server_checks_are_on(&self) -> bool {
         self.options.server_checks
     }
@@ -295,7 +312,8 @@ impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisConfig")
             .field("place", &self.place)
-            .field("tls", &self.tls)
+            .field("over_tls", &self.over_tls)
+            .field("ca", &self.ca)
             .field("user", &self.user)
             .field("password", &self.password.as_ref().map(|_| "***"))
             .field("password_source", &self.password_source.as_ref().map(|_| "…"))
@@ -335,8 +353,8 @@ mod tests {
         let shown = |url| format!("{:?}", read(url).unwrap().place);
         assert_eq!(shown("redis://h"), r#"Tcp { host: "h", port: 6379 }"#);
         assert_eq!(shown("redis://[::1]:7/3"), r#"Tcp { host: "::1", port: 7 }"#);
-        let tls = format!("{:?}", read("rediss://h?ca=/etc/ca.pem").unwrap().tls);
-        assert_eq!(tls, r#"Some(Tls { ca: Some("/etc/ca.pem") })"#);
+        let config = read("rediss://h?ca=/etc/ca.pem").unwrap();
+        assert!(config.over_tls && config.ca == Some("/etc/ca.pem".into()));
         let sentinels = shown("redis+sentinel://a,[::1]:7/main?sentinel_password=hunter2");
         assert!(sentinels.contains(r#"service: "main", hosts: [("a", 26379), ("::1", 7)]"#));
         assert_eq!(shown("redis+unix:///run/r.sock"), r#"Unix { path: "/run/r.sock" }"#);
@@ -358,12 +376,27 @@ mod tests {
         assert!(
             why("redis+sentinel:///s").contains("`redis+sentinel://host1,host2,host3/service`")
         );
+        assert!(why("redis+sentinel://h/s/3").contains("`s/3` is no service"));
         assert!(why("redis+what://h").contains("`redis+what` is no scheme"));
         assert!(why("redis+unix://h/x").contains("redis+unix:///path/to/socket"));
         assert!(why("redis+unix://").contains("redis+unix:///path/to/socket"));
         assert!(why("redis://h?ca=x").contains("unknown option `ca`; known are: prefix, "));
         assert!(why("redis://h?server_checks=no").contains("is `on` or `off`"));
         assert!(why("redis://h?connect_timeout=5").contains("not a time such as"));
+    }
+
+    #[test]
+    fn settings_that_would_mean_something_else_are_refused() {
+        let why = |config: RedisConfig| config.into_origin().err().unwrap().to_string();
+        let here = || RedisConfig::tcp("h", 1);
+        assert!(why(here().user("locks")).contains("name the password as well"));
+        assert!(why(here().connect_timeout(Duration::ZERO)).contains("`connect_timeout` is zero"));
+        assert!(why(here().replicas(0, Duration::from_secs(1))).contains("`replicas` is 0"));
+        let sentinels = RedisConfig::sentinel("s", [("h", 1)]).sentinel_user("locks");
+        assert!(why(sentinels).contains("user for the sentinels and no password"));
+        let cluster = RedisConfig::cluster([("h", 1)]).database(3);
+        let error = cluster.into_target().err().unwrap();
+        assert!(error.to_string().contains("no numbered databases"), "{error}");
     }
 
     #[test]

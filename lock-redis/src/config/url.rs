@@ -136,6 +136,12 @@ fn sentinels(url: &ProviderUrl, given: &UrlOptions) -> Result<RedisConfig> {
             "write the sentinels as `redis+sentinel://host1,host2,host3/service`",
         );
     }
+    if service.contains('/') {
+        let service = service.escape_debug();
+        return misconfigured(format!(
+            "`{service}` is no service of sentinels; a numbered database is `?db=1`"
+        ));
+    }
     let hosts = url.hosts().iter();
     let hosts = hosts.map(|(host, port)| (bare(host), port.unwrap_or(SENTINEL_PORT)));
     let mut config = RedisConfig::sentinel(service, hosts);

@@ -1,14 +1,15 @@
 -- Marks a node of a new quorum as one that remembers, or tells whether it is marked.
 --
 -- KEYS  1 mark
--- ARGV  1 '1' to mark it
--- Returns 1 if it is marked, else 0
+-- ARGV  1 the process to mark, or '' to look: another one was started since, and may have forgotten
+-- Returns 1 if it is marked, else the process
 
 if call('EXISTS', KEYS[1]) == 1 then
   return 1
 end
-if ARGV[1] == '1' then
-  call('SET', KEYS[1], process() .. ' 0 0')
-  return 1
+local ours = process()
+if ARGV[1] ~= ours then
+  return ours
 end
-return 0
+call('SET', KEYS[1], ours .. ' 0 0')
+return 1

@@ -34,7 +34,7 @@ pub(crate) const ACL: &str = "~app:* &app:* +evalsha +eval +mget +set +del +exis
 
 /// What that user needs in a cluster besides.
 pub(crate) const ACL_OF_A_CLUSTER: &str =
-    "-publish -subscribe -select +spublish +ssubscribe +sunsubscribe +cluster|slots +ping";
+    "-publish -subscribe -select +spublish +ssubscribe +sunsubscribe +cluster|slots +ping +asking";
 
 /// What that user needs at a node of a quorum besides.
 pub(crate) const ACL_OF_A_NODE: &str = "-publish -subscribe +lastsave";
