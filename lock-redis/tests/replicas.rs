@@ -74,6 +74,25 @@ async fn row_9_without_its_replicas_nothing_is_granted_nor_left_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_9_a_master_that_refuses_to_write_without_replicas_is_waited_for() {
+    let (master, replica) = pair();
+    assert!(master.send(&["CONFIG", "SET", "min-replicas-to-write", "1"]).starts_with("+OK"));
+    let locks = client(master.config().replicas(1, LIMIT / 20)).await;
+    replica.send(&["REPLICAOF", "NO", "ONE"]);
+    until(|| master.command("INFO replication").contains("connected_slaves:0"));
+    let error = locks.lock("k").no_wait().acquire().await.unwrap_err();
+    assert!(error.is_unavailable(), "{error:#}");
+    let waiter = tokio::spawn(async move { locks.lock("k").wait_forever().acquire().await });
+    replica.send(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
+    let guard = soon(waiter).await.unwrap();
+    // It may have given up before the replica was back, and says what it waited for.
+    match guard {
+        Ok(guard) => assert_eq!(guard.release().await.unwrap(), Release::Released),
+        Err(error) => assert!(error.is_unavailable(), "{error:#}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_more_permission_is_enough_to_wait_for_replicas() {
     let (master, _replica) = pair();
     let acl = support::ACL;

@@ -13,10 +13,11 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lock_core::{LockClient, Loss, ProviderRegistry, Release};
+use lock_core::{Backoff, LockClient, Loss, ProviderRegistry, Release};
 use lock_redis::{RedisConfig, RedisProvider};
 use support::contest::Contest;
-use support::sentinel::Watched;
+use support::released;
+use support::sentinel::{Watched, until};
 
 /// Longer than any failover takes on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -89,6 +90,32 @@ async fn row_13_a_frozen_master_is_replaced_and_all_contenders_get_on() {
     watched.servers[0].freeze();
     contest.until_all_held(3).await;
     contest.end().await;
+}
+
+/// The connection that listens says nothing of its own when its server is frozen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_13_waiters_are_told_by_the_successor_of_a_frozen_master() {
+    let watched = Watched::start(DOWN_AFTER);
+    let provider = RedisProvider::connect(watched.config()).await.unwrap();
+    let locks = LockClient::builder(provider.clone()).unavailable_after(LIMIT).build().unwrap();
+    // Nothing but a message wakes this waiter in time.
+    let patient = LockClient::builder(provider).retry(Backoff::fixed(LIMIT * 4));
+    let patient = patient.unavailable_after(LIMIT).build().unwrap();
+    let holder = client(&watched).await;
+    let hand_on = async |servers: &[support::Server]| {
+        let guard = soon(holder.lock("k").ttl(LIMIT * 4).acquire()).await.unwrap();
+        let waiting = patient.clone();
+        let waiter = tokio::spawn(async move { waiting.lock("k").wait_forever().acquire().await });
+        let line = |server: &support::Server| server.send(&["EXISTS", "k\u{1f}line{k}"]);
+        until(|| servers.iter().any(|server| line(server) == ":1\r\n"));
+        released(guard).await;
+        released(soon(waiter).await.unwrap().unwrap()).await;
+    };
+    hand_on(&watched.servers).await;
+    watched.servers[0].freeze();
+    soon(watched.until_replaced(0)).await;
+    released(soon(locks.lock("other").acquire()).await.unwrap()).await;
+    hand_on(&watched.servers[1..]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -39,6 +39,15 @@ pub(crate) const ACL_OF_A_CLUSTER: &str =
 /// What that user needs at a node of a quorum besides.
 pub(crate) const ACL_OF_A_NODE: &str = "-publish -subscribe +lastsave";
 
+/// Releases a lock, however often the server is out of reach meanwhile.
+pub(crate) async fn released(guard: lock_core::LockGuard) -> lock_core::Release {
+    let mut releasing = guard.release().await;
+    while let Err(failed) = releasing {
+        releasing = failed.into_guard().release().await;
+    }
+    releasing.unwrap()
+}
+
 /// A running Redis server.
 pub(crate) struct Server {
     child: Child,
