@@ -99,7 +99,7 @@ impl Lock for MapLock {
             if !self.owns(lease) {
                 return Ok(Attempt::Held { remaining: Some(lease.ends.since(now)) });
             }
-            lease.ends = ends; // the same owner asks again (law E2)
+            lease.ends = ends.max(lease.ends); // the same owner asks again (law E2)
             return Ok(Attempt::Granted { fencing: lease.fencing });
         }
         store.grants += 1;
