@@ -1,10 +1,12 @@
 //! A provider made of providers: a majority of independent nodes keeps a lock (law Q1).
 
 mod campaign;
+mod inspect;
 mod lock;
 #[cfg(test)]
 mod model;
 mod node;
+mod voters;
 
 use std::fmt;
 use std::sync::Arc;

@@ -111,8 +111,8 @@ impl RedisOptions {
     /// Believes a grant or a renewal only once so many replicas have it; [`Unavailable`] if they have
     /// not within `limit`.
     ///
-    /// Each is followed by a `WAIT`, on a connection for nothing else, where one blocks all that come
-    /// after it: this costs a round trip to the replicas, and concurrency.
+    /// Each is followed by a `WAIT`, on a connection for grants or one for renewals, where it blocks all
+    /// that come after it: this costs a round trip to the replicas, and concurrency.
     ///
     /// **It makes losing a lock in a failover rarer, and does not rule it out**: nothing makes the
     /// replica the new master that has the grant, and one that restarts without its data has
@@ -232,7 +232,7 @@ impl RedisConfig {
         self
     }
 
-    /// Authenticates as this ACL user.
+    /// Authenticates as this ACL user, which needs a password.
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.user = Some(user.into());
         self
@@ -252,7 +252,7 @@ impl RedisConfig {
         self
     }
 
-    /// Selects a numbered database.
+    /// Selects a numbered database; a cluster has none.
     pub fn database(mut self, number: u32) -> Self {
         self.database = number;
         self

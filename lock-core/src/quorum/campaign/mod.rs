@@ -3,6 +3,10 @@
 
 use std::time::Duration;
 
+mod count;
+mod seat;
+
+use self::seat::{Seat, Vote};
 use crate::claim::{FencingToken, Ttl};
 
 /// The requests of one claim to its nodes, and what is known from their answers.
@@ -24,50 +28,6 @@ pub(super) struct Campaign<E> {
     /// The fencing token that a majority has agreed on.
     fencing: Option<FencingToken>,
     fences: bool,
-}
-
-/// What one node has to do with the claim.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Seat<E> {
-    vote: Vote<E>,
-    /// Its vote is worth waiting for.
-    awaited: bool,
-    /// How many acquisitions may be on their way, or have ended without a known outcome.
-    acquires: u8,
-    /// When it was asked last, an earlier acquisition was on its way.
-    overlaps: bool,
-    /// It has granted the key in this campaign.
-    granted: bool,
-    /// The token of its grant: another one is a grant that this campaign knows nothing of.
-    token: Option<FencingToken>,
-    /// How many releases may be on their way: one that lands late frees whatever is acquired here.
-    releases: u8,
-    /// How many of them have had no answer, not even that they failed.
-    unanswered: u8,
-    /// The motion whose release has been sent, and not been answered.
-    releasing: Option<u32>,
-    /// When the last release was sent, more than one acquisition may have been on its way: one of them
-    /// may be served after the release, although that frees something.
-    doubtful: bool,
-    /// The motion whose release has freed what was acquired here before: whose answer is still to come.
-    freed_by: u32,
-    /// An attempt has been given back here, which may have ended this owner's time here (law U1).
-    given_back: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Vote<E> {
-    /// Not asked, or not heard of yet.
-    None,
-    /// For the motion, with this fencing token.
-    For(Option<FencingToken>),
-    /// As [`Vote::For`], and asked to go to a larger token.
-    Raising(Option<FencingToken>),
-    /// Against it, for so long.
-    Against(Option<Duration>),
-    /// This owner may not acquire there any more.
-    Undone,
-    Failed(Option<E>),
 }
 
 /// What the owner of the claim wants of the nodes.
@@ -134,49 +94,11 @@ pub(super) enum Answer<E> {
     },
 }
 
-impl<E> Seat<E> {
-    /// The fencing token of a vote for the motion.
-    fn vote_token(&self) -> Option<Option<FencingToken>> {
-        match self.vote {
-            Vote::For(token) | Vote::Raising(token) => Some(token),
-            _ => None,
-        }
-    }
-
-    /// Whether it may hold the key for this claim.
-    fn may_hold(&self) -> bool {
-        self.granted || self.acquires > 0
-    }
-
-    /// Whether a release of what it holds is under way.
-    fn is_releasing(&self) -> bool {
-        self.unanswered > 0
-    }
-
-    fn is_pending(&self) -> bool {
-        self.awaited && matches!(self.vote, Vote::None)
-    }
-}
-
 impl<E: Clone> Campaign<E> {
     /// Begins for a claim to nodes of which all, or not all, have fencing tokens.
     pub(super) fn new(nodes: usize, fences: bool) -> Self {
-        let seat = Seat {
-            vote: Vote::None,
-            awaited: true,
-            acquires: 0,
-            overlaps: false,
-            granted: false,
-            token: None,
-            releases: 0,
-            unanswered: 0,
-            releasing: None,
-            doubtful: false,
-            freed_by: 0,
-            given_back: false,
-        };
         Self {
-            seats: vec![seat; nodes].into(),
+            seats: vec![Seat::new(); nodes].into(),
             motion: Motion::Release,
             number: 0,
             began_here: false,
@@ -243,45 +165,8 @@ impl<E: Clone> Campaign<E> {
     pub(super) fn hear(&mut self, ask: Ask, answer: Answer<E>) -> Vec<Ask> {
         let mut asks = Vec::new();
         let seat = &mut self.seats[ask.node];
-        let mut missed = false;
-        if ask.request == Request::Release {
-            seat.releasing = seat.releasing.filter(|number| *number != ask.number);
-            seat.unanswered = seat.unanswered.saturating_sub(1);
-            match answer {
-                Answer::Yes(_) => {
-                    if !seat.doubtful && !seat.granted && seat.acquires == 1 {
-                        seat.freed_by = ask.number; // its answer has been overtaken
-                    }
-                    (seat.granted, missed) = (seat.doubtful, seat.doubtful);
-                }
-                // Its tombstone sees to those on their way.
-                Answer::No(_) => (seat.granted, seat.acquires) = (false, 0),
-                Answer::Undone | Answer::Failed { .. } => {}
-            }
-            if !matches!(answer, Answer::Failed { applied: true, .. }) {
-                seat.releases = seat.releases.saturating_sub(1);
-            }
-        }
-        if matches!(ask.request, Request::Acquire { .. })
-            && !matches!(answer, Answer::Failed { applied: true, .. })
-        {
-            seat.acquires = seat.acquires.saturating_sub(1);
-            if ask.number < seat.freed_by {
-                return asks;
-            }
-        }
-        let granted = matches!((ask.request, &answer), (Request::Acquire { .. }, Answer::Yes(_)));
-        if let Answer::Yes(token) = answer
-            && (!matches!(ask.request, Request::Renew(_)) || seat.token.is_none())
-        {
-            seat.token = token;
-        }
-        // What is refused is gone, unless an earlier request may have been served after this one.
-        let gone = matches!(answer, Answer::No(_)) && !seat.overlaps && seat.acquires == 0;
-        seat.granted = granted || seat.granted && !gone;
-        let told = ask.request == Request::Release
-            && !matches!(seat.vote, Vote::None | Vote::Failed(Some(_)));
-        if ask.number == self.number && ask.request.is_for(self.motion) && !told {
+        let Some(anew) = seat.heard(ask, &answer) else { return asks };
+        if ask.number == self.number && ask.request.is_for(self.motion) && seat.has_to_vote(ask) {
             seat.vote = match answer {
                 Answer::Yes(token) => Vote::For(token),
                 Answer::No(left) => Vote::Against(left),
@@ -293,7 +178,7 @@ impl<E: Clone> Campaign<E> {
             self.weigh(&mut asks);
         }
         // A late success, or one that the last release may have missed.
-        if (granted || missed) && !self.keeps_grants() && !self.seats[ask.node].is_releasing() {
+        if anew && !self.keeps_grants() && !self.seats[ask.node].is_releasing() {
             asks.push(self.ask(ask.node, Request::Release));
             if ask.number != self.number {
                 self.seats[ask.node].releasing = None; // nobody who waits will hear of it
@@ -376,23 +261,13 @@ impl<E: Clone> Campaign<E> {
     }
 
     fn ask(&mut self, node: usize, request: Request) -> Ask {
+        let ask = Ask { node, request, number: self.number };
         let seat = &mut self.seats[node];
+        seat.asked(ask);
         if request == Request::Release {
-            seat.doubtful = seat.acquires > 1 || seat.granted && seat.acquires > 0;
-            seat.releases = seat.releases.saturating_add(1);
-            seat.unanswered = seat.unanswered.saturating_add(1);
-            seat.releasing = Some(self.number);
             seat.given_back |= matches!(self.motion, Motion::Acquire { .. });
-        } else {
-            seat.overlaps = seat.acquires > 0;
         }
-        if matches!(request, Request::Acquire { .. }) {
-            seat.acquires = seat.acquires.saturating_add(1);
-        }
-        if matches!(request, Request::Acquire { .. } | Request::Raise(_)) {
-            seat.token = None;
-        }
-        Ask { node, request, number: self.number }
+        ask
     }
 
     /// Whether what nodes grant now is wanted.
@@ -453,105 +328,6 @@ impl<E: Clone> Campaign<E> {
         }
     }
 
-    /// Decides by the votes, as soon as those that are missing cannot change it.
-    fn count(&self) -> Option<Outcome<E>> {
-        let passing = matches!(self.motion, Motion::Acquire { .. }) && self.fences;
-        let votes_for = self.seats.iter().filter_map(Seat::vote_token);
-        if votes_for.clone().count() >= self.majority() {
-            let mut tokens: Vec<_> = votes_for.collect();
-            tokens.sort_unstable_by(|a, b| b.cmp(a));
-            if !passing {
-                let same = |seat: &&Seat<E>| seat.vote_token() == Some(seat.token);
-                let kept = matches!(self.motion, Motion::Renew(_))
-                    && self.seats.iter().filter(same).count() >= self.majority();
-                if let Some(token) = self.fencing.filter(|_| kept) {
-                    return Some(Outcome::Passed(Some(token)));
-                }
-                return match tokens.iter().find(|token| self.is_of_a_majority(**token)) {
-                    _ if !self.fences => Some(Outcome::Passed(None)),
-                    Some(token) => Some(Outcome::Passed(*token)),
-                    None if self.may_be_alike() || self.raising() => None,
-                    // Of a majority that was granted anew: not what the holder knows.
-                    None if self.fencing.is_some() => {
-                        Some(Outcome::Passed(tokens[self.majority() - 1]))
-                    }
-                    None => None,
-                };
-            }
-            if let Some(token) = tokens.iter().find(|token| self.is_of_a_majority(**token)) {
-                return Some(Outcome::Passed(*token));
-            }
-        }
-        let pending = self.seats.iter().filter(|seat| seat.is_pending()).count();
-        if self.seats.iter().filter_map(Seat::vote_token).count() + pending >= self.majority() {
-            return None;
-        }
-        // An owner whom a majority has seen release is told so, whoever holds the key at the others.
-        let undone = self.seats.iter().filter(|seat| matches!(seat.vote, Vote::Undone)).count();
-        if undone > 0 && pending > 0 && undone + pending > self.seats.len() - self.majority() {
-            return None;
-        }
-        let defeat = self.defeat();
-        // Those that are still missing may tell why.
-        (pending == 0 || !matches!(defeat, Outcome::Failed(_))).then_some(defeat)
-    }
-
-    fn is_of_a_majority(&self, token: Option<FencingToken>) -> bool {
-        let same = |seat: &&Seat<E>| matches!(seat.vote, Vote::For(one) if one == token);
-        self.seats.iter().filter(same).count() >= self.majority()
-    }
-
-    /// Says why no majority can be reached.
-    fn defeat(&self) -> Outcome<E> {
-        let minority = self.seats.len() - self.majority();
-        let count =
-            |what: fn(&Vote<E>) -> bool| self.seats.iter().filter(|seat| what(&seat.vote)).count();
-        if count(|vote| matches!(vote, Vote::Undone)) > minority {
-            return Outcome::Undone;
-        }
-        let against = |vote: &Vote<E>| matches!(vote, Vote::Against(_) | Vote::Undone);
-        let acquires = matches!(self.motion, Motion::Acquire { .. });
-        let released = count(|vote| matches!(vote, Vote::For(_)));
-        if self.motion == Motion::Release
-            && released > 0
-            && count(against) <= minority
-            && released + count(against) >= self.majority()
-        {
-            // Whatever the others hold is no majority.
-            return Outcome::Passed(None);
-        }
-        // Others that hold the key at some nodes are reason enough to wait, even if more have failed
-        // than a majority can spare; but a majority that fails is a failure, whatever the rest says.
-        let failed = count(|vote| matches!(vote, Vote::Failed(_) | Vote::None));
-        if count(against) > minority || acquires && count(against) > 0 && failed <= minority {
-            let split = acquires && !self.holds && count(|vote| matches!(vote, Vote::For(_))) > 0;
-            let refused = if split { Outcome::Split } else { Outcome::Refused };
-            return refused(self.free_in());
-        }
-        let errors = self.seats.iter().enumerate().filter_map(|(node, seat)| match &seat.vote {
-            Vote::Failed(Some(error)) => Some((node, error.clone())),
-            _ => None,
-        });
-        Outcome::Failed(errors.collect())
-    }
-
-    /// How long until the leases of others leave a majority free, as far as they tell.
-    fn free_in(&self) -> Option<Duration> {
-        let mut times: Vec<_> = self
-            .seats
-            .iter()
-            .filter_map(|seat| match seat.vote {
-                Vote::Against(left) => left,
-                Vote::For(_) | Vote::Raising(_) => Some(Duration::ZERO),
-                Vote::None | Vote::Undone | Vote::Failed(_) => None,
-            })
-            .collect();
-        times.sort_unstable();
-        // Who has not answered may be free as soon as the others.
-        let missing = self.seats.len() - times.len();
-        times.get((self.majority() - 1).saturating_sub(missing)).copied()
-    }
-
     /// Asks those that have granted with a smaller token to go to the agreed one, or to the largest.
     ///
     /// Tokens of a majority that are alike need no second round. A node goes to a larger token only
@@ -572,26 +348,6 @@ impl<E: Clone> Campaign<E> {
                 asks.push(self.ask(node, Request::Raise(to)));
             }
         }
-    }
-
-    /// Whether those that have not answered are worth waiting for, as they may make the token of a
-    /// majority. That can only be an earlier grant of this claim, so it is below what is proposed now.
-    fn may_be_alike(&self) -> bool {
-        if let Motion::Acquire { floor: Some(floor) } = self.motion
-            && !self.holds
-            && self.seats.iter().filter_map(Seat::vote_token).all(|token| token >= Some(floor))
-        {
-            return false;
-        }
-        let pending = self.seats.iter().filter(|seat| seat.is_pending()).count();
-        let raising = self.raising();
-        let tokens = || self.seats.iter().filter_map(Seat::vote_token);
-        let same = |token| tokens().filter(|other| *other == token).count();
-        !raising && tokens().any(|token| same(token) + pending >= self.majority())
-    }
-
-    fn raising(&self) -> bool {
-        self.seats.iter().any(|seat| matches!(seat.vote, Vote::Raising(_)))
     }
 
     /// Acquires again, for a renewal that has passed, at the nodes that have lost the key.

@@ -4,12 +4,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use std::cmp::Ordering;
+mod checks;
+mod state;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use stateright::{Checker, Model, Property};
+use stateright::{Model, Property};
 
+use self::state::{Client, Flight, Node, Stage, State, Step};
 use super::campaign::{Answer, Ask, Campaign, Motion, Outcome, Reach, Request};
 use crate::claim::{FencingToken, Ttl};
 use crate::engine::validity;
@@ -54,86 +57,6 @@ struct World {
     time_is_a_floor: bool,
     /// Leases end by ticks, up to this one; without ticks they end at any moment.
     horizon: Option<u8>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct State {
-    nodes: Vec<Node>,
-    clients: Vec<Client>,
-    network: BTreeMap<(usize, Ask), Flight>,
-    now: u8,
-    /// The time, as tokens count it: it goes on at least as fast as they are minted.
-    clock: u64,
-    forgotten: u8,
-    wrong: Option<&'static str>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Node {
-    holder: Option<usize>,
-    ends: u8,
-    counter: u64,
-    tombstones: Vec<usize>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Client {
-    campaign: Campaign<()>,
-    stage: Stage,
-    /// When the motion was put, or, wrongly, answered.
-    since: u8,
-    /// The largest token that anybody had when it began.
-    before: u64,
-    token: u64,
-    until: u8,
-    /// How many nodes it may still give up: a minority, or it would get nowhere.
-    patience: u8,
-    /// How often it may yet try again.
-    attempts: u8,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Stage {
-    Idle,
-    Acquiring,
-    /// Refused, and about to try again.
-    Waiting,
-    Holding,
-    Renewing,
-    Renewed,
-    Releasing,
-    Done,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Flight {
-    Sent,
-    /// Its client has stopped waiting, and it may still arrive.
-    Stray,
-    Answered(Answer<()>),
-    /// The answer has arrived or is lost, but the request may arrive again.
-    Over,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
-    Begin(usize),
-    Again(usize),
-    Renew(usize),
-    /// A client releases what it holds, or is cancelled and undoes what it may hold.
-    Release(usize),
-    /// A request arrives, and finds that the lease on its key has ended, or not.
-    Arrive(usize, Ask, bool),
-    Answer(usize, Ask),
-    Repeat(usize, Ask, bool),
-    /// A client stops waiting for a node.
-    GiveUp(usize, Ask),
-    /// A request cannot be sent.
-    Refuse(usize, Ask),
-    /// Nodes that have not taken a release are asked once more.
-    ReleaseAgain(usize),
-    Forget(usize),
-    Tick,
 }
 
 impl World {
@@ -382,51 +305,6 @@ impl World {
     }
 }
 
-impl State {
-    /// Whether requests of a client are under way that it waits for.
-    fn is_busy(&self, client: usize) -> bool {
-        let awaited = |flight: &Flight| matches!(flight, Flight::Sent | Flight::Answered(_));
-        self.network.iter().any(|((of, _), flight)| *of == client && awaited(flight))
-    }
-
-    /// A client hears no answer any more to what it has asked; what is on its way may arrive.
-    fn abandon(&mut self, client: usize) {
-        self.network.retain(|(of, _), flight| {
-            if *of == client && *flight == Flight::Sent {
-                *flight = Flight::Stray;
-            }
-            *of != client || !matches!(flight, Flight::Answered(_))
-        });
-    }
-
-    /// Puts the nodes into an order of their own: states that differ by the names of nodes are one.
-    fn normalise(&mut self) {
-        let flights = |node: usize| {
-            let to = self.network.iter().filter(move |((_, ask), _)| ask.node == node);
-            to.map(|((client, ask), flight)| (client, ask.request, ask.number, flight))
-        };
-        let mut order: Vec<_> = (0..self.nodes.len()).collect();
-        order.sort_by(|one, other| {
-            let by_clients = || {
-                let each = self.clients.iter().map(|client| client.campaign.compare(*one, *other));
-                each.reduce(Ordering::then).unwrap_or(Ordering::Equal)
-            };
-            let by_node = self.nodes[*one].cmp(&self.nodes[*other]);
-            by_node.then_with(by_clients).then_with(|| flights(*one).cmp(flights(*other)))
-        });
-        if order.is_sorted() {
-            return;
-        }
-        self.nodes = order.iter().map(|node| self.nodes[*node].clone()).collect();
-        self.clients.iter_mut().for_each(|client| client.campaign.reorder(&order));
-        let network = std::mem::take(&mut self.network);
-        self.network.extend(network.into_iter().map(|((client, mut ask), flight)| {
-            ask.node = order.iter().position(|node| *node == ask.node).unwrap();
-            ((client, ask), flight)
-        }));
-    }
-}
-
 impl Model for World {
     type State = State;
     type Action = Step;
@@ -609,127 +487,4 @@ impl Model for World {
             }),
         ]
     }
-}
-
-/// Looks at every state, and returns how many there are.
-#[allow(clippy::print_stdout, reason = "figures are for people")]
-fn holds(world: World) -> usize {
-    let what = format!("{world:?}");
-    let checker = world.checker().threads(2).spawn_bfs().join();
-    checker.assert_properties();
-    println!("{} states of {what}", checker.unique_state_count());
-    checker.unique_state_count()
-}
-
-/// Looks for a state in which something is wrong, and returns what that is.
-fn fails(world: World) -> &'static str {
-    let checker = world.checker().threads(2).spawn_bfs().join();
-    let path = checker.discovery("nothing goes wrong").expect("the flaw is found");
-    path.last_state().wrong.expect("something is wrong")
-}
-
-fn timed(nodes: usize, horizon: u8) -> World {
-    World { horizon: Some(horizon), ..World::of(nodes, 2) }
-}
-
-#[test]
-fn f1_q1_tokens_are_unique_and_grow_on_3_nodes() {
-    assert!(holds(World { give_up: 1, ..World::of(3, 2) }) > 1_000);
-    assert!(holds(World { give_up: 1, proposals: true, ..World::of(3, 2) }) > 1_000);
-}
-
-#[test]
-fn f1_q1_tokens_are_unique_and_grow_on_an_even_number_of_nodes() {
-    holds(World::of(2, 3));
-    holds(World { proposals: true, ..World::of(2, 3) });
-    holds(World { give_up: 1, ..World::of(4, 2) });
-}
-
-#[test]
-#[ignore = "takes long without optimisation: `cargo xtask model`"]
-fn f1_q1_requests_that_arrive_twice_do_no_harm() {
-    holds(World { repeats: true, ..World::of(3, 2) });
-}
-
-#[test]
-#[ignore = "takes long without optimisation: `cargo xtask model`"]
-fn f1_q1_a_node_that_forgets_does_no_harm_where_time_is_a_floor() {
-    holds(World { forget: 1, time_is_a_floor: true, ..World::of(3, 2) });
-}
-
-#[test]
-fn e1_u1_claims_that_try_again_and_give_back_leave_nothing_behind() {
-    assert!(holds(World { attempts: 2, give_up: 1, ..World::of(3, 1) }) > 10_000);
-    assert!(holds(World { attempts: 1, ..World::of(2, 2) }) > 10_000);
-}
-
-#[test]
-#[ignore = "takes long without optimisation: `cargo xtask model`"]
-fn large_e1_u1_claims_that_try_again_and_give_back_leave_nothing_behind() {
-    assert!(holds(World { attempts: 2, give_up: 2, ..World::of(3, 1) }) > 100_000);
-    assert!(holds(World { attempts: 1, give_up: 1, ..World::of(2, 2) }) > 1_000_000);
-}
-
-#[test]
-fn f1_q1_a_node_that_forgets_and_has_no_floor_is_found() {
-    let world = World { forget: 1, ..World::of(3, 2) };
-    assert_eq!(fails(world), "two acquisitions have the same token");
-}
-
-#[test]
-fn f1_q1_one_round_of_maxima_is_found() {
-    let world = World { proposals: true, ..World::of(3, 3) }.with(Flaw::OneRoundOfMaxima);
-    assert_eq!(fails(world), "two acquisitions have the same token");
-}
-
-#[test]
-fn f1_q1_a_raise_that_is_not_strict_is_found() {
-    let world = World { give_up: 1, ..World::of(3, 2) }.with(Flaw::RaisesAreNotStrict);
-    assert_eq!(fails(world), "two acquisitions have the same token");
-}
-
-#[test]
-#[ignore = "takes long without optimisation: `cargo xtask model`"]
-fn e1_q1_no_two_clients_rely_on_the_lock_at_once() {
-    holds(timed(3, 3));
-}
-
-#[test]
-#[ignore = "takes long without optimisation: `cargo xtask model`"]
-fn e1_q1_a_deadline_from_the_answer_is_found() {
-    fails(timed(3, 3).with(Flaw::DeadlineFromTheAnswer));
-}
-
-#[test]
-fn e1_q1_a_renewal_by_one_node_is_found() {
-    fails(timed(3, 3).with(Flaw::RenewedByOneNode));
-}
-
-#[test]
-fn e1_q1_a_lease_without_a_margin_for_drift_is_found() {
-    fails(timed(3, 3).with(Flaw::NoMarginForDrift));
-}
-
-#[test]
-fn e1_q1_a_node_that_forgets_breaks_exclusion_as_documented() {
-    fails(World { forget: 1, ..timed(3, 3) });
-}
-
-#[test]
-#[ignore = "takes long without optimisation: `cargo xtask model`"]
-fn large_f1_q1_five_nodes_and_two_acquisitions() {
-    assert!(holds(World { give_up: 1, ..World::of(5, 2) }) > 100_000);
-    assert!(holds(World { proposals: true, ..World::of(5, 2) }) > 1_000_000);
-}
-
-#[test]
-#[ignore = "takes long without optimisation: `cargo xtask model`"]
-fn large_f1_q1_three_nodes_and_three_acquisitions() {
-    assert!(holds(World::of(3, 3)) > 1_000_000);
-}
-
-#[test]
-#[ignore = "takes long without optimisation: `cargo xtask model`"]
-fn large_e1_q1_two_clients_over_four_ticks() {
-    assert!(holds(timed(3, 4)) > 1_000_000);
 }
