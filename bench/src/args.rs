@@ -42,14 +42,7 @@ impl Args {
 
     /// What the results are called.
     pub(crate) fn stem(&self) -> &'static str {
-        let quorum: Vec<_> = scenario::ALL.iter().filter(|one| is_of_a_quorum(one.id)).collect();
-        if self.only.is_empty() {
-            "latest"
-        } else if self.only.len() == quorum.len() && self.only.iter().all(|id| is_of_a_quorum(id)) {
-            "quorum"
-        } else {
-            "partial"
-        }
+        if self.only.is_empty() { "latest" } else { "partial" }
     }
 
     pub(crate) fn wants(&self, id: &str) -> bool {
@@ -72,7 +65,7 @@ mod tests {
         assert!(parse("s99").is_err());
         let quorum = parse("quorum").unwrap();
         assert!(quorum.wants("q1") && quorum.wants("q8") && !quorum.wants("s1"));
-        let stems = ["", "quorum", "q1", "s1"].map(|words| parse(words).unwrap().stem());
-        assert_eq!(stems, ["latest", "quorum", "partial", "partial"]);
+        let stems = ["", "quorum", "s1"].map(|words| parse(words).unwrap().stem());
+        assert_eq!(stems, ["latest", "partial", "partial"]);
     }
 }
