@@ -231,6 +231,19 @@ async fn row_8_a_lock_that_no_replica_knows_is_lost_with_the_master_and_the_hold
     assert_eq!(released(next).await, Release::Released, "the stale guard did no harm");
 }
 
+/// The silence is noticed although no single request waits for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_13_a_frozen_master_is_left_by_requests_that_are_given_up_soon() {
+    let cluster = Cluster::start(NODE_TIMEOUT);
+    let provider =
+        RedisProvider::connect(cluster.config().connect_timeout(LIMIT / 30)).await.unwrap();
+    let hasty = LockClient::builder(provider).request_timeout(Duration::from_millis(300));
+    let locks = hasty.unavailable_after(LIMIT).build().unwrap();
+    released(locks.lock("k").acquire().await.unwrap()).await;
+    cluster.servers[cluster.home("k")].freeze();
+    released(soon(locks.lock("k").acquire()).await.unwrap()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn row_28_a_master_that_is_demoted_is_left_for_its_successor() {
     let cluster = Cluster::start(NODE_TIMEOUT);
