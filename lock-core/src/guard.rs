@@ -13,7 +13,6 @@ use crate::clock::Moment;
 use crate::engine::{Hold, Over, validity};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::loss::{AtRisk, Loss};
-use crate::provider::Release;
 
 /// A view of a held lock: cheap to clone, free to pass around, unable to release it.
 ///
@@ -161,21 +160,21 @@ impl fmt::Debug for Lease {
 ///
 /// A dropped guard releases in the background, on the runtime it was acquired on, with several tries
 /// and a time limit. It never blocks and never panics. If that runtime has shut down, the key is
-/// free after its ttl at the latest. Prefer [`release`](LockGuard::release), which tells how it
-/// went.
+/// free after its ttl at the latest. Prefer [`release`](LockGuard::release), which reports whether
+/// the lock had been held until then.
 ///
 /// # Examples
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use lock_core::{LockClient, Release};
+/// use lock_core::LockClient;
 /// use std::time::Duration;
 ///
 /// let locks = LockClient::new(lock_memory::MemoryProvider::new());
 /// let guard = locks.lock("invoice/42").ttl(Duration::from_secs(30)).acquire().await?;
 /// guard.check(Duration::from_secs(1))?; // at least a second is certainly left
 /// println!("writing with token {:?}", guard.fencing_token());
-/// assert_eq!(guard.release().await?, Release::Released);
+/// guard.release().await?; // fails if the lock had been lost
 /// # Ok::<(), lock_core::Error>(()) }).unwrap();
 /// ```
 #[must_use = "the lock is released as soon as the guard is dropped"]
@@ -217,27 +216,49 @@ impl LockGuard {
         hold.renew(Some(ttl)).await
     }
 
-    /// Releases the lock.
+    /// Releases the lock, and confirms that it had been held until then.
     ///
-    /// [`Release::NotHeld`] means that the lease had ended before, and that nobody else's was
-    /// touched.
+    /// From the first call on the lock counts as given back: `is_held` is false and nothing is
+    /// renewed.
     ///
     /// # Errors
     ///
-    /// When the backend does not answer, the error hands the guard back, so that the release can be
-    /// tried again; dropping it does so in the background. From the first call on the lock counts as
-    /// given back: `is_held` is false and nothing is renewed.
+    /// [`ErrorKind::Lost`] when the lock was lost before: **another holder may have worked at the
+    /// same time, so what was done under the lock needs a check.** That is so if the loss had been
+    /// noticed, or if the backend answers that this owner does not hold the key. Somebody else's
+    /// lock is never touched. There is one exception: if an earlier release had no answer (or if
+    /// the driver may have [sent it twice](crate::ProviderInfo::with_resending)) and the lease was
+    /// still running when the first one left, that one may have freed the key, and the release
+    /// succeeds.
+    ///
+    /// Any other kind means that the release was not confirmed. The error then has the
+    /// [guard](ReleaseError::into_guard), so that the release can be tried again; dropping the error
+    /// does so in the background.
     ///
     /// # Cancel safety
     ///
     /// When the future is dropped, the release goes on in the background (law G4).
-    pub async fn release(mut self) -> Result<Release, ReleaseError> {
-        match self.lease.hold.release().await {
-            Ok(outcome) => {
-                self.armed = false;
-                Ok(outcome)
-            }
-            Err(error) => Err(ReleaseError { guard: self, error }),
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use lock_core::LockClient;
+    ///
+    /// let store = lock_memory::MemoryProvider::new();
+    /// let guard = LockClient::new(store.clone()).lock("invoice/42").acquire().await?;
+    /// store.expire_now(guard.key()); // for instance because the process was paused
+    /// assert!(guard.release().await.unwrap_err().is_lost());
+    /// # Ok::<(), lock_core::Error>(()) }).unwrap();
+    /// ```
+    pub async fn release(mut self) -> Result<(), ReleaseError> {
+        let released = self.lease.hold.release().await;
+        self.armed = !self.lease.hold.is_given_back();
+        match released {
+            Ok(()) => Ok(()),
+            // A lost lock cannot be released: what is left of it is seen to in the background.
+            Err(error) if error.is_lost() => Err(ReleaseError { guard: None, error }),
+            Err(error) => Err(ReleaseError { guard: Some(Box::new(self)), error }),
         }
     }
 
@@ -301,25 +322,47 @@ pub(crate) fn usable_ttl(ttl: Duration) -> Result<Ttl> {
     Ok(ttl)
 }
 
-/// A release that was not confirmed, with the guard to try again.
+/// Says that a lock had been lost before its release, or that the release was not confirmed.
 ///
-/// It turns into a plain [`Error`] with `?`; the guard is then dropped and goes on releasing in the
-/// background.
+/// It turns into a plain [`Error`] with `?`. A guard in it is then dropped, and goes on releasing in
+/// the background.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::{LockGuard, Result};
+///
+/// async fn done(guard: LockGuard) -> Result<()> {
+///     match guard.release().await {
+///         Ok(()) => Ok(()),
+///         Err(failed) if failed.is_lost() => Err(failed.into()), // check what was written
+///         Err(failed) => match failed.into_guard() {
+///             Some(guard) => Ok(guard.release().await?), // once more
+///             None => Ok(()),
+///         },
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct ReleaseError {
-    guard: LockGuard,
+    guard: Option<Box<LockGuard>>,
     error: Error,
 }
 
 impl ReleaseError {
-    /// Returns why the release was not confirmed.
+    /// Returns what went wrong.
     pub fn error(&self) -> &Error {
         &self.error
     }
 
-    /// Returns the guard, to release again.
-    pub fn into_guard(self) -> LockGuard {
-        self.guard
+    /// Returns whether the lock had been lost before the release.
+    pub fn is_lost(&self) -> bool {
+        self.error.is_lost()
+    }
+
+    /// Returns the guard, to release again; `None` if the lock [was lost](Self::is_lost).
+    pub fn into_guard(self) -> Option<LockGuard> {
+        self.guard.map(|guard| *guard)
     }
 }
 

@@ -164,6 +164,15 @@ impl Links {
         self.news.as_ref()
     }
 
+    /// Whether the driver may send a request twice: in a cluster it repeats what a node has not
+    /// answered.
+    pub(crate) fn may_resend(&self) -> bool {
+        #[cfg(feature = "cluster")]
+        return matches!(self.acquire, Link::Cluster(_));
+        #[cfg(not(feature = "cluster"))]
+        false
+    }
+
     /// Connects twice to every node of a cluster.
     #[cfg(feature = "cluster")]
     pub(crate) async fn of_cluster(client: &ClusterClient) -> Result<Self> {

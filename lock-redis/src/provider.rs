@@ -124,8 +124,8 @@ impl RedisProvider {
         }
         let told = links.news().is_some();
         let has = |one: &Capability| told || !matches!(one, Capability::Hints | Capability::Queue);
-        let info =
-            ProviderInfo::new("redis", Capabilities::of(Capability::ALL.into_iter().filter(has)));
+        let capabilities = Capabilities::of(Capability::ALL.into_iter().filter(has));
+        let info = ProviderInfo::new("redis", capabilities).with_resending(links.may_resend());
         Ok(Self { info, store: Arc::new(Store { links, prefix, settle: None }) })
     }
 

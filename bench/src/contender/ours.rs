@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use anyhow::Result;
-use lock_core::{Acquire, Fairness, LockClient, LockGuard, ProviderRegistry, Release};
+use lock_core::{Acquire, Fairness, LockClient, LockGuard, ProviderRegistry};
 
 use super::{Contender, ON_REDIS, Role};
 
@@ -49,7 +49,11 @@ impl<M: Mode> Contender for Ours<M> {
     }
 
     async fn release(&self, guard: LockGuard) -> Result<bool> {
-        Ok(guard.release().await? == Release::Released)
+        match guard.release().await {
+            Ok(()) => Ok(true),
+            Err(failed) if failed.is_lost() => Ok(false),
+            Err(failed) => Err(failed.into()),
+        }
     }
 
     fn fencing(guard: &LockGuard) -> Option<u64> {

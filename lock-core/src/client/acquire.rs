@@ -190,13 +190,14 @@ impl Acquire {
     ///
     /// The lease is renewed while the work runs (unless [`no_renewal`](Acquire::no_renewal)). When
     /// the lock is lost, the work is dropped at its next await point. A panic of the work releases
-    /// the lock and goes on to the caller. A release that fails is only reported as an event: the
-    /// work is done, and the ttl frees the key.
+    /// the lock and goes on to the caller. A release that is not confirmed is only reported as an
+    /// event: the work is done, the release goes on in the background, and the ttl frees the key.
     ///
     /// # Errors
     ///
     /// Those of [`acquire`](Acquire::acquire), and [`ErrorKind::Lost`] when the lock was lost before
-    /// the work was done; its result is then dropped, as it may rest on a lock that another has.
+    /// the work was done, also if only the [release](LockGuard::release) finds that out. The result
+    /// of the work is then dropped, as another holder may have worked at the same time.
     ///
     /// # Cancel safety
     ///
@@ -221,6 +222,9 @@ impl Acquire {
                 return Err(lease.lost_error());
             };
             if let Err(failed) = guard.release().await {
+                if failed.is_lost() {
+                    return Err(failed.into());
+                }
                 let error = failed.error();
                 tracing::debug!(%error, "the release after the work failed, retrying behind");
             }

@@ -128,6 +128,7 @@ pub struct ProviderInfo {
     ttls: RangeInclusive<Ttl>,
     clock: Option<Arc<dyn Clock>>,
     store: Option<Arc<str>>,
+    resending: bool,
 }
 
 impl ProviderInfo {
@@ -139,6 +140,7 @@ impl ProviderInfo {
             ttls: Ttl::MIN..=Ttl::MAX,
             clock: None,
             store: None,
+            resending: false,
         }
     }
 
@@ -175,6 +177,22 @@ impl ProviderInfo {
     /// Returns what the store can be told by, if the provider knows it.
     pub fn store_id(&self) -> Option<&str> {
         self.store.as_deref()
+    }
+
+    /// Declares that the driver may send one request twice by itself.
+    ///
+    /// The answer to the second copy hides that to the first, so a release that finds nothing to
+    /// release may have freed the key a moment before. Without this declaration core takes it for
+    /// the proof of a loss (law G4).
+    #[must_use]
+    pub fn with_resending(mut self, resending: bool) -> Self {
+        self.resending = resending;
+        self
+    }
+
+    /// Returns whether the driver may send one request twice by itself.
+    pub fn may_resend(&self) -> bool {
+        self.resending
     }
 
     /// Returns the name, as errors and events show it.

@@ -143,7 +143,8 @@ impl Shared {
             _ => false,
         };
         let capabilities = Capabilities::of(Capability::ALL.into_iter().filter(has));
-        let mut info = ProviderInfo::new("quorum", capabilities);
+        let resending = infos().any(ProviderInfo::may_resend);
+        let mut info = ProviderInfo::new("quorum", capabilities).with_resending(resending);
         let shortest = infos().map(|info| *info.ttls().start()).max();
         let longest = infos().map(|info| *info.ttls().end()).min();
         if let (Some(shortest), Some(longest)) = (shortest, longest) {

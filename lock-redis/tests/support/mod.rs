@@ -40,12 +40,12 @@ pub(crate) const ACL_OF_A_CLUSTER: &str =
 pub(crate) const ACL_OF_A_NODE: &str = "-publish -subscribe +lastsave";
 
 /// Releases a lock, however often the server is out of reach meanwhile.
-pub(crate) async fn released(guard: lock_core::LockGuard) -> lock_core::Release {
+pub(crate) async fn released(guard: lock_core::LockGuard) {
     let mut releasing = guard.release().await;
     while let Err(failed) = releasing {
-        releasing = failed.into_guard().release().await;
+        assert!(!failed.is_lost(), "{failed}");
+        releasing = failed.into_guard().unwrap().release().await;
     }
-    releasing.unwrap()
 }
 
 /// A running Redis server.

@@ -2,7 +2,7 @@
 
 use lock_core::{Claim, OwnerToken, Release, Ttl};
 
-use super::{elapsed, grant, polled};
+use super::{elapsed, grant, polled, released};
 use crate::{Fault, Subject, Verb};
 
 /// A release that fails gives the guard back; it is no longer held, and can be released again.
@@ -14,10 +14,10 @@ pub async fn g4_l15_a_failed_release_hands_the_guard_back(subject: &Subject) {
     let failed = guard.release().await.unwrap_err();
     assert!(failed.error().is_unavailable());
     assert!(failed.to_string().contains(key.as_str()), "{failed}");
-    let guard = failed.into_guard();
+    let guard = failed.into_guard().expect("not lost");
     assert!(!guard.is_held(), "given back, as far as this side is concerned");
     assert!(guard.lost().await.is_none(), "and not lost");
-    assert_eq!(guard.release().await.unwrap(), Release::Released);
+    guard.release().await.unwrap();
     grant(&*subject.lock(&key, subject.long())).await;
 }
 
@@ -77,11 +77,88 @@ pub async fn g4_l14_a_release_whose_answer_is_lost_can_be_repeated(subject: &Sub
     let key = subject.key("k");
     let guard = client.lock(&key).acquire().await.unwrap();
     faults.next(Verb::Release, 1, Fault::LoseAnswer);
-    let guard = guard.release().await.unwrap_err().into_guard();
+    let guard = guard.release().await.unwrap_err().into_guard().expect("not lost");
     let next = subject.lock(&key, subject.long());
     let token = grant(&*next).await;
-    assert_eq!(guard.release().await.unwrap(), Release::NotHeld);
+    guard.release().await.expect("the request without an answer has freed the key");
     assert_eq!(grant(&*next).await, token);
+}
+
+/// A release reports a loss that nobody had noticed, hands no guard back, and touches no successor.
+pub async fn g4_releasing_a_lock_whose_lease_has_ended_says_lost(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    let ttl = subject.units(2);
+    let guard = client.lock(&key).ttl(ttl).acquire().await.unwrap();
+    subject.pass(ttl).await;
+    subject.until_free(&key, subject.units(20)).await;
+    let next = subject.lock(&key, subject.long());
+    let token = grant(&*next).await;
+    let failed = guard.release().await.unwrap_err();
+    assert!(failed.is_lost() && failed.to_string().contains(key.as_str()), "{failed}");
+    assert!(failed.into_guard().is_none(), "there is nothing left to release");
+    assert_eq!(grant(&*next).await, token);
+}
+
+/// A release reports a loss that was noticed before, whatever the backend answers to it.
+pub async fn g4_releasing_a_lock_whose_loss_was_noticed_says_lost(subject: &Subject) {
+    for fault in [None, Some(Fault::unavailable()), Some(Fault::LoseAnswer)] {
+        let (client, faults) = subject.faulty_client();
+        let key = subject.key("k");
+        // The limit is over long before the lease, so the backend still has the lock.
+        let acquire = client.lock(&key).ttl(subject.long()).max_hold(subject.units(1));
+        let guard = acquire.acquire().await.unwrap();
+        assert!(guard.lost().await.is_some());
+        fault.into_iter().for_each(|fault| faults.next(Verb::Release, 1, fault));
+        let failed = guard.release().await.unwrap_err();
+        assert!(failed.is_lost(), "{failed}");
+        assert!(failed.into_guard().is_none());
+        // Whatever the first request did, the key is freed in the background.
+        subject.until_free(&key, subject.units(20)).await;
+    }
+}
+
+/// "Not held" is a success after a request without an answer only if that one left in time: once the
+/// lease had ended, another may have held the key whoever freed it.
+pub async fn g4_a_release_after_the_deadline_is_not_excused_by_a_lost_answer(subject: &Subject) {
+    let (client, faults) = subject.faulty_client();
+    let key = subject.key("k");
+    let ttl = subject.units(2);
+    let guard = client.lock(&key).ttl(ttl).acquire().await.unwrap();
+    subject.pass(ttl).await;
+    subject.until_free(&key, subject.units(20)).await;
+    faults.next(Verb::Release, 1, Fault::LoseAnswer);
+    let failed = guard.release().await.unwrap_err();
+    assert!(failed.error().is_unavailable(), "{failed}");
+    let guard = failed.into_guard().expect("nothing is known yet");
+    assert!(guard.release().await.unwrap_err().is_lost());
+}
+
+/// A release that finds nothing to release, as its first request, says lost; unless the driver may
+/// have sent that request twice.
+pub async fn g4_releasing_what_another_has_released_says_lost(subject: &Subject) {
+    let (client, key) = (subject.client(), subject.key("k"));
+    let guard = client.lock(&key).acquire().await.unwrap();
+    let claim = Claim::new(key, *guard.owner_token(), Ttl::new(subject.long()).unwrap());
+    released(&*subject.provider().lock(claim)).await;
+    let outcome = guard.release().await;
+    let resent = subject.provider().info().may_resend();
+    assert_eq!(outcome.is_ok(), resent, "{outcome:?}");
+    assert!(outcome.err().is_none_or(|failed| failed.is_lost()));
+}
+
+/// `run` has no result when its release finds that the lock had been lost.
+pub async fn g4_run_has_no_result_when_the_release_finds_a_loss(subject: &Subject) {
+    if subject.provider().info().may_resend() {
+        return; // the same answer proves nothing there
+    }
+    let (client, key) = (subject.client(), subject.key("k"));
+    let running = client.lock(&key).ttl(subject.long()).run(async |lease| {
+        let ttl = Ttl::new(subject.long()).unwrap();
+        let claim = Claim::new(lease.key().clone(), *lease.owner_token(), ttl);
+        released(&*subject.provider().lock(claim)).await;
+        assert!(lease.is_held(), "nobody has noticed");
+    });
+    assert!(running.await.unwrap_err().is_lost());
 }
 
 /// A guard that is dropped frees the key and is renewed no more.
@@ -114,7 +191,7 @@ pub async fn u1_l17_an_acquisition_whose_answer_is_lost_is_repeated(subject: &Su
     faults.next(Verb::TryAcquire, 2, Fault::LoseAnswer);
     let guard = client.lock(&key).acquire().await.unwrap();
     assert!(guard.is_held());
-    assert_eq!(guard.release().await.unwrap(), Release::Released);
+    guard.release().await.unwrap();
     grant(&*subject.lock(&key, subject.long())).await;
 }
 
@@ -150,7 +227,7 @@ pub async fn u1_l18_a_late_copy_of_a_finished_acquisition_takes_nothing(subject:
     let key = subject.key("k");
     faults.next(Verb::TryAcquire, 1, Fault::Late(subject.units(5)));
     let guard = client.lock(&key).ttl(subject.long()).acquire().await.unwrap();
-    assert_eq!(guard.release().await.unwrap(), Release::Released);
+    guard.release().await.unwrap();
     // The late copy arrives in here.
     subject.pass(subject.units(8)).await;
     grant(&*subject.lock(&key, subject.long())).await;

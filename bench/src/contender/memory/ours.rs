@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use lock_core::{LockClient, LockGuard, Release};
+use lock_core::{LockClient, LockGuard};
 use lock_memory::MemoryProvider;
 
 use crate::contender::{Contender, Role};
@@ -30,7 +30,11 @@ impl Contender for OursInMemory {
     }
 
     async fn release(&self, guard: LockGuard) -> Result<bool> {
-        Ok(guard.release().await? == Release::Released)
+        match guard.release().await {
+            Ok(()) => Ok(true),
+            Err(failed) if failed.is_lost() => Ok(false),
+            Err(failed) => Err(failed.into()),
+        }
     }
 
     fn fencing(guard: &LockGuard) -> Option<u64> {

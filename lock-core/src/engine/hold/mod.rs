@@ -52,8 +52,28 @@ struct State {
     /// What renewals have suffered, once one has failed.
     trouble: Option<Box<Trouble>>,
     over: Option<Over>,
-    /// What the backend answered to the first release that it answered.
-    released: Option<Release>,
+    releasing: Releasing,
+}
+
+/// What is known of the requests that give the lock back.
+#[derive(Clone, Copy, Debug, Default)]
+struct Releasing {
+    /// Whether the local deadline had passed when the first of them left; `None` before that.
+    late: Option<bool>,
+    /// One of them may have taken effect without an answer.
+    unanswered: bool,
+    outcome: Option<GivenBack>,
+    /// Copies that might still take the key have been seen to as well.
+    complete: bool,
+}
+
+/// What the first answer to a release says of the time before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GivenBack {
+    /// What the backend answered.
+    pub(crate) answer: Release,
+    /// The lock had been held until then, as far as the answer can tell.
+    pub(crate) in_time: bool,
 }
 
 #[derive(Debug, Default)]
@@ -120,7 +140,7 @@ impl Hold {
                 busy: false,
                 trouble: None,
                 over: None,
-                released: None,
+                releasing: Releasing::default(),
             }),
             changed: Notify::new(),
             cancellation: OnceLock::new(),

@@ -1,12 +1,18 @@
+//! Giving a lock back: to the backend, to the next waiter of this client, in the background.
+
+use std::future::Future;
 use std::sync::Arc;
 
-use super::{Hold, Over};
+use super::{GivenBack, Hold, Over};
 use crate::client::Fairness;
-use crate::engine::Engine;
 use crate::engine::line::Handed;
-use crate::error::{Operation, Result};
+use crate::error::{Effect, Error, ErrorKind, Operation, Result};
 use crate::observe::EventKind;
 use crate::provider::{Capability, Handover, Release};
+
+/// What a release says that found somebody else's lock, or none.
+const NOT_HELD: &str = "the lease had ended before the release, so another owner may have held the \
+                        lock meanwhile";
 
 impl Hold {
     /// Lets the request under way come to its end, so that nothing is left to land, and ends the hold.
@@ -21,35 +27,88 @@ impl Hold {
         self.engine.lines.freed(self.lock.claim().key(), false);
     }
 
-    /// Releases once. The hold is over from the first call on, whatever the backend answers.
-    pub(crate) async fn release(&self) -> Result<Release> {
+    /// Releases once, and fails with [`ErrorKind::Lost`] if the lock had been lost before (law G4).
+    pub(crate) async fn release(&self) -> Result<()> {
+        let given_back = self.give_back().await;
+        let key = self.lock.claim().key();
+        let lost = |error: Error| Err(self.engine.explain(error, Operation::Release, key));
+        // A loss that was noticed is reported even if the backend does not answer now.
+        if let Some(Over::Lost(_)) = self.over() {
+            return lost(self.lost_error());
+        }
+        match given_back? {
+            GivenBack { in_time: true, .. } => Ok(()),
+            GivenBack { in_time: false, .. } => lost(Error::new(ErrorKind::Lost, NOT_HELD)),
+        }
+    }
+
+    /// Whether the backend has confirmed that nothing of this lock is left there.
+    pub(crate) fn is_given_back(&self) -> bool {
+        self.state().releasing.complete
+    }
+
+    /// Gives the lock back. The hold is over from the first call on, whatever the backend answers.
+    async fn give_back(&self) -> Result<GivenBack> {
         self.end(Over::Done);
         let key = self.lock.claim().key();
         let alone = self.alone().await;
         let explain = |error| self.engine.explain(error, Operation::Release, key);
-        let (released, stray) = {
+        let (known, stray) = {
             let state = self.state();
-            (state.released, state.stray)
+            (state.releasing.outcome, state.stray)
         };
-        let outcome = match released {
+        let outcome = match known {
             Some(outcome) => outcome,
             None => {
-                let answer = self.let_go().await.map_err(explain)?;
-                *self.state().released.get_or_insert(answer)
+                let outcome = self.let_go().await.map_err(explain)?;
+                *self.state().releasing.outcome.get_or_insert(outcome)
             }
         };
         if stray || alone.is_err() {
             self.engine.release_for_good(&*self.lock).await.map_err(explain)?;
         }
+        self.state().releasing.complete = true;
         let held = self.now().since(self.since);
-        self.engine.report(key, EventKind::Released { outcome, held });
+        self.engine.report(key, EventKind::Released { outcome: outcome.answer, held });
         Ok(outcome)
+    }
+
+    /// Sends one request that gives the lock back, and notes what its answer proves.
+    ///
+    /// "Not held" proves a loss only if no earlier request can have freed the key: neither one of
+    /// ours without an answer nor a copy that the driver has sent. After the local deadline it
+    /// proves one all the same, as the lease had ended by then whatever freed the key.
+    async fn send_release<T>(
+        &self,
+        request: impl Future<Output = Result<T>>,
+        answered: impl Fn(&T) -> Option<Release>,
+    ) -> Result<(T, Option<GivenBack>)> {
+        let (late, unanswered) = {
+            let now = self.now();
+            let mut state = self.state();
+            let late = now >= state.belief.deadline();
+            let late = *state.releasing.late.get_or_insert(late);
+            // Dropping this future leaves it so.
+            (late, std::mem::replace(&mut state.releasing.unanswered, true))
+        };
+        let answer = self.engine.call(self.engine.request_timeout, request).await;
+        let nothing_sent = |error: &Error| error.effect() == Effect::NotApplied;
+        if answer.as_ref().err().is_none_or(nothing_sent) {
+            self.state().releasing.unanswered = unanswered;
+        }
+        let answer = answer?;
+        let excused = unanswered || self.engine.provider.info().may_resend();
+        let given_back = answered(&answer).map(|answer| GivenBack {
+            answer,
+            in_time: answer == Release::Released || excused && !late,
+        });
+        Ok((answer, given_back))
     }
 
     /// Sends the release: to the backend alone, or together with the acquisition of whoever is next
     /// in this client.
-    async fn let_go(&self) -> Result<Release> {
-        let Engine { lines, request_timeout: limit, .. } = &*self.engine;
+    async fn let_go(&self) -> Result<GivenBack> {
+        let lines = &self.engine.lines;
         let key = self.lock.claim().key();
         // A release that must also stop stray copies takes several requests; and after so many
         // hand-overs it is another client's turn.
@@ -64,24 +123,26 @@ impl Hold {
         {
             let sent = self.now();
             let request = (*self.lock).hand_over(successor.claim());
-            match self.engine.call(*limit, request).await? {
+            let (answer, given_back) = self.send_release(request, handed_over).await?;
+            match answer {
                 Some(Handover::Granted { fencing, others }) => {
                     let turn = if others { turn + 1 } else { 0 };
                     successor.grant(Handed { fencing, turn, sent });
-                    return Ok(Release::Released);
                 }
-                Some(refused @ (Handover::Refused | Handover::NotHeld)) => {
+                Some(Handover::Refused | Handover::NotHeld) => {
                     successor.refuse();
                     lines.freed(key, false);
-                    let held = refused == Handover::Refused;
-                    return Ok(if held { Release::Released } else { Release::NotHeld });
                 }
                 None => successor.refuse(),
             }
+            if let Some(given_back) = given_back {
+                return Ok(given_back);
+            }
         }
-        let outcome = self.engine.call(*limit, (*self.lock).release()).await?;
-        lines.freed(key, outcome == Release::Released);
-        Ok(outcome)
+        let answered = |answer: &Release| Some(*answer);
+        let (answer, given_back) = self.send_release((*self.lock).release(), answered).await?;
+        lines.freed(key, answer == Release::Released);
+        Ok(given_back.unwrap_or(GivenBack { answer, in_time: true }))
     }
 
     /// Releases on the runtime of the acquisition: a dropped guard cannot wait.
@@ -92,10 +153,18 @@ impl Hold {
         self.runtime.spawn(async move {
             let give_up = hold.state().belief.latest_end();
             let key = hold.lock.claim().key().clone();
-            let retried = hold.engine.retry_until(give_up, || hold.release()).await;
+            let retried = hold.engine.retry_until(give_up, || hold.give_back()).await;
             if let Err(cause) = retried {
                 hold.engine.report(&key, EventKind::ReleaseFailed { cause });
             }
         });
     }
+}
+
+/// What passing the key on says of the holder that gave it up; `None` where it is not supported.
+fn handed_over(answer: &Option<Handover>) -> Option<Release> {
+    answer.map(|answer| match answer {
+        Handover::Granted { .. } | Handover::Refused => Release::Released,
+        Handover::NotHeld => Release::NotHeld,
+    })
 }
