@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use lock_core::{
-    Attempt, Capabilities, Capability, Claim, Clock, FencingToken, Handover, Holder, Lock, LockKey,
-    LockProvider, Moment, OwnerToken, ProviderInfo, Release, Renewal, Result, TokioClock, Ttl,
-    Watch, WatchKind,
+    Attempt, Capabilities, Capability, Claim, Clock, Error, ErrorKind, FencingToken, Handover,
+    Holder, Lock, LockKey, LockProvider, Moment, OwnerToken, ProviderInfo, Release, Renewal,
+    Result, TokioClock, Ttl, Watch, WatchKind,
 };
 
 use crate::store::Store;
@@ -188,6 +188,10 @@ impl Lock for MemoryLock {
     }
 
     async fn raise(&self, fencing: FencingToken) -> Result<Option<FencingToken>> {
+        if fencing > FencingToken::LARGEST {
+            let message = format!("{fencing} is no token to raise to; the largest is 2^53 - 1");
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
         Ok(self.shared.verb(|store, now| store.raise(&self.claim, fencing, now)))
     }
 

@@ -156,6 +156,10 @@ impl Lock for RedisLock {
     }
 
     async fn raise(&self, to: FencingToken) -> Result<Option<FencingToken>> {
+        if to > FencingToken::LARGEST {
+            let message = format!("{to} is no token to raise to; the largest is 2^53 - 1");
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
         let keys = self.keys();
         let mut call = Call::new(&scripts::RAISE, [keys.lock(), keys.fence()]);
         call.arg(self.owner()).arg(to.get());

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use lock_core::{LockClient, Loss};
 use lock_redis::RedisProvider;
-use support::{PASSWORD, Server};
+use support::{PASSWORD, Server, released};
 
 const LIMIT: Duration = Duration::from_secs(30);
 

@@ -288,6 +288,8 @@ caught! {
         by t1_e3_an_ended_lease_is_not_passed_on;
     a_handover_that_is_not_idempotent_is_caught: HandOverIsNotRepeated
         by e2_f1_a_repeated_handover_is_one;
+    a_handover_that_cuts_its_successor_short_is_caught: HandOverAgainCutsShort
+        by e2_a_late_handover_cuts_no_lease_short;
     a_handover_with_the_old_token_is_caught: HandOverMintsNothing
         by e1_f1_a_key_is_passed_on_whole;
     a_handover_of_the_rest_of_a_lease_is_caught: HandOverKeepsTheEnd
@@ -308,6 +310,8 @@ caught! {
     a_raise_that_is_forgotten_is_caught: RaiseIsForgotten by f1_q1_a_holder_raises_its_token;
     a_raise_that_lowers_is_caught: RaiseLowers by t2_q1_raising_changes_nothing_else;
     a_raise_that_renews_is_caught: RaiseRenews by t2_q1_raising_changes_nothing_else;
+    a_raise_without_a_limit_is_caught: RaiseIsUnbounded
+        by f1_q1_no_token_is_raised_beyond_the_largest;
     a_raise_although_undeclared_is_caught: RaisesThoughUndeclared
         by q1_without_a_fencing_floor_raising_is_refused;
 }

@@ -24,6 +24,13 @@ use super::OwnerFingerprint;
 pub struct FencingToken(NonZeroU64);
 
 impl FencingToken {
+    /// The largest token that a holder may [raise](crate::Lock::raise) its own to: 2⁵³ − 1, as some
+    /// stores count in floating-point numbers.
+    pub const LARGEST: Self = match Self::new((1 << 53) - 1) {
+        Some(largest) => largest,
+        None => Self(NonZeroU64::MAX),
+    };
+
     /// Makes a token, or `None` for zero, which is never one.
     pub const fn new(number: u64) -> Option<Self> {
         match NonZeroU64::new(number) {

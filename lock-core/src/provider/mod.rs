@@ -114,6 +114,8 @@ pub trait Lock: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) above [`FencingToken::LARGEST`], so that the
+    /// next grant always has a number left; nothing changes then.
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) without
     /// [`Capability::FencingFloor`].
     async fn raise(&self, fencing: FencingToken) -> Result<Option<FencingToken>>;

@@ -288,7 +288,7 @@ async fn g5_a_waiter_cancelled_at_any_moment_of_a_handover_leaves_the_key() {
                             .unwrap()
                             .release()
                             .await
-                            .unwrap()
+                            .unwrap();
                     })
                 };
                 let b = wait(client.clone());

@@ -94,7 +94,7 @@ async fn w2_100_waiters_make_one_request_a_hand_over() {
         let c = client.clone();
         set.push(tokio::spawn(async move {
             let g = c.lock("k").ttl(s(300)).retry(Backoff::fixed(s(10))).acquire().await.unwrap();
-            g.release().await.unwrap()
+            g.release().await.unwrap();
         }));
     }
     sleep(s(1)).await;

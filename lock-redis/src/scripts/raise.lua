@@ -18,9 +18,6 @@ local token = tonumber(ARGV[2])
 if last >= token then
   return fence
 end
-if token > LARGEST then
-  return {'fence', 'it cannot be set to more than 2^53 - 1'}
-end
 local ahead = math.max(0, math.ceil((token - now()) / 1000))
 keep(KEYS[2], ARGV[2], marked and '*' or '', math.max(call('PTTL', KEYS[1]), 0), ahead)
 return ARGV[2]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lock_core::{Capability, FencingToken, Renewal};
+use lock_core::{Capability, Error, FencingToken, Renewal};
 
 use super::{grant, released};
 use crate::Subject;
@@ -75,6 +75,25 @@ pub async fn t2_q1_raising_changes_nothing_else(subject: &Subject) {
     // On a machine that stands still the lease may have ended even before.
     subject.pass(subject.units(1) + Duration::from_millis(5)).await;
     grant(&*subject.lock(&key, subject.long())).await;
+}
+
+/// A token that leaves no number for the next grant is refused and changes nothing.
+pub async fn f1_q1_no_token_is_raised_beyond_the_largest(subject: &Subject) {
+    if !subject.has(Capability::FencingFloor) {
+        return;
+    }
+    let (key, other) = (subject.key("k"), subject.key("other"));
+    let lock = subject.lock(&key, subject.long());
+    let token = grant(&*lock).await;
+    for beyond in [u64::MAX, FencingToken::LARGEST.get() + 1] {
+        let refused = lock.raise(FencingToken::new(beyond).unwrap()).await;
+        assert!(refused.as_ref().is_err_and(Error::is_invalid), "{refused:?}");
+    }
+    assert_eq!(grant(&*lock).await, token, "nothing was raised");
+    released(&*lock).await;
+    let next = grant(&*subject.lock(&key, subject.long())).await;
+    assert!(next > token && next < Some(FencingToken::LARGEST), "{next:?} after {token:?}");
+    grant(&*subject.lock(&other, subject.long())).await;
 }
 
 /// Nobody else can raise a token, and an ended lease has none to raise.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lock_core::{
     Attempt, Backoff, Capability, FencingToken, Handover, Lock, LockClient, LockGuard, LockKey,
-    Metadata, Release, WatchKind,
+    Metadata, Release, Renewal, Ttl, WatchKind,
 };
 use lock_memory::Faults;
 use tokio::task::JoinHandle;
@@ -148,6 +148,23 @@ pub async fn e2_f1_a_repeated_handover_is_one(subject: &Subject) {
         assert_eq!(copy.await.unwrap(), first);
     }
     assert_eq!(grant(&*next).await, first.0);
+}
+
+/// A copy of a hand-over that arrives after the new holder has renewed its lease cuts nothing short.
+pub async fn e2_a_late_handover_cuts_no_lease_short(subject: &Subject) {
+    if !subject.has(Capability::Handover) {
+        return;
+    }
+    let key = subject.key("k");
+    let holder = subject.lock(&key, subject.long());
+    grant(&*holder).await;
+    let next = subject.lock(&key, subject.units(2));
+    let first = handed(&*holder, &*next).await;
+    let longer = Ttl::new(subject.long()).unwrap();
+    assert!(matches!(next.renew(longer).await.unwrap(), Renewal::Renewed { .. }));
+    assert_eq!(handed(&*holder, &*next).await, first);
+    subject.pass(subject.units(3)).await;
+    held(&*subject.lock(&key, subject.long())).await;
 }
 
 /// While a key is passed from hand to hand, whoever asks is refused.

@@ -83,6 +83,7 @@ macro_rules! __cases {
             floor {
                 f1_q1_a_grant_heeds_the_floor_of_its_claim,
                 f1_q1_a_holder_raises_its_token,
+                f1_q1_no_token_is_raised_beyond_the_largest,
                 t2_q1_raising_changes_nothing_else,
                 e3_q1_only_a_holder_can_raise,
                 q1_without_a_fencing_floor_raising_is_refused,
@@ -210,6 +211,7 @@ macro_rules! __cases {
                 e3_e4_a_late_handover_touches_no_successor,
                 u1_a_key_is_not_passed_on_to_an_undone_owner,
                 e2_f1_a_repeated_handover_is_one,
+                e2_a_late_handover_cuts_no_lease_short,
                 e1_a_key_that_is_passed_on_is_never_free,
                 p5_a_handover_passes_over_the_queue_and_says_so,
                 without_handover_nothing_is_passed_on,

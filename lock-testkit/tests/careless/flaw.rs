@@ -134,6 +134,7 @@ pub(crate) enum Flaw {
     HandOverUndoesNobody,
     HandOverIgnoresExpiry,
     HandOverIsNotRepeated,
+    HandOverAgainCutsShort,
     HandOverMintsNothing,
     HandOverKeepsTheEnd,
     HandOverForgetsTheNote,
@@ -147,5 +148,6 @@ pub(crate) enum Flaw {
     RaiseIsForgotten,
     RaiseLowers,
     RaiseRenews,
+    RaiseIsUnbounded,
     RaisesThoughUndeclared,
 }

@@ -95,7 +95,10 @@ impl CarelessLock {
         let found = self.find(tables, &self.row(), ignores_expiry);
         let repeated = found.lease.filter(|lease| lease.owner == *next.owner());
         if let Some(lease) = repeated.filter(|_| !self.has(Flaw::HandOverIsNotRepeated)) {
-            let ends = self.ends(next.ttl());
+            let mut ends = self.ends(next.ttl());
+            if !self.has(Flaw::HandOverAgainCutsShort) {
+                ends = ends.max(lease.ends);
+            }
             tables.leases.insert(self.row(), Lease { ends, ..lease });
             return self.passed(tables);
         }

@@ -339,6 +339,9 @@ impl Lock for CarelessLock {
     }
 
     async fn raise(&self, fencing: FencingToken) -> Result<Option<FencingToken>> {
+        if fencing > FencingToken::LARGEST && !self.has(Flaw::RaiseIsUnbounded) {
+            return Err(Error::new(ErrorKind::Invalid, "no token to raise to"));
+        }
         let tables = &mut *self.tables();
         let found = self.find(tables, &self.row(), self.has(Flaw::RaiseIgnoresExpiry));
         let mine = |lease: &Lease| self.is_mine(tables, lease) || self.has(Flaw::RaiseByAnyone);
