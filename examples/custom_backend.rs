@@ -12,7 +12,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use lock_core::{
@@ -124,7 +123,7 @@ impl Lock for MapLock {
             store.leases.remove(self.claim.key());
             return Ok(Release::Released);
         }
-        store.tombstones.insert(*self.claim.owner(), now.after(Duration::from_secs(60)));
+        store.tombstones.insert(*self.claim.owner(), now.after(Release::TOMBSTONE));
         Ok(Release::NotHeld)
     }
 

@@ -54,9 +54,10 @@ impl Lease {
         self.hold.fencing
     }
 
-    /// Returns the note that was left beside the lock.
-    pub fn metadata(&self) -> &Metadata {
-        self.hold.lock.claim().metadata()
+    /// Returns the note that was left beside the lock, which may be empty; `None` for a lock that was
+    /// [resumed](crate::Acquire::resume), as its note is in the store alone.
+    pub fn metadata(&self) -> Option<&Metadata> {
+        (!self.hold.resumed).then(|| self.hold.lock.claim().metadata())
     }
 
     /// Tells whether the lock is certainly still held, by the clock and without I/O (law G1).
@@ -85,9 +86,10 @@ impl Lease {
         self.hold.lost_error()
     }
 
-    /// Returns until when the lock is certainly held, on the client's clock, unless it is renewed.
-    pub fn held_until(&self) -> Moment {
-        self.hold.held_until()
+    /// Returns until when the lock is certainly held, on the client's clock, unless it is renewed;
+    /// `None` as soon as [`is_held`](Self::is_held) is false.
+    pub fn held_until(&self) -> Option<Moment> {
+        self.is_held().then(|| self.hold.deadline())
     }
 
     /// Asks the backend how long the lease has left; `None` when it is not ours any more.

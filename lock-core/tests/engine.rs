@@ -239,7 +239,8 @@ async fn w1_l25_a_wait_is_bounded_unless_the_caller_says_unbounded() {
 #[tokio::test(start_paused = true)]
 async fn l29_the_options_of_one_acquisition_do_not_leak_into_another() {
     let client = LockClient::builder(MemoryProvider::new()).ttl(seconds(10)).build().unwrap();
-    let lasting = |guard: &lock_core::LockGuard| guard.held_until().since(client.clock().now());
+    let lasting =
+        |guard: &lock_core::LockGuard| guard.held_until().unwrap().since(client.clock().now());
     let long = client.lock("long").ttl(seconds(100)).no_wait().acquire().await.unwrap();
     let plain = client.lock("plain").acquire().await.unwrap();
     assert!(lasting(&long) > seconds(90) && lasting(&plain) < seconds(10));

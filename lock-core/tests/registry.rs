@@ -83,7 +83,7 @@ async fn named_providers_come_from_toml_and_json() {
         let clients = registry().connect_all(&config).await.unwrap();
         assert_eq!(clients.names().collect::<Vec<_>>(), ["jobs", "scratch"]);
         let guard = clients.default_client().unwrap().lock("k").acquire().await.unwrap();
-        let left = guard.held_until().since(clients.get("jobs").unwrap().clock().now());
+        let left = guard.held_until().unwrap().since(clients.get("jobs").unwrap().clock().now());
         assert!(left > Duration::from_secs(110), "the ttl of the configuration: {left:?}");
         let error = clients.get("Jobs").unwrap_err();
         assert!(

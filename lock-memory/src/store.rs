@@ -6,9 +6,6 @@ use lock_core::{
     Renewal, Signal, Ttl, Watch, WatchKind, WatchSender,
 };
 
-/// How long an owner that released without holding is refused (law U1).
-const TOMBSTONE: Duration = Duration::from_secs(60);
-
 /// How far ahead of the clock a claim may set its floor.
 const FURTHEST_FLOOR: Duration = Duration::from_secs(1);
 
@@ -205,7 +202,8 @@ impl Store {
             waiters.leave(claim.owner());
         }
         if self.live_of(claim, now).is_none() {
-            self.undone.insert((claim.key().clone(), *claim.owner()), now.after(TOMBSTONE));
+            self.undone
+                .insert((claim.key().clone(), *claim.owner()), now.after(Release::TOMBSTONE));
             self.sweep_if_due(now);
             return Release::NotHeld;
         }

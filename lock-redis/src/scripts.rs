@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use lock_core::Watch;
+use lock_core::{Release, Watch};
 use redis::aio::ConnectionLike;
 use redis::{Arg, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, ToRedisArgs, Value};
 
@@ -29,15 +29,11 @@ macro_rules! script {
 /// day also rides out a clock that is set back by less.
 const FENCE_OUTLIVES: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long an owner that released without holding is refused (law U1): longer than any request
-/// stays in a socket's buffers while its server is stopped or cut off.
-const TOMBSTONE: Duration = Duration::from_secs(60);
-
 fn constants() -> String {
     format!(
         "local FENCE_OUTLIVES, TOMBSTONE, CLAIM_WINDOW = {}, {}, {}\n",
         FENCE_OUTLIVES.as_millis(),
-        TOMBSTONE.as_millis(),
+        Release::TOMBSTONE.as_millis(),
         Watch::CLAIM_WINDOW.as_millis()
     )
 }

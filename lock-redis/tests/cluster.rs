@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use lock_core::{
     Attempt, Backoff, Claim, LockClient, LockKey, LockProvider, Loss, OwnerToken, ProviderRegistry,
-    Release,
 };
 use lock_redis::{RedisConfig, RedisProvider};
 use support::cluster::{Cluster, ok};

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use crate::claim::Ttl;
 use crate::clock::Moment;
+use crate::provider::Release;
 
 /// The share of the ttl by which the clocks of holder and store may drift apart: 1 %, as in the
 /// Redlock description on redis.io and its usual implementations.
@@ -15,7 +16,7 @@ const LONGEST_MARGIN: Duration = Duration::from_secs(5);
 
 /// How long a request without a known outcome may still take effect: as long as backends keep the
 /// tombstones of undone owners.
-const STRAY_LIFE: Duration = Duration::from_secs(60);
+const STRAY_LIFE: Duration = Release::TOMBSTONE;
 
 /// What a holder may believe about its lease: arithmetic alone, without clock and I/O.
 ///

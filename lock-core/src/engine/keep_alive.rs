@@ -41,7 +41,7 @@ async fn wait(hold: &Hold, pause: Duration) {
         if hold.over().is_some() {
             return;
         }
-        let deadline = hold.held_until();
+        let deadline = hold.deadline();
         let wake = match plan {
             Some((planned, wake)) if planned == deadline => wake,
             _ if hold.lasts_to_its_limit() => hold.stop_at(),

@@ -43,8 +43,13 @@ pub trait LockProvider: Debug + Send + Sync + 'static {
 ///
 /// # Contract
 ///
-/// * Each verb is atomic in the store. Core sets a time limit on every call and may drop the future
-///   at any await point, so a request may take effect after core has stopped listening.
+/// * Each verb is atomic in the store.
+/// * Core sets a time limit on every call, and may drop the future at any await point. The request
+///   may still take effect then. Nothing else of the call may be left: no task, no subscription, and
+///   no connection that goes back to a pool while it owes an answer.
+/// * No request takes effect more than [`Release::TOMBSTONE`] after the release that undoes it, as
+///   its tombstone is gone by then. Give the store a limit of its own for that, such as a statement
+///   or socket time-out; a limit in the client alone does not stop what has left.
 /// * Every verb may be repeated for the same claim: a repeated request has one effect.
 /// * Verbs of one claim may run side by side.
 /// * An error says by its [`Effect`](crate::Effect) what the request did to the store. *Unknown* is
@@ -84,7 +89,7 @@ pub trait Lock: Debug + Send + Sync + 'static {
     /// # For implementors
     ///
     /// Compare the owner and free in one atomic step (law E3). When the owner does *not* hold the
-    /// key, remember its token for half a minute or more (a tombstone) and answer a later
+    /// key, remember its token for [`Release::TOMBSTONE`] or longer (a tombstone), and answer a later
     /// `try_acquire` of the same owner with [`Attempt::Undone`]: a request that was slow on its way
     /// must not take the lock after its own undo (law U1).
     async fn release(&self) -> Result<Release>;
@@ -195,6 +200,12 @@ pub enum Release {
     Released,
     /// This owner did not hold the key; whoever does was not touched.
     NotHeld,
+}
+
+impl Release {
+    /// How long a backend remembers an owner that released without holding, at least (law U1), and
+    /// how much later than its undo a request may take effect, at most: one minute.
+    pub const TOMBSTONE: Duration = Duration::from_secs(60);
 }
 
 /// Answers [`Lock::hand_over`].

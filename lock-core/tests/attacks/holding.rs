@@ -81,7 +81,7 @@ async fn g2_a_deadline_that_came_nearer_is_told_in_time() {
     sleep(ms(1)).await;
     faults.next(Verb::Renew, 1, Fault::DelayAnswer(s(100)));
     assert!(timeout(ms(10), guard.renew(s(2))).await.is_err()); // its caller gave up
-    let deadline = guard.held_until();
+    let deadline = guard.held_until().unwrap();
     let now = client.clock().now();
     let left = deadline.since(now);
     sleep(left).await;

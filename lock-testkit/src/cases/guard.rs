@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lock_core::{Capability, LockGuard, Loss, OwnerToken};
+use lock_core::{Capability, LockGuard, Loss, Metadata, OwnerToken};
 
 use super::{elapsed, polled};
 use crate::{Fault, Subject, Verb};
@@ -24,7 +24,7 @@ pub async fn l5_a_guard_tells_what_it_was_asked_for(subject: &Subject) {
     assert_eq!((guard.key(), guard.owner_token()), (&key, &token));
     assert_eq!(guard.fencing_token().is_some(), subject.has(Capability::Fencing));
     if subject.has(Capability::Metadata) {
-        assert_eq!(guard.metadata().as_bytes(), b"worker-7");
+        assert_eq!(guard.metadata().map(Metadata::as_bytes), Some(&b"worker-7"[..]));
     }
     assert!(guard.is_held());
     guard.check(Duration::ZERO).unwrap();
@@ -69,11 +69,13 @@ pub async fn g1_a_slow_answer_does_not_lengthen_a_lease(subject: &Subject) {
     let (latest, ttl) = (between(), subject.long());
     faults.next(Verb::TryAcquire, 1, slow());
     let guard = client.lock(subject.key("k")).ttl(ttl).acquire().await.unwrap();
-    assert!(guard.held_until() < latest.after(ttl), "{:?} of {latest:?}", guard.held_until());
+    let until = guard.held_until().unwrap();
+    assert!(until < latest.after(ttl), "{until:?} of {latest:?}");
     let (latest, ttl) = (between(), subject.units(12));
     faults.next(Verb::Renew, 1, slow());
     guard.renew(ttl).await.unwrap();
-    assert!(guard.held_until() < latest.after(ttl), "{:?} of {latest:?}", guard.held_until());
+    let until = guard.held_until().unwrap();
+    assert!(until < latest.after(ttl), "{until:?} of {latest:?}");
     guard.release().await.unwrap();
 }
 
@@ -94,19 +96,19 @@ pub async fn g1_a_grant_that_comes_too_late_is_no_grant(subject: &Subject) {
 pub async fn t2_l6_a_guard_renews_by_hand(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let guard = client.lock(&key).ttl(subject.units(20)).acquire().await.unwrap();
-    let (token, first) = (guard.fencing_token(), guard.held_until());
+    let (token, first) = (guard.fencing_token(), guard.held_until().unwrap());
     guard.renew(subject.units(50)).await.unwrap();
-    assert!(guard.held_until() > first);
+    assert!(guard.held_until().unwrap() > first);
     assert_eq!(guard.fencing_token(), token);
     guard.renew(subject.units(20)).await.unwrap();
-    assert!(guard.held_until() < first.after(subject.units(25)));
+    assert!(guard.held_until().unwrap() < first.after(subject.units(25)));
     for bad in [Duration::ZERO, Duration::MAX, Duration::from_millis(1)] {
         assert!(guard.renew(bad).await.unwrap_err().is_invalid());
     }
     assert!(guard.is_held(), "a refused renewal changes nothing");
     subject.expire(&key, subject.units(20)).await;
     assert!(guard.renew(subject.units(20)).await.unwrap_err().is_lost());
-    assert!(!guard.is_held());
+    assert!(!guard.is_held() && guard.held_until().is_none());
     assert!(guard.lost().await.is_some());
 }
 
@@ -122,7 +124,7 @@ pub async fn g1_a_shorter_renewal_that_is_lost_is_believed(subject: &Subject) {
     assert_eq!(guard.held_until(), deadline, "what certainly did nothing changes nothing");
     faults.next(Verb::Renew, 1, Fault::LoseAnswer);
     assert!(guard.renew(subject.units(3)).await.unwrap_err().is_unavailable());
-    let left = guard.held_until().since(client.clock().now());
+    let left = guard.held_until().unwrap().since(client.clock().now());
     assert!(left <= subject.units(3), "believes {left:?} after a lost renewal to 3 units");
 }
 
@@ -134,12 +136,14 @@ pub async fn a_detached_lock_is_resumed_elsewhere(subject: &Subject) {
     let fencing = guard.fencing_token();
     let lease = guard.lease();
     let token = guard.detach().await;
-    assert!(!lease.is_held() && lease.lost().await.is_none(), "given away, not lost");
+    assert!(!lease.is_held() && lease.held_until().is_none());
+    assert!(lease.lost().await.is_none(), "given away, not lost");
     let carried = OwnerToken::parse(token.expose()).unwrap();
     let elsewhere = subject.client();
     let resumed = elsewhere.resume(&key, carried).await.unwrap();
     assert_eq!(resumed.fencing_token(), fencing);
     assert!(resumed.is_held());
+    assert!(resumed.metadata().is_none(), "the note is in the store alone");
     assert!(here.lock(&key).try_acquire().await.unwrap().is_none());
     resumed.release().await.unwrap();
     here.lock(&key).try_acquire().await.unwrap().expect("free").release().await.unwrap();

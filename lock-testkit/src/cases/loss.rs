@@ -13,7 +13,7 @@ pub async fn g2_w11_a_lease_that_is_not_renewed_is_lost_in_time(subject: &Subjec
     let ttl = subject.units(2);
     let before = subject.clock().now();
     let guard = client.lock(&key).ttl(ttl).acquire().await.unwrap();
-    let (deadline, granted) = (guard.held_until(), subject.clock().now());
+    let (deadline, granted) = (guard.held_until().unwrap(), subject.clock().now());
     assert!(deadline < granted.after(ttl), "the deadline counts from before the grant");
     assert!(matches!(guard.lost().await, Some(Loss::Expired { cause: None })));
     if subject.is_virtual() {
@@ -130,7 +130,7 @@ pub async fn g3_w2_an_unreachable_backend_is_a_loss_at_the_margin(subject: &Subj
     let (client, faults) = subject.faulty_client();
     let guard = renewed_guard(subject, &client).await;
     faults.next(Verb::Renew, 100_000, Fault::unavailable());
-    let deadline = guard.held_until();
+    let deadline = guard.held_until().unwrap();
     guard.at_risk().await.expect("a risk before the loss");
     let loss = guard.lost().await.expect("a loss");
     assert!(matches!(&loss, Loss::Expired { cause: Some(cause) } if cause.is_unavailable()));

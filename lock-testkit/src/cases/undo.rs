@@ -8,8 +8,8 @@ use lock_core::{Attempt, Release};
 use super::{elapsed, grant, held, released};
 use crate::Subject;
 
-/// A request that arrives after its own undo is refused, whoever held the key since, and for half a
-/// minute at least.
+/// A request that arrives after its own undo is refused, whoever held the key since, and for as long as
+/// a tombstone lives.
 pub async fn u1_an_undone_owner_can_never_acquire(subject: &Subject) {
     let key = subject.key("k");
     let lock = subject.lock(&key, subject.long());
@@ -22,11 +22,14 @@ pub async fn u1_an_undone_owner_can_never_acquire(subject: &Subject) {
     grant(&*other).await;
     released(&*other).await;
     assert_eq!(lock.try_acquire().await.unwrap(), Attempt::Undone);
-    let half_a_minute = Duration::from_secs(30);
-    subject.pass(if subject.is_virtual() { half_a_minute / 2 } else { subject.units(2) }).await;
+    let almost = Release::TOMBSTONE - Duration::from_secs(1);
+    subject.pass(if subject.is_virtual() { almost } else { subject.units(2) }).await;
     let answer = lock.try_acquire().await.unwrap();
     let waited = elapsed(subject.clock(), before);
-    assert!(answer == Attempt::Undone || waited > half_a_minute, "{answer:?} after {waited:?}");
+    assert!(
+        answer == Attempt::Undone || waited > Release::TOMBSTONE,
+        "{answer:?} after {waited:?}"
+    );
 }
 
 /// An acquisition that took effect is undone by its owner token alone.

@@ -1,9 +1,8 @@
 //! The queue of the careless store, and passing a key on.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use lock_core::{Claim, Handover, Metadata, OwnerToken, Signal, Watch, WatchSender};
+use lock_core::{Claim, Handover, Metadata, OwnerToken, Release, Signal, Watch, WatchSender};
 use tokio::task::yield_now;
 
 use super::backend::{CarelessLock, Lease, Tables};
@@ -105,7 +104,7 @@ impl CarelessLock {
         let mine = |lease: &Lease| self.is_mine(tables, lease) || self.has(Flaw::HandOverByAnyone);
         if !found.lease.as_ref().is_some_and(mine) {
             if !self.has(Flaw::HandOverUndoesNobody) {
-                let until = self.now().after(Duration::from_secs(60));
+                let until = self.now().after(Release::TOMBSTONE);
                 tables.tombstones.insert(self.tombstone(), until);
             }
             return Handover::NotHeld;

@@ -211,12 +211,12 @@ impl CarelessLock {
 
     fn undo(&self, tables: &mut Tables, found: &Found) -> Release {
         let (row, owner) = self.tombstone();
-        let mut stays = Duration::from_secs(60);
+        let mut stays = Release::TOMBSTONE;
         match self.shared.flaw {
             Some(Flaw::UndoSaysReleased) => return Release::Released,
             Some(Flaw::UndoForgetsTheCounter) => drop(tables.counters.remove(&self.counter())),
             Some(Flaw::UndoLeavesNoTombstone) => stays = Duration::ZERO,
-            Some(Flaw::TombstoneIsShort) => stays = Duration::from_secs(5),
+            Some(Flaw::TombstoneIsShort) => stays = Duration::from_secs(50),
             Some(Flaw::NoTombstoneWhileHeld) if found.lease.is_some() => stays = Duration::ZERO,
             Some(Flaw::NoTombstoneAfterExpiry) if found.dead_since.is_some() => {
                 stays = Duration::ZERO;

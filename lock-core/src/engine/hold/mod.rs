@@ -28,6 +28,8 @@ pub(crate) struct Hold {
     pub(crate) engine: Arc<Engine>,
     pub(crate) lock: Arc<dyn Lock>,
     pub(crate) fencing: Option<FencingToken>,
+    /// Taken over from an earlier acquisition, so the claim does not have all that the store has.
+    pub(crate) resumed: bool,
     /// The runtime that the acquisition ran on, for work after the guard was dropped elsewhere.
     pub(crate) runtime: Handle,
     since: Moment,
@@ -129,6 +131,7 @@ impl Hold {
             engine,
             lock,
             fencing,
+            resumed: false,
             runtime,
             since: sent,
             hold_until: max_hold.map_or(Moment::NEVER, |hold| sent.after(hold)),
@@ -161,7 +164,7 @@ impl Hold {
                 let (stray, turn) = (false, 0);
                 let grant =
                     Grant { lock, runtime, fencing, ttl, sent, max_hold, margin, stray, turn };
-                let hold = Self::new(engine, grant);
+                let hold = Self { resumed: true, ..Self::new(engine, grant) };
                 if hold.left().is_zero() {
                     let message = "the answer came when the resumed lease was already over";
                     return Err(Error::new(ErrorKind::Unavailable, message));
@@ -182,8 +185,8 @@ impl Hold {
         self.engine.clock.now()
     }
 
-    /// The moment until which the lock may be believed to be held (law G1).
-    pub(crate) fn held_until(&self) -> Moment {
+    /// The moment until which the lock may be believed to be held, unless it is over (law G1).
+    pub(crate) fn deadline(&self) -> Moment {
         self.state().belief.deadline().min(self.hold_until)
     }
 
