@@ -65,6 +65,10 @@ impl Acquire {
     }
 
     /// Waits at most this long when the key is held, with a last attempt at the end (law W1).
+    ///
+    /// No attempt goes on for long beyond that: it may take twice as long as the backend took to
+    /// answer the last one, at least 100 ms and at most a second more, or half a second more if the
+    /// backend has not answered yet.
     pub fn wait_at_most(mut self, wait: Duration) -> Self {
         self.defaults.wait = Wait::AtMost(wait);
         self
@@ -76,7 +80,7 @@ impl Acquire {
         self
     }
 
-    /// Does not wait: one attempt.
+    /// Does not wait: one attempt, which may take as long as a request may.
     pub fn no_wait(mut self) -> Self {
         self.defaults.wait = Wait::No;
         self

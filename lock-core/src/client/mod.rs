@@ -11,7 +11,7 @@ pub use fairness::Fairness;
 
 use crate::claim::{Claim, LockKey, OsTokens, OwnerToken, TokenSource, Ttl};
 use crate::clock::{Clock, SystemClock};
-use crate::engine::{Engine, Lines, Wait};
+use crate::engine::{Engine, Latency, Lines, Rivals, Wait};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::guard::{LockGuard, usable_ttl};
 use crate::observe::{Observer, Reporter};
@@ -123,6 +123,8 @@ impl LockClient {
                 tokens,
                 reporter,
                 lines: Lines::default(),
+                rivals: Rivals::default(),
+                latency: Latency::default(),
                 request_timeout,
                 unavailable_after,
             }),

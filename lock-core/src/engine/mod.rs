@@ -4,8 +4,10 @@ mod belief;
 mod call;
 mod hold;
 mod keep_alive;
+mod latency;
 mod line;
 mod pursuit;
+mod rivals;
 mod undo;
 
 use std::sync::Arc;
@@ -15,8 +17,10 @@ pub(crate) use belief::{default_margin, validity};
 pub(crate) use call::limited;
 pub(crate) use hold::{Hold, Over};
 pub(crate) use keep_alive::keep_alive;
+pub(crate) use latency::Latency;
 pub(crate) use line::Lines;
 pub(crate) use pursuit::{Patience, Pursuit, Terms, Wait};
+pub(crate) use rivals::Rivals;
 
 use crate::claim::{LockKey, TokenSource, Ttl};
 use crate::clock::Clock;
@@ -33,6 +37,10 @@ pub(crate) struct Engine {
     pub(crate) reporter: Reporter,
     /// Who waits in this client.
     pub(crate) lines: Lines,
+    /// Who else competes for keys.
+    pub(crate) rivals: Rivals,
+    /// How fast the backend answers.
+    pub(crate) latency: Latency,
     /// How long one request may take.
     pub(crate) request_timeout: Duration,
     /// For how long a failing backend is tried again before an acquisition reports it.

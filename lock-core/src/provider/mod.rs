@@ -176,6 +176,19 @@ pub enum Attempt {
         /// How long that lease has left unless it is renewed, if the store tells.
         remaining: Option<Duration>,
     },
+    /// The key is another owner's, and lockers of other libraries compete for it.
+    ///
+    /// Their releases reach no waiter of ours, and they wait in no queue. So core asks again every
+    /// 10 to 50 ms, more seldom when the foreign holder keeps the key for long, and passes the key on
+    /// to no waiter of its own for one second. A store that serves a queue does the same: for a
+    /// second after a foreign holder was seen, a released key is free for everybody.
+    Contested {
+        /// How long the present lease has left; `None` also if it never expires.
+        remaining: Option<Duration>,
+        /// The holder is a foreign one. False if the holder is one of ours, and a foreign one was
+        /// seen within the last second.
+        foreign: bool,
+    },
     /// This owner released before, so it cannot acquire again (law U1): certainly if it did not hold
     /// the key then, and at some stores in any case.
     Undone,

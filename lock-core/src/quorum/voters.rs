@@ -136,7 +136,9 @@ impl Voters {
                         }
                         Answer::Yes(fencing)
                     }
-                    Attempt::Held { remaining } => Answer::No(remaining),
+                    Attempt::Held { remaining } | Attempt::Contested { remaining, .. } => {
+                        Answer::No(remaining)
+                    }
                     Attempt::Undone => Answer::Undone,
                 }
             }

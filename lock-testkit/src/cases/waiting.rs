@@ -58,6 +58,63 @@ pub async fn w1_l22_a_wait_does_not_overshoot(subject: &Subject) {
     assert!(message.contains(key.as_str()) && message.contains("attempts: "), "{message}");
 }
 
+/// The first attempt of a bounded wait ends soon after the deadline as well: half a second after it
+/// while nothing is known of the backend's speed, and sooner once it has answered fast.
+pub async fn w1_a_wait_for_a_frozen_backend_ends_soon_after_its_deadline(subject: &Subject) {
+    let (builder, faults) = subject.faulty_builder();
+    let client = builder.request_timeout(subject.units(60)).build().unwrap();
+    let wait = Duration::from_millis(300);
+    let slack = Duration::from_millis(if subject.is_virtual() { 1 } else { 5_000 });
+    let frozen = async || {
+        faults.next(Verb::TryAcquire, 1, Fault::DelayAnswer(subject.units(60)));
+        let started = subject.clock().now();
+        let acquire = client.lock(subject.key("k")).ttl(subject.long() * 2);
+        let error = acquire.wait_at_most(wait).acquire().await.unwrap_err();
+        assert!(error.is_unavailable(), "nothing was seen of another holder: {error}");
+        elapsed(subject.clock(), started)
+    };
+    let waited = frozen().await;
+    assert!(waited <= wait + Duration::from_millis(500) + slack, "{waited:?} instead of {wait:?}");
+    client.lock(subject.key("other")).acquire().await.unwrap().release().await.unwrap();
+    let waited = frozen().await;
+    // What it takes here is not known beforehand in real time.
+    assert!(waited <= wait + Duration::from_millis(100) + slack, "{waited:?} instead of {wait:?}");
+}
+
+/// The last attempt has the time that the backend needs: a key that was free in time is granted.
+pub async fn w1_a_slow_backend_answers_the_last_attempt(subject: &Subject) {
+    let (client, faults) = subject.faulty_client();
+    let key = subject.key("k");
+    let holder = subject.client().lock(&key).acquire().await.unwrap();
+    faults.next(Verb::TryAcquire, 1_000, Fault::DelayAnswer(Duration::from_millis(120)));
+    faults.next(Verb::Watch, 1_000, Fault::unavailable()); // it hears of no release
+    let seldom = Backoff::fixed(subject.units(60));
+    let waiting = client.lock(&key).wait_at_most(subject.units(2)).retry(seldom).acquire();
+    let (guard, ()) = tokio::join!(waiting, async {
+        subject.pass(subject.units(1)).await;
+        holder.release().await.unwrap();
+    });
+    drop(guard.unwrap());
+}
+
+/// A last attempt without an answer is no proof that the key was held until then, and the error says
+/// what is known.
+pub async fn w3_a_last_attempt_without_an_answer_is_reported_as_that(subject: &Subject) {
+    let (client, faults) = subject.faulty_client();
+    let key = subject.key("k");
+    let _holder = subject.client().lock(&key).acquire().await.unwrap();
+    faults.next(Verb::Watch, 1_000, Fault::unavailable());
+    let seldom = Backoff::fixed(subject.units(60));
+    let waiting = client.lock(&key).wait_at_most(subject.units(2)).retry(seldom).acquire();
+    let (error, ()) = tokio::join!(async { waiting.await.unwrap_err() }, async {
+        subject.until("it has tried", || faults.count(Verb::TryAcquire) >= 1).await;
+        faults.next(Verb::TryAcquire, 1, Fault::DelayAnswer(subject.units(60)));
+    });
+    assert!(error.is_timeout(), "{error}");
+    let message = error.to_string();
+    assert!(message.contains("had no answer within") && message.contains(" ago: "), "{message}");
+}
+
 /// The ttl begins with the grant: a long wait leaves all of it.
 pub async fn w1_l23_waiting_does_not_eat_the_ttl(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));

@@ -118,6 +118,7 @@ impl Hold {
         };
         if !stray
             && turn < Fairness::TURN
+            && !self.engine.rivals.compete(key, self.now())
             && self.engine.provider.info().capabilities().has(Capability::Handover)
             && let Some(successor) = lines.successor(key)
         {
@@ -141,6 +142,7 @@ impl Hold {
         }
         let answered = |answer: &Release| Some(*answer);
         let (answer, given_back) = self.send_release((*self.lock).release(), answered).await?;
+        self.engine.rivals.released(key, self.now());
         lines.freed(key, answer == Release::Released);
         Ok(given_back.unwrap_or(GivenBack { answer, in_time: true }))
     }

@@ -1,4 +1,7 @@
+//! Acquiring: attempts, waiting between them, and what is left when the caller goes away.
+
 mod pause;
+mod seen;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use self::pause::Next;
+use self::seen::Seen;
 use super::hold::Grant;
 use super::line::{Handed, Place};
 use super::{Engine, Hold, validity};
@@ -16,9 +20,6 @@ use crate::error::{Effect, Effort, Error, ErrorKind, Operation, Result};
 use crate::observe::EventKind;
 use crate::provider::{Attempt, Lock, Watch};
 use crate::retry::RetryStrategy;
-
-/// How long past its deadline the last attempt of a bounded wait may take.
-const LAST_ATTEMPT: Duration = Duration::from_millis(100);
 
 /// How long an acquisition may wait for a key that is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,24 +80,21 @@ pub(crate) struct Pursuit {
     stray: bool,
     /// The store may know this claim as a waiter, and make it the holder at any time.
     in_store: bool,
-    /// The last request had less time than a request may take.
-    cut: bool,
     /// The hold has taken over whatever there is to undo.
     granted: bool,
 }
 
-/// What an acquisition has learned about its key.
-#[derive(Default)]
-struct Seen {
-    held: bool,
-    remaining: Option<Duration>,
-    failure: Option<Error>,
-    failing_since: Option<Moment>,
-}
-
 enum Answer {
     Granted(Arc<Hold>),
-    Held { remaining: Option<Duration> },
+    Held(Rival),
+}
+
+/// What an attempt has shown about the present holder.
+#[derive(Clone, Copy, Debug)]
+struct Rival {
+    remaining: Option<Duration>,
+    /// It is a locker of another library.
+    foreign: bool,
 }
 
 impl Pursuit {
@@ -134,7 +132,6 @@ impl Pursuit {
             under_way: false,
             stray: false,
             in_store: false,
-            cut: false,
             granted: false,
         }
     }
@@ -164,10 +161,13 @@ impl Pursuit {
     /// Tries, waits for a reason to try again, and so on until it is granted or hopeless.
     async fn wait(&mut self) -> Result<Arc<Hold>> {
         let mut next = Next::Try;
-        // Who comes while others wait stands behind them.
-        if self.patience.wait != Wait::No && self.engine.lines.has(self.lock.claim().key()) {
-            self.report_waiting();
-            next = self.park(false).await?;
+        if self.patience.wait != Wait::No {
+            self.leave_to_rivals().await;
+            // A waiter that comes while others wait stands behind them.
+            if self.engine.lines.has(self.lock.claim().key()) {
+                self.report_waiting();
+                next = self.park(false).await?;
+            }
         }
         loop {
             let spent = match next {
@@ -182,7 +182,7 @@ impl Pursuit {
             let held_before = self.seen.held;
             match self.attempt().await {
                 Ok(Answer::Granted(hold)) => return Ok(hold),
-                Ok(Answer::Held { remaining }) => self.see_held(remaining),
+                Ok(Answer::Held(rival)) => self.see_held(rival),
                 Err(error) if error.is_unavailable() => self.see_failure(error)?,
                 Err(error) => return Err(error),
             }
@@ -191,11 +191,10 @@ impl Pursuit {
                 continue;
             }
             if self.patience.wait == Wait::No {
-                return Err(self.give_up(ErrorKind::Contended, "another owner holds the lock"));
+                return Err(self.give_up(ErrorKind::Contended, ""));
             }
             if self.engine.clock.now() >= self.deadline {
-                let message = "another owner held the lock all the time";
-                return Err(self.give_up(ErrorKind::TimedOut, message));
+                return Err(self.give_up(ErrorKind::TimedOut, ""));
             }
             if spent {
                 return Err(self.exhausted());
@@ -208,52 +207,59 @@ impl Pursuit {
     }
 
     fn report_waiting(&self) {
-        let waiting = EventKind::Waiting { remaining: self.seen.remaining };
+        let waiting = EventKind::Waiting { remaining: self.seen.remaining() };
         self.engine.report(self.lock.claim().key(), waiting);
     }
 
-    fn see_held(&mut self, remaining: Option<Duration>) {
-        self.seen = Seen { held: true, remaining, failure: None, failing_since: None };
+    /// Leaves a contested key that this client has just released to others for a moment.
+    async fn leave_to_rivals(&mut self) {
+        let Engine { rivals, clock, .. } = &*self.engine;
+        if let Some(quiet) = rivals.quiet_until(self.lock.claim().key(), clock.now()) {
+            clock.sleep_until(quiet.min(self.deadline)).await;
+        }
+    }
+
+    fn see_held(&mut self, rival: Rival) {
+        let key = self.lock.claim().key();
+        let endless = rival.foreign && rival.remaining.is_none();
+        if endless && self.patience.wait == Wait::Forever && !self.seen.held {
+            let provider = self.engine.provider.info().name();
+            tracing::warn!(%key, %provider, "waiting for ever for a lock that never expires, which \
+                another library has taken");
+        }
+        self.seen.held_by(rival, self.engine.clock.now());
     }
 
     /// Takes note of a backend that does not work; an error when that has lasted for too long.
     fn see_failure(&mut self, failure: Error) -> Result<()> {
         let now = self.engine.clock.now();
-        let since = *self.seen.failing_since.get_or_insert(now);
-        if now.since(since) >= self.engine.unavailable_after {
+        if now.since(self.seen.fails(failure.clone(), now)) >= self.engine.unavailable_after {
             self.place.iter().for_each(|place| place.fail(&failure));
             return Err(failure);
         }
-        self.seen.remaining = None;
-        // A dead backend is reported as such, never as contention (law W3); but one attempt that the
-        // deadline has cut says nothing about the backend.
-        let only_cut = self.seen.held && self.cut && since == now;
-        self.seen.failure = (!only_cut).then_some(failure);
         Ok(())
     }
 
     fn exhausted(&self) -> Error {
-        let message = "another owner holds the lock and the retry strategy has ended";
-        self.give_up(ErrorKind::Contended, message)
+        self.give_up(ErrorKind::Contended, ", and the retry strategy has ended")
     }
 
-    fn give_up(&self, kind: ErrorKind, message: &'static str) -> Error {
-        let error = self.seen.failure.clone().unwrap_or_else(|| Error::new(kind, message));
-        error.with_remaining(self.seen.remaining)
+    fn give_up(&self, kind: ErrorKind, why: &str) -> Error {
+        self.seen.error(kind, why, self.engine.clock.now())
     }
 
     /// Makes one request and keeps book of what is known about it.
     ///
-    /// The last attempt of a bounded wait has a short limit of its own.
+    /// An attempt of a bounded wait ends soon after the deadline, the first one as well (law W1).
     async fn attempt(&mut self) -> Result<Answer> {
         let ttl = self.lock.claim().ttl();
         let sent = self.engine.clock.now();
-        let last = self.seen.held && sent >= self.deadline;
         let whole = self.engine.request_timeout.min(ttl.get());
-        let limit = match self.attempts {
-            _ if last => whole.min(LAST_ATTEMPT),
-            0 if self.place.is_none() => whole,
-            _ => whole.min(self.deadline.since(sent).max(LAST_ATTEMPT)),
+        let limit = match self.patience.wait {
+            Wait::No => whole,
+            Wait::AtMost(_) | Wait::Forever => {
+                whole.min(self.deadline.since(sent).saturating_add(self.engine.latency.grace()))
+            }
         };
         self.busy_until(sent.after(limit));
         self.attempts = self.attempts.saturating_add(1);
@@ -263,12 +269,21 @@ impl Pursuit {
         self.under_way = false;
         let answered = self.engine.clock.now();
         self.busy_until(answered);
-        self.cut = limit < whole && answered >= sent.after(limit);
+        self.seen.cut = (limit < whole && answered >= sent.after(limit)).then_some(limit);
+        if answer.is_ok() {
+            self.engine.latency.observe(answered.since(sent));
+        }
         match answer {
             Ok(Attempt::Granted { fencing }) => {
                 Ok(Answer::Granted(self.accept(Handed { fencing, turn: 0, sent })?))
             }
-            Ok(Attempt::Held { remaining }) => Ok(Answer::Held { remaining }),
+            Ok(Attempt::Held { remaining }) => {
+                Ok(Answer::Held(Rival { remaining, foreign: false }))
+            }
+            Ok(Attempt::Contested { remaining, foreign }) => {
+                self.engine.rivals.seen(self.lock.claim().key(), answered);
+                Ok(Answer::Held(Rival { remaining, foreign }))
+            }
             Ok(Attempt::Undone) => Err(Error::new(
                 ErrorKind::Invalid,
                 "this owner token was released before; every acquisition needs a fresh one",

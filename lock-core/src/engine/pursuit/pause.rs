@@ -1,3 +1,5 @@
+//! Waiting between two attempts: for a hint, for the end of a lease, or for the key itself.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -5,6 +7,7 @@ use super::{Fairness, Pursuit};
 use crate::clock::Moment;
 use crate::engine::Engine;
 use crate::engine::line::{Handed, News, Place};
+use crate::engine::rivals;
 use crate::error::Result;
 use crate::provider::{Capability, Lock, Signal, Watch, WatchKind};
 
@@ -56,7 +59,7 @@ impl Pursuit {
             return Ok(Next::Try); // the line has ended meanwhile
         }
         if tried {
-            let (held, failing_since) = (self.seen.failure.is_none(), self.seen.failing_since);
+            let (held, failing_since) = (!self.seen.has_failed(), self.seen.failing_since);
             place.learn(|known| {
                 (known.held, known.failing_since) = (held, failing_since);
                 known.ours &= !held;
@@ -101,7 +104,7 @@ impl Pursuit {
 
     async fn pause(&mut self, tried: bool) -> Result<Next> {
         let clock = Arc::clone(&self.engine.clock);
-        let expiry = match self.seen.remaining {
+        let expiry = match self.seen.remaining() {
             Some(left) => clock.now().after(left).after(SHORTEST_PAUSE),
             None => Moment::NEVER,
         };
@@ -117,8 +120,13 @@ impl Pursuit {
             };
             let Some(place) = &self.place else { return Ok(Next::Try) };
             let mut wake = due.min(self.deadline);
+            let contested = self.engine.rivals.compete(self.lock.claim().key(), began);
             if head {
                 wake = wake.min(expiry);
+                // Nothing is heard of a foreign release. One of ours nudges the head.
+                if contested && !place.known().ours {
+                    wake = wake.min(began.after(rivals::poll(self.seen.foreign_for(began))));
+                }
                 place.learn(|known| known.head_due = wake);
             }
             // A holder in this client tells the line itself.
@@ -127,7 +135,7 @@ impl Pursuit {
                 engine: &self.engine,
                 lock: &*self.lock,
                 kind: if fairness == Fairness::Race { WatchKind::Hints } else { WatchKind::Queue },
-                open: listens && self.seen.failure.is_none() && !ended,
+                open: listens && !self.seen.has_failed() && !ended,
             };
             tokio::select! {
                 biased;
@@ -160,7 +168,11 @@ impl Pursuit {
                     }
                     Hinted::Signal(_) => {}
                 },
-                () = place.nudged() => return Ok(Next::Try),
+                // Foreign lockers have the first chance at a contested key that this client releases.
+                () = place.nudged() => match contested {
+                    true => continue,
+                    false => return Ok(Next::Try),
+                },
                 () = clock.sleep_until(wake) => match self.look_up(began, &mut asked_since) {
                     Some(next) => return Ok(next),
                     None => continue,

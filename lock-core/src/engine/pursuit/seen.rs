@@ -1,0 +1,89 @@
+//! What an acquisition has learned about its key, and how it says so when it gives up.
+
+use std::time::Duration;
+
+use super::Rival;
+use crate::clock::Moment;
+use crate::error::{Error, ErrorKind};
+
+/// What the attempts of one acquisition, and of others in its line, have shown.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Another owner was seen to hold the key.
+    pub(super) held: bool,
+    /// When that was answered to this acquisition itself, and what it said of the holder.
+    holder: Option<(Moment, Rival)>,
+    /// Since when a foreign holder has had the key.
+    foreign_since: Option<Moment>,
+    /// The limit of the last request, where it had less time than a request may take and used it up.
+    pub(super) cut: Option<Duration>,
+    failure: Option<Error>,
+    pub(super) failing_since: Option<Moment>,
+}
+
+impl Seen {
+    /// How long the lease of the other holder had left at the last attempt.
+    pub(super) fn remaining(&self) -> Option<Duration> {
+        self.holder.filter(|_| self.failing_since.is_none())?.1.remaining
+    }
+
+    /// Whether the last attempt failed for a reason that is worth a report.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// For how long a foreign holder is known to have had the key.
+    pub(super) fn foreign_for(&self, now: Moment) -> Duration {
+        self.foreign_since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+
+    /// The key is held.
+    pub(super) fn held_by(&mut self, rival: Rival, now: Moment) {
+        let ends = |at: Moment, rival: Rival| rival.remaining.map(|left| at.after(left));
+        // A lease that ends later than the one before is another one.
+        let same = self.holder.is_some_and(|(at, before)| {
+            let slack = Duration::from_millis(5);
+            before.foreign && ends(now, rival) <= ends(at, before).map(|end| end.after(slack))
+        });
+        if !(rival.foreign && same) {
+            self.foreign_since = rival.foreign.then_some(now);
+        }
+        self.holder = Some((now, rival));
+        (self.held, self.failure, self.failing_since) = (true, None, None);
+    }
+
+    /// The backend does not work; returns since when.
+    pub(super) fn fails(&mut self, failure: Error, now: Moment) -> Moment {
+        let since = *self.failing_since.get_or_insert(now);
+        // A dead backend is reported as such, never as contention (law W3); but one attempt that the
+        // deadline has cut says nothing about the backend.
+        let only_cut = self.held && self.cut.is_some() && since == now;
+        self.failure = (!only_cut).then_some(failure);
+        since
+    }
+
+    /// Says why the acquisition has ended, and no more than is known.
+    pub(super) fn error(&self, kind: ErrorKind, why: &str, now: Moment) -> Error {
+        if let Some(failure) = &self.failure {
+            return failure.clone();
+        }
+        let found = match self.holder {
+            Some((_, Rival { foreign: true, remaining: None })) => {
+                "another library has taken the lock, without an expiry"
+            }
+            Some((_, Rival { foreign: true, .. })) => "another library has taken the lock",
+            _ => "another owner holds the lock",
+        };
+        let message = match (self.cut, self.holder) {
+            (Some(limit), Some((at, _))) => format!(
+                "the last attempt had no answer within {limit:.1?}; at the one {:.1?} ago: {found}{why}",
+                now.since(at)
+            ),
+            (Some(limit), None) => format!(
+                "the attempt had no answer within {limit:.1?}; others wait for the lock as well{why}"
+            ),
+            (None, _) => format!("{found}{why}"),
+        };
+        Error::new(kind, message).with_remaining(self.remaining())
+    }
+}

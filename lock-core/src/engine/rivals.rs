@@ -1,0 +1,131 @@
+//! Getting along with lockers of other libraries, which neither queue nor report their releases.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::claim::LockKey;
+use crate::clock::Moment;
+
+/// How long a key counts as contested after a foreign locker was seen there. Until then this client
+/// passes it on to none of its own waiters, so that the foreign ones find it free as well.
+const CONTESTED: Duration = Duration::from_secs(1);
+
+/// The shortest pause between two attempts on a contested key. The longest is five times as long.
+const SHORTEST_POLL: Duration = Duration::from_millis(10);
+
+/// A pause grows to this part of the time for which the foreign holder has had the key.
+const PART_OF_THE_HOLD: u32 = 50;
+
+/// The keys of one client for which foreign lockers compete.
+#[derive(Debug, Default)]
+pub(crate) struct Rivals {
+    keys: Mutex<HashMap<LockKey, Contest>>,
+    /// How many keys there are, for callers that only need to know that there are none.
+    count: AtomicUsize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Contest {
+    until: Moment,
+    /// This client has just released the key, and leaves it to others until then.
+    quiet_until: Moment,
+}
+
+impl Rivals {
+    fn keys(&self) -> MutexGuard<'_, HashMap<LockKey, Contest>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, key: &LockKey, now: Moment) -> Option<Contest> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        self.keys().get(key).copied().filter(|contest| now < contest.until)
+    }
+
+    /// Notes that a foreign locker competes for the key.
+    pub(super) fn seen(&self, key: &LockKey, now: Moment) {
+        let mut keys = self.keys();
+        let until = now.after(CONTESTED);
+        match keys.get_mut(key) {
+            Some(contest) => contest.until = until,
+            None => {
+                keys.retain(|_, contest| now < contest.until);
+                keys.insert(key.clone(), Contest { until, quiet_until: now });
+            }
+        }
+        self.count.store(keys.len(), Ordering::Release);
+    }
+
+    /// Whether a foreign locker was seen at the key a moment ago.
+    pub(super) fn compete(&self, key: &LockKey, now: Moment) -> bool {
+        self.find(key, now).is_some()
+    }
+
+    /// Notes that this client has released the key: others get the first chance now.
+    pub(super) fn released(&self, key: &LockKey, now: Moment) {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        if let Some(contest) = self.keys().get_mut(key) {
+            contest.quiet_until = now.after(poll(Duration::ZERO));
+        }
+    }
+
+    /// Returns until when the key is left to others, if it is contested.
+    pub(super) fn quiet_until(&self, key: &LockKey, now: Moment) -> Option<Moment> {
+        Some(self.find(key, now)?.quiet_until).filter(|quiet| now < *quiet)
+    }
+}
+
+/// Returns a random pause before the next attempt: 10 to 50 ms, or 2 to 10 % of the time for which
+/// the holder is known to have had the key, if that is longer.
+pub(super) fn poll(held_for: Duration) -> Duration {
+    let shortest = SHORTEST_POLL.max(held_for / PART_OF_THE_HOLD);
+    shortest.mul_f64(1.0 + 4.0 * fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Moment {
+        Moment::from_start(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn w2_pauses_are_random_and_grow_with_the_hold_of_a_foreign_locker() {
+        let all = |held_for| (0..1_000).map(move |_| poll(Duration::from_millis(held_for)));
+        let within =
+            |least, most| move |pause: &Duration| (least..=most).contains(&pause.as_millis());
+        assert!(all(0).all(|pause| within(10, 50)(&pause)));
+        assert!(all(500).all(|pause| within(10, 50)(&pause)));
+        assert!(all(60_000).all(|pause| within(1_200, 6_000)(&pause)));
+        assert!(all(0).min() < Some(Duration::from_millis(15)));
+        assert!(all(0).max() > Some(Duration::from_millis(45)));
+    }
+
+    #[test]
+    fn a_key_is_contested_for_a_second_after_a_foreign_locker_was_seen() {
+        let (rivals, key) = (Rivals::default(), LockKey::new("k").unwrap());
+        assert!(!rivals.compete(&key, at(0)));
+        rivals.released(&key, at(0));
+        assert_eq!(rivals.quiet_until(&key, at(0)), None, "nobody foreign was seen");
+        rivals.seen(&key, at(0));
+        rivals.released(&key, at(100));
+        assert!(rivals.quiet_until(&key, at(100)) >= Some(at(110)));
+        assert_eq!(rivals.quiet_until(&key, at(150)), None);
+        assert!(rivals.compete(&key, at(999)) && !rivals.compete(&key, at(1_000)));
+    }
+
+    #[test]
+    fn g5_keys_that_are_not_contested_any_more_are_forgotten() {
+        let rivals = Rivals::default();
+        for n in 0..10_000 {
+            rivals.seen(&LockKey::new(format!("k{n}")).unwrap(), at(n * 1_000));
+        }
+        assert_eq!(rivals.keys().len(), 1);
+    }
+}
