@@ -70,7 +70,7 @@ impl Nodes {
     ///
     /// The driver sends a request again where it sees fit, and tells the last error only: so whether an
     /// earlier one was served is not known.
-    pub(crate) async fn run(&self, call: &Call) -> Result<Value> {
+    pub(crate) async fn run(&self, call: &Call<'_>) -> Result<Value> {
         let request = async { call.run(&mut self.connection()).await };
         let answer = self.answered(slot(call.first_key()), request).await;
         answer.map_err(|error| translate(error).with_effect(Effect::Unknown))

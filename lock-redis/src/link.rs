@@ -83,7 +83,7 @@ impl Link {
         matches!(self, Self::Channel(channel) if channel.is_at_ease())
     }
 
-    async fn invoke(&self, mut call: Call) -> Result<Value> {
+    async fn invoke(&self, mut call: Call<'_>) -> Result<Value> {
         match self {
             Self::Channel(channel) => {
                 let request = async |connection: &mut MultiplexedConnection,
@@ -194,7 +194,7 @@ impl Links {
     }
 
     /// Runs a script.
-    pub(crate) async fn invoke(&self, lane: Lane, call: Call) -> Result<Value> {
+    pub(crate) async fn invoke(&self, lane: Lane, call: Call<'_>) -> Result<Value> {
         let link = match lane {
             Lane::Acquire => &self.acquire,
             Lane::Release if self.acquire.is_at_ease() => &self.acquire,
@@ -205,7 +205,7 @@ impl Links {
 
     /// Runs a script that may grant something, and returns besides what to say if it has: an error
     /// where too few replicas have the grant.
-    pub(crate) async fn grant(&self, lane: Lane, call: Call) -> Result<(Value, Result<()>)> {
+    pub(crate) async fn grant(&self, lane: Lane, call: Call<'_>) -> Result<(Value, Result<()>)> {
         let Some(Backed { acquire, hold, replicas }) = &self.backed else {
             return self.invoke(lane, call).await.map(|answer| (answer, Ok(())));
         };

@@ -14,11 +14,12 @@ use redis::Value;
 
 use crate::keys::{Keys, Prefix};
 use crate::link::{Lane, Links};
-use crate::scripts::{self, Call};
+use crate::scripts::{Call, Scripts};
 
 /// What the locks of one provider share.
 pub(crate) struct Store {
     pub(crate) links: Links,
+    pub(crate) scripts: Scripts,
     pub(crate) prefix: Prefix,
     /// The mark of a node of a quorum, and how long it is left out without it.
     pub(crate) settle: Option<(String, Ttl)>,
@@ -78,8 +79,10 @@ impl Lock for RedisLock {
         let keys = self.keys();
         let [lock, fence, tombstone, line] = keys.of_a_grant();
         let mut call = match &self.store.settle {
-            None => Call::new(&scripts::ACQUIRE, [lock, fence, tombstone, line]),
-            Some((mark, _)) => Call::new(&scripts::ACQUIRE, [lock, fence, tombstone, line, mark]),
+            None => Call::new(&self.store.scripts.acquire, [lock, fence, tombstone, line]),
+            Some((mark, _)) => {
+                Call::new(&self.store.scripts.acquire, [lock, fence, tombstone, line, mark])
+            }
         };
         let floor = self.claim.fencing_floor().map_or(0, FencingToken::get);
         call.arg(value(&self.claim)).arg(self.claim.ttl().as_millis()).arg(floor);
@@ -96,6 +99,9 @@ impl Lock for RedisLock {
             }
             Value::Int(left) => Ok(Attempt::Held { remaining: remaining(*left) }),
             _ => match words(&answer)? {
+                (b"contested", [Value::Int(left), Value::Int(foreign)]) => {
+                    Ok(Attempt::Contested { remaining: remaining(*left), foreign: *foreign != 0 })
+                }
                 (b"undone", []) => Ok(Attempt::Undone),
                 (b"foreign", []) => Err(foreign()),
                 (b"fence", [why]) => Err(bad_fence(why)),
@@ -107,7 +113,7 @@ impl Lock for RedisLock {
 
     async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
         let keys = self.keys();
-        let mut call = Call::new(&scripts::RENEW, [keys.lock(), keys.fence()]);
+        let mut call = Call::new(&self.store.scripts.renew, [keys.lock(), keys.fence()]);
         call.arg(self.owner()).arg(ttl.as_millis());
         match self.token.load(Ordering::Relaxed) {
             0 => {}
@@ -129,7 +135,7 @@ impl Lock for RedisLock {
 
     async fn release(&self) -> Result<Release> {
         let keys = self.keys();
-        let mut call = Call::new(&scripts::RELEASE, keys.of_a_grant());
+        let mut call = Call::new(&self.store.scripts.release, keys.of_a_grant());
         call.arg(self.owner());
         if let Some((text, _)) = self.in_line(&keys) {
             call.arg(text);
@@ -143,11 +149,14 @@ impl Lock for RedisLock {
 
     async fn inspect(&self) -> Result<Option<Holder>> {
         let keys = self.keys();
-        let call = Call::new(&scripts::INSPECT, [keys.lock(), keys.fence()]);
+        let call = Call::new(&self.store.scripts.inspect, [keys.lock(), keys.fence()]);
         let answer = self.store.links.invoke(Lane::Acquire, call).await?;
         match words(&answer)? {
             (b"free", []) => Ok(None),
             (b"foreign", []) => Err(foreign()),
+            (b"other", [Value::Int(left)]) => {
+                Ok(Some(Holder::foreign(b"").with_remaining(remaining(*left))))
+            }
             (b"held", [Value::BulkString(value), Value::Int(left), token]) => {
                 Ok(Some(holder(value, *left, token)))
             }
@@ -161,7 +170,7 @@ impl Lock for RedisLock {
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         let keys = self.keys();
-        let mut call = Call::new(&scripts::RAISE, [keys.lock(), keys.fence()]);
+        let mut call = Call::new(&self.store.scripts.raise, [keys.lock(), keys.fence()]);
         call.arg(self.owner()).arg(to.get());
         let answer = self.store.links.invoke(Lane::Acquire, call).await?;
         match &answer {
@@ -179,7 +188,7 @@ impl Lock for RedisLock {
         let [lock, fence, tombstone, line] = keys.of_a_grant();
         let next_tombstone = keys.tombstone_of(next.owner());
         let all = [lock, fence, tombstone, line, &next_tombstone];
-        let mut call = Call::new(&scripts::HAND_OVER, all);
+        let mut call = Call::new(&self.store.scripts.hand_over, all);
         call.arg(self.owner()).arg(value(next)).arg(next.ttl().as_millis());
         // It may be about to queue up, over the other connection: so whether it has is not asked.
         if let Some(news) = self.store.links.news() {
@@ -226,24 +235,27 @@ impl fmt::Debug for RedisLock {
     }
 }
 
+/// Stands between owner token and metadata of every lock of ours, and in no owner token: so the value
+/// of another library is not taken for one of ours, whatever it is made of.
+const OURS: u8 = 0x1f;
+
 /// What is stored while a claim holds its key.
 fn value(claim: &Claim) -> Vec<u8> {
-    [claim.owner().expose().as_bytes(), claim.metadata().as_bytes()].concat()
+    [claim.owner().expose().as_bytes(), &[OURS], claim.metadata().as_bytes()].concat()
 }
 
 /// Describes the holder behind a stored value: ours is token and metadata, a foreign one anything.
 fn holder(value: &[u8], left: i64, token: &Value) -> Holder {
-    let ours = value.split_at_checked(OwnerToken::LEN).filter(|(owner, _)| {
-        std::str::from_utf8(owner).is_ok_and(|owner| OwnerToken::parse(owner).is_ok())
-    });
-    let (owner, metadata, fencing) = match ours {
-        Some((owner, metadata)) => (owner, metadata, fencing(token).ok()),
-        None => (value, &[][..], None),
+    let ours = value.split_at_checked(OwnerToken::LEN);
+    let ours = ours.and_then(|(owner, rest)| Some((owner, rest.strip_prefix(&[OURS])?)));
+    let holder = match ours {
+        Some((owner, metadata)) => Holder::new(OwnerFingerprint::of(owner))
+            .with_metadata(Metadata::from_stored(metadata))
+            .with_fencing(fencing(token).ok()),
+        // The counter is that of an earlier holder of ours.
+        None => Holder::foreign(value),
     };
-    Holder::new(OwnerFingerprint::of(owner))
-        .with_metadata(Metadata::from_stored(metadata))
-        .with_remaining(remaining(left))
-        .with_fencing(fencing)
+    holder.with_remaining(remaining(left))
 }
 
 /// Splits a script's answer into its first word and the rest.
@@ -263,7 +275,7 @@ fn fencing(token: &Value) -> Result<FencingToken> {
         Value::BulkString(text) => std::str::from_utf8(text).ok(),
         _ => None,
     };
-    let number = number.and_then(|text| text.trim_end_matches('*').parse().ok());
+    let number = number.and_then(|text| text.split('*').next()?.parse().ok());
     number.and_then(FencingToken::new).ok_or_else(|| senseless(token))
 }
 
@@ -274,7 +286,8 @@ fn remaining(left: i64) -> Option<Duration> {
 fn foreign() -> Error {
     Error::new(
         ErrorKind::Foreign,
-        "the key holds data that is no lock and never expires; remove it or choose another prefix",
+        "the key holds data of another type that never expires, so it is no lock; choose another \
+         key or prefix, or remove the data if it is not needed",
     )
 }
 

@@ -11,7 +11,7 @@ use crate::keys::Prefix;
 use crate::link::{Lane, Links};
 use crate::lock::{RedisLock, Store};
 use crate::origin::Origin;
-use crate::scripts::{self, Call};
+use crate::scripts::Call;
 
 /// Keeps locks on a Redis (7 or later) or Valkey server.
 ///
@@ -126,7 +126,8 @@ impl RedisProvider {
         let has = |one: &Capability| told || !matches!(one, Capability::Hints | Capability::Queue);
         let capabilities = Capabilities::of(Capability::ALL.into_iter().filter(has));
         let info = ProviderInfo::new("redis", capabilities).with_resending(links.may_resend());
-        Ok(Self { info, store: Arc::new(Store { links, prefix, settle: None }) })
+        let scripts = options.scripts();
+        Ok(Self { info, store: Arc::new(Store { links, scripts, prefix, settle: None }) })
     }
 
     /// Prepares one node of a quorum; it connects when it is asked to, and again when it must.
@@ -141,7 +142,8 @@ impl RedisProvider {
         let longest = settle.unwrap_or(Ttl::MAX);
         let info = ProviderInfo::new("redis", capabilities).with_ttls(Ttl::MIN..=longest);
         let settle = settle.map(|time| (prefix.mark(), time));
-        Ok(Self { info, store: Arc::new(Store { links, prefix, settle }) })
+        let scripts = options.scripts_of_a_node()?;
+        Ok(Self { info, store: Arc::new(Store { links, scripts, prefix, settle }) })
     }
 
     /// Names the server's process, if the node of a quorum has no mark of one that remembers.
@@ -156,7 +158,7 @@ impl RedisProvider {
 
     async fn mark(&self, process: &str) -> Result<Option<String>> {
         let Some((mark, _)) = &self.store.settle else { return Ok(None) };
-        let mut call = Call::new(&scripts::SETTLE, [mark]);
+        let mut call = Call::new(&self.store.scripts.settle, [mark]);
         call.arg(process);
         Ok(match self.store.links.invoke(Lane::Acquire, call).await? {
             Value::BulkString(process) => Some(String::from_utf8_lossy(&process).into_owned()),

@@ -1,7 +1,6 @@
-//! The Lua side: one file a verb, and two for what they have in common. Each script is idempotent
+//! The Lua side: one file per verb, and three for what they have in common. Each script is idempotent
 //! for one owner token, because drivers and proxies may send a command more than once.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use lock_core::{Release, Watch};
@@ -14,48 +13,56 @@ pub(crate) struct Script {
     sha: String,
 }
 
-macro_rules! script {
-    ($($file:literal),*) => {
-        LazyLock::new(|| {
-            let text = concat!($(include_str!(concat!("scripts/", $file)), "\n"),*);
-            let text = format!("{}{text}", constants());
+/// The scripts of one provider.
+pub(crate) struct Scripts {
+    pub(crate) acquire: Script,
+    pub(crate) renew: Script,
+    pub(crate) settle: Script,
+    pub(crate) raise: Script,
+    pub(crate) release: Script,
+    pub(crate) hand_over: Script,
+    pub(crate) inspect: Script,
+}
+
+impl Scripts {
+    /// Makes the scripts that keep a key's last fencing token for so long after its lease.
+    pub(crate) fn new(fencing_ttl: Duration) -> Self {
+        let constants = format!(
+            "local FENCE_OUTLIVES, TOMBSTONE, CLAIM_WINDOW = {}, {}, {}\n",
+            fencing_ttl.as_millis(),
+            Release::TOMBSTONE.as_millis(),
+            Watch::CLAIM_WINDOW.as_millis()
+        );
+        let script = |parts: &[&str]| {
+            let text = [&[constants.as_str()], parts].concat().join("\n");
             let sha = redis::Script::new(&text).get_hash().to_owned();
             Script { text, sha }
-        })
-    };
+        };
+        Self {
+            acquire: script(&[FENCE, MARK, LINE, include_str!("scripts/acquire.lua")]),
+            renew: script(&[include_str!("scripts/renew.lua")]),
+            settle: script(&[FENCE, MARK, include_str!("scripts/settle.lua")]),
+            raise: script(&[FENCE, include_str!("scripts/raise.lua")]),
+            release: script(&[FENCE, LINE, include_str!("scripts/release.lua")]),
+            hand_over: script(&[FENCE, LINE, include_str!("scripts/hand_over.lua")]),
+            inspect: script(&[include_str!("scripts/inspect.lua")]),
+        }
+    }
 }
 
-/// How long a fence outlives its lease. Any time does, as tokens start from the server's clock; a
-/// day also rides out a clock that is set back by less.
-const FENCE_OUTLIVES: Duration = Duration::from_secs(24 * 60 * 60);
-
-fn constants() -> String {
-    format!(
-        "local FENCE_OUTLIVES, TOMBSTONE, CLAIM_WINDOW = {}, {}, {}\n",
-        FENCE_OUTLIVES.as_millis(),
-        Release::TOMBSTONE.as_millis(),
-        Watch::CLAIM_WINDOW.as_millis()
-    )
-}
-
-pub(crate) static ACQUIRE: LazyLock<Script> =
-    script!("fence.lua", "mark.lua", "line.lua", "acquire.lua");
-pub(crate) static RENEW: LazyLock<Script> = script!("renew.lua");
-pub(crate) static SETTLE: LazyLock<Script> = script!("fence.lua", "mark.lua", "settle.lua");
-pub(crate) static RAISE: LazyLock<Script> = script!("fence.lua", "raise.lua");
-pub(crate) static RELEASE: LazyLock<Script> = script!("fence.lua", "line.lua", "release.lua");
-pub(crate) static HAND_OVER: LazyLock<Script> = script!("fence.lua", "line.lua", "hand_over.lua");
-pub(crate) static INSPECT: LazyLock<Script> = script!("inspect.lua");
+const FENCE: &str = include_str!("scripts/fence.lua");
+const MARK: &str = include_str!("scripts/mark.lua");
+const LINE: &str = include_str!("scripts/line.lua");
 
 /// One call of a script, packed once: a lock is as fast as this is short.
-pub(crate) struct Call {
-    script: &'static Script,
+pub(crate) struct Call<'a> {
+    script: &'a Script,
     command: Cmd,
     names_process: bool,
 }
 
-impl Call {
-    pub(crate) fn new<const N: usize>(script: &'static Script, keys: [&str; N]) -> Self {
+impl<'a> Call<'a> {
+    pub(crate) fn new<const N: usize>(script: &'a Script, keys: [&str; N]) -> Self {
         // Room for the arguments as well, so that it need not grow.
         let room = script.sha.len() + keys.iter().map(|key| key.len()).sum::<usize>() + 128;
         let mut command = Cmd::with_capacity(N + 9, room);

@@ -32,7 +32,8 @@ async fn the_value_is_token_and_metadata_under_prefix_and_key() {
     let token = OwnerToken::mint().unwrap();
     let acquire = locks.lock("invoice/42").owner_token(token).metadata("worker-7");
     let guard = acquire.ttl(Duration::from_secs(30)).acquire().await.unwrap();
-    assert_eq!(server.command("GET app:invoice/42"), bulk(&format!("{}worker-7", token.expose())));
+    let value = format!("{}\u{1f}worker-7", token.expose());
+    assert_eq!(server.command("GET app:invoice/42"), bulk(&value));
     let left = number(&server.command("PTTL app:invoice/42"));
     assert!((1..=30_000).contains(&left), "{left}");
     let fence = server.send(&["GET", "app:invoice/42\u{1f}fence{app:invoice/42}"]);
@@ -71,8 +72,8 @@ async fn f1_f3_the_token_is_the_servers_time_and_outlives_the_lease() {
     assert!(before <= token && token <= now().as_micros(), "{token} is not the time in µs");
     guard.release().await.unwrap();
     let left = number(&server.send(&["PTTL", "k\u{1f}fence{k}"]));
-    let day = 24 * 60 * 60 * 1000;
-    assert!(left > day && left <= day + 30_000, "{left}");
+    let hour = 60 * 60 * 1000;
+    assert!(left > hour && left <= hour + 30_000, "{left}");
 }
 
 #[tokio::test]

@@ -258,12 +258,19 @@ pub struct Holder {
     metadata: Metadata,
     remaining: Option<Duration>,
     fencing: Option<FencingToken>,
+    foreign: bool,
 }
 
 impl Holder {
     /// Describes a holder by its fingerprint alone.
     pub fn new(owner: OwnerFingerprint) -> Self {
-        Self { owner, metadata: Metadata::default(), remaining: None, fencing: None }
+        let (metadata, remaining, fencing) = Default::default();
+        Self { owner, metadata, remaining, fencing, foreign: false }
+    }
+
+    /// Describes a locker of another library by whatever it wrote; empty if that cannot be read.
+    pub fn foreign(value: &[u8]) -> Self {
+        Self { foreign: true, ..Self::new(OwnerFingerprint::of(value)) }
     }
 
     /// Adds its note.
@@ -297,12 +304,18 @@ impl Holder {
         &self.metadata
     }
 
-    /// Returns how long the lease has left; `None` if it does not expire or the store cannot tell.
+    /// Returns how long the lease has left; `None` if it never expires or the store cannot tell.
     pub fn remaining(&self) -> Option<Duration> {
         self.remaining
     }
 
-    /// Returns the fencing token of the grant.
+    /// Returns whether the holder is a locker of another library, which has neither a note nor a
+    /// fencing token of ours.
+    pub fn is_foreign(&self) -> bool {
+        self.foreign
+    }
+
+    /// Returns the fencing token of the grant; `None` if the store cannot tell it for certain.
     pub fn fencing(&self) -> Option<FencingToken> {
         self.fencing
     }

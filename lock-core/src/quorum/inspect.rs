@@ -94,9 +94,8 @@ fn elected(answers: &[Holder], majority: usize, fences: bool) -> Option<Seen> {
         of_majority(&|other| other.owner() == one.owner() && other.fencing() == one.fencing())
     };
     let fencing = theirs().find(by_token).and_then(Holder::fencing);
-    let holder = Holder::new(named.owner())
-        .with_metadata(named.metadata().clone())
-        .with_remaining(times.get(majority - 1).copied())
-        .with_fencing(fencing);
+    // The other facts of a foreign holder are the same at all nodes, or unknown.
+    let holder =
+        named.clone().with_remaining(times.get(majority - 1).copied()).with_fencing(fencing);
     Some(Seen { holder, agreed: !fences || fencing.is_some() })
 }

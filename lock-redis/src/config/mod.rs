@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lock_core::{Error, ErrorKind, Result};
+use lock_core::{Error, ErrorKind, Result, Ttl};
 
 pub(crate) use self::driver::Target;
 pub(crate) use self::url::URL_OPTIONS;
 use crate::channel::Timeouts;
+use crate::scripts::Scripts;
 
 /// Says where a server is, who we are there, and how locks are kept on it.
 ///
@@ -64,7 +65,15 @@ pub struct RedisOptions {
     pub(crate) server_checks: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) replicas: Option<Replicas>,
+    fencing_ttl: Option<Duration>,
 }
+
+/// For how long a key's last fencing token is kept after its lease, unless configured. Tokens start
+/// from the server's clock, so they stay in order while that is set back by less.
+const FENCING_TTL: Duration = Duration::from_secs(60 * 60);
+
+/// The same at the nodes of a quorum, whose tokens rest on no clock as long as nodes remember.
+const FENCING_TTL_OF_A_NODE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many replicas must know of a grant, and how long they have.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +85,8 @@ pub(crate) struct Replicas {
 impl Default for RedisOptions {
     fn default() -> Self {
         let connect_timeout = Timeouts::default().connect;
-        Self { prefix: String::new(), server_checks: true, connect_timeout, replicas: None }
+        let (prefix, replicas, fencing_ttl) = Default::default();
+        Self { prefix, server_checks: true, connect_timeout, replicas, fencing_ttl }
     }
 }
 
@@ -108,6 +118,17 @@ impl RedisOptions {
         self
     }
 
+    /// Sets for how long the last fencing token of a key is kept after its lease; one hour unless
+    /// configured, from a minute to a year.
+    ///
+    /// Tokens stay in order when the server's clock is set back by less than this, also for a key that
+    /// nobody used meanwhile. A key that is used once takes about 150 bytes for as long. The nodes
+    /// of a quorum keep tokens for a day or longer.
+    pub fn fencing_ttl(mut self, time: Duration) -> Self {
+        self.fencing_ttl = Some(time);
+        self
+    }
+
     /// Believes a grant or a renewal only once so many replicas have it; [`Unavailable`] if they have
     /// not within `limit`.
     ///
@@ -125,8 +146,32 @@ impl RedisOptions {
         self
     }
 
+    pub(crate) fn scripts(&self) -> Scripts {
+        Scripts::new(self.fencing_ttl.unwrap_or(FENCING_TTL))
+    }
+
+    /// As [`scripts`](Self::scripts), for a node of a quorum.
+    pub(crate) fn scripts_of_a_node(&self) -> Result<Scripts> {
+        let time = self.fencing_ttl.unwrap_or(FENCING_TTL_OF_A_NODE);
+        if time < FENCING_TTL_OF_A_NODE {
+            return misconfigured(format!(
+                "`fencing_ttl` is {time:?}; the nodes of a quorum need {FENCING_TTL_OF_A_NODE:?} or \
+                 more, as the order of their tokens rests on what they remember"
+            ));
+        }
+        Ok(Scripts::new(time))
+    }
+
     /// Refuses numbers that mean nothing.
     pub(crate) fn check(&self) -> Result<()> {
+        let longest = Ttl::MAX.get();
+        if let Some(time) = self.fencing_ttl
+            && !(Duration::from_secs(60)..=longest).contains(&time)
+        {
+            return misconfigured(format!(
+                "`fencing_ttl` is {time:?}; keep tokens for 60s to {longest:?}"
+            ));
+        }
         if self.connect_timeout.is_zero() {
             return misconfigured("`connect_timeout` is zero; give connections some time to open");
         }
@@ -270,6 +315,12 @@ impl RedisConfig {
         self
     }
 
+    /// Sets for how long fencing tokens are kept; see [`RedisOptions::fencing_ttl`].
+    pub fn fencing_ttl(mut self, time: Duration) -> Self {
+        self.options = self.options.fencing_ttl(time);
+        self
+    }
+
     /// Believes a grant only once so many replicas have it; see [`RedisOptions::replicas`].
     pub fn replicas(mut self, count: u32, limit: Duration) -> Self {
         self.options = self.options.replicas(count, limit);
@@ -391,6 +442,7 @@ mod tests {
         let here = || RedisConfig::tcp("h", 1);
         assert!(why(here().user("locks")).contains("name the password as well"));
         assert!(why(here().connect_timeout(Duration::ZERO)).contains("`connect_timeout` is zero"));
+        assert!(why(here().fencing_ttl(Duration::ZERO)).contains("keep tokens for 60s to "));
         assert!(why(here().replicas(0, Duration::from_secs(1))).contains("`replicas` is 0"));
         let sentinels = RedisConfig::sentinel("s", [("h", 1)]).sentinel_user("locks");
         assert!(why(sentinels).contains("user for the sentinels and no password"));

@@ -10,7 +10,8 @@ const SERVER_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
 /// The options of every URL.
-pub(crate) const URL_OPTIONS: [&str; 3] = ["prefix", "server_checks", "connect_timeout"];
+pub(crate) const URL_OPTIONS: [&str; 4] =
+    ["prefix", "server_checks", "connect_timeout", "fencing_ttl"];
 
 /// Those for one server at a time.
 const REPLICAS_OPTIONS: [&str; 2] = ["replicas", "replicas_timeout"];
@@ -29,10 +30,11 @@ impl RedisConfig {
     /// | `redis+cluster://[[user]:password@]host[:port],…` | the cluster of which these are some nodes |
     /// | `rediss://…`, `rediss+sentinel://…`, `rediss+cluster://…` | the same over TLS, verified; `?ca=/path/to/roots.pem` for a private authority |
     ///
-    /// Options: `prefix`, `server_checks` (`on` or `off`), `connect_timeout` (such as `500ms`); but for
-    /// clusters `replicas` (a number) and `replicas_timeout` (100 ms unless told), see
-    /// [`RedisOptions::replicas`](crate::RedisOptions::replicas); with sentinels also `db`,
-    /// `sentinel_user` and `sentinel_password`.
+    /// | option | meaning |
+    /// |---|---|
+    /// | `prefix`, `server_checks` (`on`, `off`), `connect_timeout`, `fencing_ttl` (such as `500ms`, `1h`) | as in [`RedisOptions`](crate::RedisOptions) |
+    /// | `replicas` (a number), `replicas_timeout` (100 ms unless configured) | [`RedisOptions::replicas`](crate::RedisOptions::replicas); not for clusters |
+    /// | `db`, `sentinel_user`, `sentinel_password` | with sentinels |
     ///
     /// # Errors
     ///
@@ -112,6 +114,9 @@ impl RedisConfig {
         }
         if let Some(limit) = given.duration("connect_timeout")? {
             self = self.connect_timeout(limit);
+        }
+        if let Some(time) = given.duration("fencing_ttl")? {
+            self = self.fencing_ttl(time);
         }
         if let Some(count) = given.get("replicas") {
             let Ok(count) = count.parse() else {

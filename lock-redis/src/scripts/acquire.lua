@@ -1,12 +1,13 @@
 -- Grants a free key, or grants again what its owner holds already (laws E1, E2, F1, U1, X1).
 --
 -- KEYS  1 lock   2 fence   3 tombstone of this owner   4 line   5 mark of a node that remembers, if need be
--- ARGV  1 owner token and metadata   2 ttl in ms   3 the least that a new fencing token should be, or 0
+-- ARGV  1 owner token, byte 31 and metadata   2 ttl in ms
+--       3 the least that a new fencing token should be, or 0
 --       4 this waiter in line, if it ever listened   5 '1' if it listens, and is to stand in line
 --       with a mark, instead of both: 4 how many ms a node without it is left out   5 the process
 --       that the caller is connected to, if it knows
 -- Returns the fencing token | the ms left to another | {'undone'} | {'foreign'} | {'fence', why}
---   | {'settling', ms}
+--   | {'settling', ms} | {'contested', the ms left or -1, 1 if the holder itself is a foreign one}
 
 local waiter = not KEYS[5] and ARGV[4]
 local stored -- another type reads as absent
@@ -25,13 +26,14 @@ local held, fence = stored[1], stored[2]
 if stored[3] then
   return {'undone'}
 end
-local last, marked = read(fence, KEYS[2])
+local last, found = read(fence, KEYS[2])
 if not last then
-  return {'fence', marked}
+  return {'fence', found}
 end
 
+local door
 if not held then
-  local door = marked and open_door()
+  door = found ~= '' and open_door(found)
   if not door or door.serve(KEYS[1], KEYS[2], KEYS[4], last, 'NX', waiter) ~= 'granted' then
     local token, ahead = mint(last, ARGV[3])
     if not token then
@@ -47,40 +49,55 @@ if not held then
       return token
     end
     -- SET NX found a key that MGET could not read: it has another type.
+  else
+    held = '\31' -- by one of ours
   end
 elseif string.sub(held, 1, 22) == string.sub(ARGV[1], 1, 22) then
   if last == 0 then
     return {'fence', 'it is gone although the lock is held'}
   end
   -- A grant by the queue is without the metadata; a server out of memory leaves it so.
-  local bare = #held == 22 and #ARGV[1] > 22
+  local bare = #held == 23 and #ARGV[1] > 23
   if not bare or not open_door().call('SET', KEYS[1], ARGV[1], 'XX', 'PX', ARGV[2]) then
     call('PEXPIRE', KEYS[1], ARGV[2], 'GT') -- it may be an old request, after a renewal
   end
   return fence
+else
+  held = string.sub(held, 23, 23)
 end
 
 local left = call('PTTL', KEYS[1])
-if left < 0 then
+local foreign = held ~= '\31'
+if not held and left < 0 then
   return {'foreign'}
+end
+if not door and not KEYS[5] and (waiter or foreign or #found > 1) then
+  door = open_door(found)
+end
+if door and foreign and not KEYS[5] then
+  door.contest(KEYS[2], fence)
 end
 if waiter and ARGV[5] == '1' then
   local place = now()
   if string.sub(waiter, 23, 23) == 'h' then
     place = place + 2 ^ 52 -- behind all those who queue
   end
-  local door = open_door()
   if door.call('ZADD', KEYS[4], 'NX', string.format('%d', place), waiter) then
     -- A waiter that lives comes back by the end of the lease.
     local stays = math.min(left, 1e12) + 60000
     if door.call('PTTL', KEYS[4]) < stays then
       door.call('PEXPIRE', KEYS[4], stays)
     end
-    if not fence then
+    if door.token then -- the line may have been empty after that grant
+      door.call('SET', KEYS[2], door.token .. door.mark(KEYS[4]), 'KEEPTTL')
+    elseif not fence then
       door.call('SET', KEYS[2], '0*', 'PX', stays, 'NX')
-    elseif not marked then
+    elseif found == '' and not foreign then
       door.call('SET', KEYS[2], fence .. '*', 'KEEPTTL')
     end
   end
+end
+if foreign or door and door.contested() then
+  return {'contested', left, foreign and 1 or 0}
 end
 return left

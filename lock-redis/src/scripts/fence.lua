@@ -2,8 +2,9 @@
 -- in ms: FENCE_OUTLIVES (its lease), TOMBSTONE (stays) and CLAIM_WINDOW (in which the head of a queue
 -- must claim what it was granted).
 --
--- The fence holds the last fencing token, and a '*' behind it while somebody may stand in line, so
--- that whoever finds none need not look for the line.
+-- The fence holds the last fencing token. While somebody may stand in line, a mark that begins with
+-- '*' stands behind it, so that whoever finds none need not look for the line; `line.lua` takes the
+-- mark apart.
 
 local call = redis.call
 local LARGEST = 9007199254740991 -- 2^53 - 1: beyond it Lua numbers skip integers
@@ -18,23 +19,24 @@ local function now()
   return micros
 end
 
--- Reads a fence: its number (0 for none) and whether it is marked; nil and why if it is no token.
+-- Reads a fence: its number (0 for none) and its mark, which may be empty; nil and why if it is no
+-- token.
 local function read(fence, key)
   if not fence then
     if call('EXISTS', key) == 1 then
       return nil, 'it is not a string'
     end
-    return 0, true -- whoever deleted it may have deleted a mark
+    return 0, '*' -- whoever deleted it may have deleted a mark
   end
   local digits, mark = string.match(fence, '^([1-9]%d*)(%*?)$')
-  if fence == '0*' then -- a mark where no lock of ours has been
-    digits, mark = '0', '*'
+  if not digits then
+    digits, mark = string.match(fence, '^(%d+)(%*.*)$') -- 0 where no lock of ours has been
   end
   local number = tonumber(digits)
   if not number or number > LARGEST then
     return nil, 'it is not a number from 1 to 2^53 - 1'
   end
-  return number, mark ~= ''
+  return number, mark
 end
 
 -- Returns the next fencing token and how many ms it is ahead of the clock; nil when there is none. A

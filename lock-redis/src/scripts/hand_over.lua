@@ -1,15 +1,15 @@
 -- Passes a key from its owner straight on to the next (laws E1, E3, F1, U1).
 --
 -- KEYS  1 lock   2 fence   3 tombstone of this owner   4 line   5 tombstone of the next owner
--- ARGV  1 owner token   2 next owner token and metadata   3 its ttl in ms
+-- ARGV  1 owner token   2 next owner token, byte 31 and metadata   3 its ttl in ms
 --       4, 5 the next owner in line, in whatever way it may stand there, if at all
 -- Returns {token, number of others in line} | 1 if the next owner was undone | 0 if nothing was held
 
 local stored = call('MGET', KEYS[1], KEYS[2], KEYS[5])
 local held, fence = stored[1], stored[2]
 local owner = held and string.sub(held, 1, 22)
-local last, marked = read(fence, KEYS[2])
-local door = last and marked and open_door()
+local last, found = read(fence, KEYS[2])
+local door = last and found ~= '' and open_door(found)
 
 if fence and owner == string.sub(ARGV[2], 1, 22) then
   -- This request has been sent again, perhaps long ago: it must not cut a renewed lease short.

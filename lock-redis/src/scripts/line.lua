@@ -3,10 +3,30 @@
 --
 -- A waiter is described by one string:
 --   owner token (22)  'q' for the queue or 'h' for hints (1)  id (16)  ttl in ms  ':'  channel
--- with ';' instead of ':' for a sharded channel, in a cluster.
+-- with ';' instead of ':' for a sharded channel, in a cluster. All waiters of one client have the same
+-- channel for a key.
+--
+-- The mark behind the fence is:
+--   '*'  until when foreign lockers compete, in ms, if any did
+--   and after a grant by the queue:  ';'  its window in ms  ';'  the channel of its waiter  and, each
+--   behind a byte 30, the channels of clients that have let such a grant lapse since the last release
 
-local function open_door()
+local MOST_PASSED_OVER = 1000 -- by one call; the next one goes on
+local SHORTEST_WINDOW = 60 -- ms: 1000, 500, 250, 125 and 62 are less than two seconds
+
+local function open_door(mark)
   local door = {}
+
+  local foreign_until, window, channels = 0, nil, nil
+  if mark and #mark > 1 then
+    foreign_until, window, channels = string.match(mark, '^%*(%d*);?(%d*);?(.*)$')
+    foreign_until, window = tonumber(foreign_until) or 0, tonumber(window)
+  end
+  local grant = '' -- what the mark is to say of a grant by this call
+
+  local function channel_of(waiter)
+    return string.match(waiter, '^%d+[:;](.*)$', 40)
+  end
 
   -- Tells a waiter something, and returns how many have heard it.
   local function tell(waiter, news)
@@ -24,61 +44,157 @@ local function open_door()
     return answer
   end
 
+  -- Whether a foreign locker was seen within the last second: it can neither queue nor be told, so the
+  -- key is given to nobody then, and all ask for it.
+  function door.contested()
+    return foreign_until > 0 and foreign_until > now() / 1000
+  end
+
+  -- Notes that a foreign locker was seen.
+  function door.contest(fence, stored)
+    local millis = math.floor(now() / 1000)
+    if foreign_until > millis + 500 then
+      return -- noted a moment ago
+    end
+    foreign_until = millis + 1000
+    local seen = string.format('*%d', foreign_until)
+    if stored then
+      door.call('SET', fence, string.match(stored, '^%d+') .. seen, 'KEEPTTL')
+    else
+      door.call('SET', fence, '0' .. seen, 'PX', 60000, 'NX')
+    end
+  end
+
   -- Counts who stands in line, and returns the mark that says so.
   function door.mark(line)
     local count = door.call('ZCARD', line) or 0
-    return count > 0 and '*' or '', count
+    local seen = door.contested() and string.format('%d', foreign_until) or ''
+    if count == 0 and seen == '' then
+      return '', 0
+    end
+    return '*' .. seen .. (count > 0 and grant or ''), count
+  end
+
+  -- Returns how long the next grant by the queue lasts until it must be claimed, and the channels of
+  -- clients to pass over. A free key whose last grant was the queue's was not claimed in time, so its
+  -- client is paused or cut off: it is passed over until somebody has released, and the next one has
+  -- half the time. The client that asks is alive.
+  local function lapses(condition, asking)
+    local passed = {}
+    if condition ~= 'NX' or not window then
+      return CLAIM_WINDOW, passed
+    end
+    for channel in string.gmatch(channels, '[^\30]+') do
+      passed[channel] = true
+    end
+    if asking then
+      passed[channel_of(asking)] = nil
+    end
+    return math.floor(window / 2), passed
   end
 
   -- Gives the key to the head of its queue until it claims it, and tells it. One whose connection is
   -- gone is passed over. The condition is 'NX' for a free key, 'XX' for one to pass on. Returns
   -- 'granted', or why nobody was: 'asking' is first itself, the key is 'taken', there are only
-  -- 'listeners', the line is 'empty'.
+  -- 'listeners', the line is 'empty', 'contested', or has too many who are gone for one call ('more').
   function door.serve(lock, fence, line, last, condition, asking)
-    while true do
-      local first = door.call('ZRANGE', line, 0, 0)
-      first = first and first[1]
-      if not first then
-        return 'empty'
-      elseif first == asking then
-        return 'asking'
-      elseif string.sub(first, 23, 23) ~= 'q' then
-        return 'listeners'
-      end
-      if condition == 'NX' and call('EXISTS', lock) == 1 then
-        return 'taken' -- by another type, which reads as absent
-      end
-      door.call('ZREM', line, first)
-      local token, ahead = mint(last)
-      if not token then
-        return 'empty'
-      end
-      last = tonumber(token)
-      local ttl = string.match(first, '^%d+', 40)
-      if ttl and tell(first, ' ' .. token) > 0 then
-        local window = math.min(ttl, CLAIM_WINDOW)
-        if not door.call('SET', lock, string.sub(first, 1, 22), 'PX', window, condition) then
-          return 'empty'
-        end
-        keep(fence, token, door.mark(line), ttl, ahead)
-        return 'granted'
-      end
+    if door.contested() then
+      return 'contested'
     end
+    local first = door.call('ZRANGE', line, 0, 0)
+    if not first or not first[1] then
+      return 'empty'
+    elseif first[1] == asking then
+      return 'asking'
+    end
+    if condition == 'NX' and call('EXISTS', lock) == 1 then
+      return 'taken' -- by another type, which reads as absent
+    end
+    local time, passed = lapses(condition, asking)
+    if time < SHORTEST_WINDOW then
+      return 'empty' -- for whoever asks, and so is alive
+    end
+    local lapsed = {}
+    for channel in pairs(passed) do
+      lapsed[#lapsed + 1] = channel
+    end
+    local token, ahead
+    local gone, count, result = {}, 0, nil
+    local function step_out()
+      if #gone > 0 then
+        door.call('ZREM', line, unpack(gone))
+      end
+      gone = {}
+    end
+    repeat
+      for _, waiter in ipairs(first) do
+        if waiter == asking then
+          result = 'asking'
+          break
+        elseif string.sub(waiter, 23, 23) ~= 'q' then
+          result = 'listeners'
+          break
+        end
+        gone[#gone + 1], count = waiter, count + 1
+        local channel = channel_of(waiter)
+        if channel and not passed[channel] then
+          if not token then
+            token, ahead = mint(last)
+          end
+          -- A server out of memory lets a script write that has removed something before.
+          step_out()
+          local ttl = string.match(waiter, '^%d+', 40)
+          if not token then
+            result = 'empty'
+            break
+          elseif tell(waiter, ' ' .. token) > 0 then
+            local owner = string.sub(waiter, 1, 22) .. '\31'
+            if not door.call('SET', lock, owner, 'PX', math.min(ttl, time), condition) then
+              result = 'empty'
+              break
+            end
+            lapsed[#lapsed + 1] = channel
+            grant = string.format(';%d;%s', time, table.concat(lapsed, '\30'))
+            door.token = token
+            keep(fence, token, door.mark(line), ttl, ahead)
+            return 'granted'
+          end
+          passed[channel] = true -- nobody listens there any more
+        end
+      end
+      if not result then
+        first = door.call('ZRANGE', line, #gone, #gone + 99)
+        if not first or not first[1] then
+          result = 'empty'
+        elseif count >= MOST_PASSED_OVER then
+          result = 'more'
+        end
+      end
+    until result
+    step_out()
+    if result == 'more' then
+      tell(first[1], '') -- its attempt goes on from here
+    end
+    return result
   end
 
   -- Frees a key that its owner gives back: for the head of the queue, or for whoever comes.
   function door.free(lock, fence, line, stored)
-    local last, marked = read(stored, fence)
-    local served = last and marked and door.serve(lock, fence, line, last, 'XX')
+    local last, found = read(stored, fence)
+    local served = last and found ~= '' and door.serve(lock, fence, line, last, 'XX')
     if served == 'granted' then
       return
     end
     call('DEL', lock)
     if served == 'listeners' then
-      for _, waiter in ipairs(door.call('ZRANGE', line, 0, -1) or {}) do
+      local some = door.call('ZRANGE', line, 0, MOST_PASSED_OVER - 1) or {}
+      for _, waiter in ipairs(some) do
         tell(waiter, '')
       end
-      call('DEL', line)
+      door.call('ZREM', line, unpack(some))
+    elseif served == 'empty' and window then
+      -- A later lease that ends by itself is no lapse of the queue's grant.
+      door.call('SET', fence, string.match(stored, '^%d+'), 'KEEPTTL')
     end
   end
 

@@ -10,14 +10,14 @@ local held, fence = stored[1], stored[2]
 if not held or string.sub(held, 1, 22) ~= ARGV[1] then
   return {'lost'}
 end
-local last, marked = read(fence, KEYS[2])
+local last, mark = read(fence, KEYS[2])
 if not last then
-  return {'fence', marked}
+  return {'fence', mark}
 end
 local token = tonumber(ARGV[2])
 if last >= token then
   return fence
 end
 local ahead = math.max(0, math.ceil((token - now()) / 1000))
-keep(KEYS[2], ARGV[2], marked and '*' or '', math.max(call('PTTL', KEYS[1]), 0), ahead)
+keep(KEYS[2], ARGV[2], mark, math.max(call('PTTL', KEYS[1]), 0), ahead)
 return ARGV[2]

@@ -14,7 +14,7 @@ local ours = held and string.sub(held, 1, 22) == ARGV[1]
 if ours and tonumber(fence) and not ARGV[2] then
   return call('DEL', KEYS[1])
 end
-local door = open_door()
+local door = open_door(fence and string.match(fence, '%*.*$'))
 if ARGV[2] then
   door.call('ZREM', KEYS[4], ARGV[2])
 end
