@@ -12,12 +12,11 @@ pub(crate) struct Args {
     pub(crate) only: Vec<String>,
 }
 
-/// Stands for the scenarios of a quorum.
-const QUORUM: &str = "quorum";
+/// Words that stand for several scenarios, and the letter that their ids begin with.
+const GROUPS: [(&str, char); 2] = [("quorum", 'q'), ("interop", INTEROP)];
 
-fn is_of_a_quorum(id: &str) -> bool {
-    id.starts_with('q')
-}
+/// Scenarios that need libraries of other languages. They run only on request.
+const INTEROP: char = 'i';
 
 impl Args {
     pub(crate) fn parse(args: &[String]) -> Result<Self> {
@@ -25,16 +24,7 @@ impl Args {
         for arg in args {
             match arg.as_str() {
                 "--quick" => parsed.quick = true,
-                QUORUM => {
-                    let ids = scenario::ALL.iter().map(|one| one.id);
-                    parsed.only.extend(ids.filter(|id| is_of_a_quorum(id)).map(str::to_owned));
-                }
-                id if scenario::ALL.iter().any(|one| one.id == id) => parsed.only.push(id.into()),
-                other => {
-                    let ids: Vec<_> = scenario::ALL.iter().map(|one| one.id).collect();
-                    let ids = ids.join(", ");
-                    bail!("`{other}` is neither `--quick` nor `{QUORUM}` nor one of {ids}");
-                }
+                word => parsed.only.append(&mut ids(word)?),
             }
         }
         Ok(parsed)
@@ -46,8 +36,24 @@ impl Args {
     }
 
     pub(crate) fn wants(&self, id: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|one| one == id)
+        if self.only.is_empty() {
+            return !id.starts_with(INTEROP);
+        }
+        self.only.iter().any(|one| one == id)
     }
+}
+
+/// Returns the scenarios that a word stands for: a group of them, or the one with that id.
+fn ids(word: &str) -> Result<Vec<String>> {
+    let all = || scenario::ALL.iter().map(|one| one.id);
+    let group = GROUPS.iter().find(|(name, _)| *name == word).map(|(_, letter)| *letter);
+    let matches = |id: &&str| group.map_or(*id == word, |letter| id.starts_with(letter));
+    let ids: Vec<_> = all().filter(matches).map(str::to_owned).collect();
+    if ids.is_empty() {
+        let known: Vec<_> = GROUPS.iter().map(|(name, _)| *name).chain(all()).collect();
+        bail!("`{word}` is neither `--quick` nor one of {}", known.join(", "));
+    }
+    Ok(ids)
 }
 
 #[cfg(test)]
@@ -65,7 +71,15 @@ mod tests {
         assert!(parse("s99").is_err());
         let quorum = parse("quorum").unwrap();
         assert!(quorum.wants("q1") && quorum.wants("q8") && !quorum.wants("s1"));
+        let interop = parse("interop").unwrap();
+        assert!(interop.wants("i1") && interop.wants("i2") && !interop.wants("s8"));
         let stems = ["", "quorum", "s1"].map(|words| parse(words).unwrap().stem());
         assert_eq!(stems, ["latest", "partial", "partial"]);
+    }
+
+    #[test]
+    fn what_needs_other_languages_is_run_on_request_only() {
+        let everything = Args::parse(&[]).unwrap();
+        assert!(everything.wants("s8") && !everything.wants("i1"));
     }
 }

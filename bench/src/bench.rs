@@ -38,7 +38,7 @@ pub fn bench(args: &[String]) -> Result<ExitCode> {
     report.seconds = begun.elapsed().as_secs();
 
     println!("\n{}", report.markdown());
-    report.write(&results(), args.stem())?;
+    report.write(&package().join("results"), args.stem())?;
     let broken = report.records.iter().any(|record| ours(record) && any_wrong(record));
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -78,8 +78,7 @@ fn any_wrong(record: &Record) -> bool {
     record.violations().next().is_some()
 }
 
-/// Beside the manifest that cargo runs us for.
-fn results() -> PathBuf {
-    let package = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| "bench".into(), PathBuf::from);
-    package.join("results")
+/// The folder of the manifest that cargo runs us for.
+pub(crate) fn package() -> PathBuf {
+    env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| "bench".into(), PathBuf::from)
 }

@@ -28,6 +28,8 @@ pub(crate) enum Bound {
     AtLeast(f64),
     /// At most this in every round, not only in the middle one.
     NeverAbove(f64),
+    /// At least this in every round.
+    NeverBelow(f64),
 }
 
 /// What the metric is divided by, in the same round.
@@ -102,6 +104,7 @@ impl Goal {
             Bound::AtMost(limit) => format!("≤ {limit}"),
             Bound::AtLeast(limit) => format!("≥ {limit}"),
             Bound::NeverAbove(limit) => format!("≤ {limit} in every round"),
+            Bound::NeverBelow(limit) => format!("≥ {limit} in every round"),
         };
         match self.against {
             Against::Nothing => format!("{} {bound}", self.metric),
@@ -119,13 +122,14 @@ impl Bound {
             Self::AtMost(limit) => measured.median <= limit,
             Self::AtLeast(limit) => measured.median >= limit,
             Self::NeverAbove(limit) => measured.max <= limit,
+            Self::NeverBelow(limit) => measured.min >= limit,
         }
     }
 
     fn better(self, a: f64, b: f64) -> f64 {
         match self {
             Self::AtMost(_) | Self::NeverAbove(_) => a.min(b),
-            Self::AtLeast(_) => a.max(b),
+            Self::AtLeast(_) | Self::NeverBelow(_) => a.max(b),
         }
     }
 }
@@ -163,6 +167,14 @@ mod tests {
         assert_eq!(verdicts.len(), 1);
         assert!(verdicts[0].met);
         assert_eq!(verdicts[0].measured.unwrap().max, 1.0);
+    }
+
+    #[test]
+    fn one_bad_round_breaks_what_holds_in_every_round() {
+        let ours = record("ours", &[5.0, 0.0, 5.0]);
+        let met = |bound| value("x", bound).judge(&[&ours])[0].met;
+        assert!(met(Bound::AtLeast(1.0)) && !met(Bound::NeverBelow(1.0)));
+        assert!(met(Bound::AtMost(5.0)) && !met(Bound::NeverAbove(4.0)));
     }
 
     #[test]

@@ -28,22 +28,36 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts a worker and waits until it is ready.
     pub(crate) fn hire(entry: &Entry, job: &Job) -> Result<Self> {
-        Self::start(env::current_exe()?, entry, job)
+        Self::own(env::current_exe()?, entry, job)
     }
 
     /// As [`hire`](Worker::hire); the worker counts its memory.
     pub(crate) fn hire_counting(entry: &Entry, job: &Job) -> Result<Self> {
         let program = env::current_exe()?.with_file_name("counting-worker");
         ensure!(program.exists(), "build every program of this package: use `cargo xtask bench`");
-        Self::start(program, entry, job)
+        Self::own(program, entry, job)
     }
 
-    fn start(program: PathBuf, entry: &Entry, job: &Job) -> Result<Self> {
-        let mut child = Command::new(program)
-            .args(["worker", entry.name])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+    /// Starts a worker that is another program, and waits until it is ready. The program learns its
+    /// job from its arguments; from there on it exchanges the same lines as any worker.
+    pub(crate) fn hire_program(name: &'static str, command: Command) -> Result<Self> {
+        let mut worker = Self::start(name, command)?;
+        worker.reply::<Ready>()?;
+        Ok(worker)
+    }
+
+    fn own(program: PathBuf, entry: &Entry, job: &Job) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.args(["worker", entry.name]);
+        let mut worker = Self::start(entry.name, command)?;
+        worker.tell(&serde_json::to_string(job)?)?;
+        worker.reply::<Ready>()?;
+        Ok(worker)
+    }
+
+    fn start(name: &'static str, mut command: Command) -> Result<Self> {
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.with_context(|| format!("a worker for `{name}` does not start"))?;
         let stdin = child.stdin.take().context("no way to the worker")?;
         let stdout = child.stdout.take().context("no way from the worker")?;
         let (sender, lines) = mpsc::channel();
@@ -54,10 +68,7 @@ impl Worker {
                 }
             }
         });
-        let mut worker = Self { name: entry.name, child, stdin, lines };
-        worker.tell(&serde_json::to_string(job)?)?;
-        worker.reply::<Ready>()?;
-        Ok(worker)
+        Ok(Self { name, child, stdin, lines })
     }
 
     pub(crate) fn tell(&mut self, word: &str) -> Result<()> {

@@ -51,9 +51,12 @@ impl Turn {
 pub(crate) fn check(turns: &mut [Turn]) -> Vec<String> {
     turns.sort_unstable_by_key(|turn| (turn.key, turn.entered));
     let mut wrong = Vec::new();
+    // Turns without a token may lie in between: not every library has them.
+    let mut last_token = turns.first().and_then(|turn| turn.fencing);
     for pair in turns.windows(2) {
         let [before, after] = pair else { continue };
         if before.key != after.key {
+            last_token = after.fencing;
             continue;
         }
         if after.entered < before.left {
@@ -63,11 +66,12 @@ pub(crate) fn check(turns: &mut [Turn]) -> Vec<String> {
                 after.who, after.key, before.who
             ));
         }
-        if let (Some(earlier), Some(later)) = (before.fencing, after.fencing)
+        if let (Some(earlier), Some(later)) = (last_token, after.fencing)
             && later <= earlier
         {
             wrong.push(format!("on key {} token {later} came after {earlier}", after.key));
         }
+        last_token = after.fencing.or(last_token);
     }
     wrong
 }
@@ -95,5 +99,13 @@ mod tests {
     #[test]
     fn a_token_that_does_not_grow_is_noticed() {
         assert_eq!(check(&mut [turn(0, 10, 20, 2), turn(0, 20, 30, 2)]).len(), 1);
+        assert!(check(&mut [turn(0, 10, 20, 2), turn(1, 20, 30, 2)]).is_empty());
+    }
+
+    #[test]
+    fn a_token_must_grow_across_turns_that_have_none() {
+        let bare = Turn { fencing: None, ..turn(0, 20, 30, 0) };
+        assert_eq!(check(&mut [turn(0, 10, 20, 2), bare, turn(0, 30, 40, 2)]).len(), 1);
+        assert!(check(&mut [turn(0, 10, 20, 2), bare, turn(0, 30, 40, 3)]).is_empty());
     }
 }

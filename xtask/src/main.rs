@@ -1,4 +1,4 @@
-//! Runs the project's own tasks: `check`, `test`, `model`, `bench` and `fix`.
+//! Runs the project's own tasks: `check`, `test`, `model`, `bench`, `interop` and `fix`.
 
 #![allow(
     clippy::print_stdout,
@@ -8,6 +8,7 @@
 
 mod bench;
 mod check;
+mod interop;
 mod manifest;
 mod package;
 mod redis;
@@ -27,6 +28,8 @@ usage: cargo xtask <command>
   model            the quorum protocol, exhaustively: minutes of work, up to 8 GB of memory
   bench [--quick] [scenario…]
                    measures against plain floors and other crates; see bench/README.md
+  interop [--quick]
+                   measures against libraries of Python and Node.js, which it installs below target/
   fix              applies the lints that can be applied, and formats
 ";
 
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         ["test", "--", ref extra @ ..] => at_root().and_then(|()| test::test(extra)),
         ["model"] => at_root().and_then(|()| model()),
         ["bench", ref args @ ..] => at_root().and_then(|()| bench::bench(args)),
+        ["interop", ref args @ ..] => at_root().and_then(|()| interop::interop(args)),
         ["fix"] => at_root().and_then(|()| fix()),
         _ => {
             eprint!("unknown command: {}\n\n{USAGE}", args.join(" "));

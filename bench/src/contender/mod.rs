@@ -51,10 +51,11 @@ pub(crate) enum Role {
     Floor,
 }
 
-/// Every scenario over Redis.
-pub(crate) const ON_REDIS: &[&str] = &["s1", "s2", "s3", "s3a", "s3b", "s4", "s5", "s6"];
+/// Every scenario over Redis, those beside another library included.
+pub(crate) const ON_REDIS: &[&str] =
+    &["s1", "s2", "s3", "s3a", "s3b", "s4", "s5", "s6", "s8", "i1", "i2"];
 
-/// As [`ON_REDIS`], for those who can keep a quorum as well.
+/// Every scenario of another library: those over Redis, and those over a quorum.
 pub(crate) const ON_ANY: &[&str] =
     &["s1", "s2", "s3", "s3a", "s3b", "s4", "s5", "s6", "q1", "q2", "q3", "q8"];
 

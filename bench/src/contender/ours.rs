@@ -14,6 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Where it matters who comes next.
 const CONTENDED: &[&str] = &["s3", "s3a", "s3b", "s5"];
 
+/// Beside other libraries as well.
+const MIXED: &[&str] = &["s3", "s3a", "s3b", "s5", "s8", "i1", "i2"];
+
 /// Ours, in one of its modes.
 pub(crate) struct Ours<M> {
     locks: LockClient,
@@ -87,7 +90,7 @@ pub(crate) struct Race;
 
 impl Mode for Race {
     const NAME: &str = "ours (race)";
-    const PLAYS: &[&str] = CONTENDED;
+    const PLAYS: &[&str] = MIXED;
 
     fn choose(acquire: Acquire) -> Acquire {
         acquire.fairness(Fairness::Race)

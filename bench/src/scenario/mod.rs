@@ -5,6 +5,7 @@ mod handoff;
 mod held;
 mod idle;
 mod memory;
+mod mixed;
 mod own_keys;
 mod quorum;
 mod reentry;
@@ -36,6 +37,9 @@ pub(crate) const ALL: &[Scenario] = &[
     held::HELD,
     memory::UNCONTENDED,
     memory::CONTENDED,
+    mixed::RSLOCK,
+    mixed::REDIS_PY,
+    mixed::NODE_REDLOCK,
     quorum::ALL_UP,
     quorum::ONE_FROZEN,
     quorum::ONE_DEAD,
@@ -70,15 +74,25 @@ impl Scenario {
 pub(crate) struct Layout {
     pub(crate) processes: u32,
     pub(crate) tasks: u32,
+    /// How many processes of another library compete, with one task each.
+    pub(crate) rivals: u32,
 }
 
 impl Layout {
     const fn new(processes: u32, tasks: u32) -> Self {
-        Self { processes, tasks }
+        Self { processes, tasks, rivals: 0 }
+    }
+
+    /// Processes with one task each, ours and those of another library.
+    const fn against(ours: u32, rivals: u32) -> Self {
+        Self { processes: ours, tasks: 1, rivals }
     }
 
     pub(crate) fn name(self) -> String {
-        format!("{} × {}", self.processes, self.tasks)
+        match self.rivals {
+            0 => format!("{} × {}", self.processes, self.tasks),
+            rivals => format!("{} against {rivals}", self.processes),
+        }
     }
 }
 
