@@ -13,7 +13,7 @@ use std::error::Error as _;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use lock_core::{Error, ProviderRegistry};
+use lock_core::{Error, OwnerToken, ProviderRegistry};
 use lock_redis::{RedisConfig, RedisProvider};
 use support::{PASSWORD, Server, ca};
 
@@ -181,19 +181,75 @@ async fn x1_a_key_that_holds_other_data_is_told_apart_and_never_touched() {
     let server = Server::start();
     let locks = server.client().await;
     server.command("LPUSH list a");
-    server.command("SET text precious");
     server.command("HSET hash field value");
-    for key in ["list", "text", "hash"] {
+    for key in ["list", "hash"] {
         let error = refused(locks.lock(key).wait_forever().acquire()).await;
         assert!(error.is_foreign(), "{error:?}");
-        assert!(error.to_string().contains("holds data that is no lock and never expires"));
+        assert!(error.to_string().contains("another type that never expires, so it is no lock"));
+        assert!(locks.inspect(key).await.unwrap_err().is_foreign());
     }
     assert_eq!(server.command("LRANGE list 0 -1"), "*1\r\n$1\r\na\r\n");
-    assert_eq!(server.command("GET text"), "$8\r\nprecious\r\n");
     assert_eq!(server.command("HGET hash field"), "$5\r\nvalue\r\n");
     // With a ttl it becomes free by itself, so it is waited for like any lock.
     server.command("PEXPIRE list 300");
     locks.lock("list").acquire().await.unwrap().release().await.unwrap();
+}
+
+#[tokio::test]
+async fn x1_a_string_without_expiry_is_a_lock_of_another_library_and_held() {
+    let server = Server::start();
+    let locks = server.client().await;
+    let half = Duration::from_millis(500);
+    server.command("SET k somebody"); // as redis-py does unless it is given a timeout
+    let found = "another library has taken the lock, without an expiry";
+    let contended = locks.lock("k").no_wait().acquire().await.unwrap_err();
+    assert!(contended.is_contended() && contended.to_string().contains(found), "{contended}");
+    let timed_out = locks.lock("k").wait_at_most(half).acquire().await.unwrap_err();
+    assert!(timed_out.is_timeout() && timed_out.to_string().contains(found), "{timed_out}");
+    assert_eq!((contended.remaining(), timed_out.remaining()), (None, None));
+    assert!(locks.lock("k").try_acquire().await.unwrap().is_none());
+    assert_eq!(server.command("GET k"), "$8\r\nsomebody\r\n", "it is not touched");
+    let waiting = tokio::spawn(locks.lock("k").wait_forever().acquire());
+    let refused = || server.calls("evalsha");
+    let before = refused();
+    while refused() < before + 3 {
+        assert!(!waiting.is_finished(), "it waits as long as the lock is held");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.command("DEL k");
+    let guard = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    guard.expect("in time").unwrap().unwrap().release().await.unwrap();
+}
+
+#[tokio::test]
+async fn i1_a_holder_of_another_library_is_shown_as_foreign_and_without_a_token_of_ours() {
+    let server = Server::start();
+    let locks = server.client().await;
+    let guard = locks.lock("k").metadata("note").acquire().await.unwrap();
+    let ours = locks.inspect("k").await.unwrap().expect("a holder");
+    assert!(!ours.is_foreign() && ours.fencing() == guard.fencing_token());
+    assert_eq!(ours.metadata().as_bytes(), b"note");
+    guard.release().await.unwrap(); // its counter stays
+    // What bsm/redislock and redsync write begins like an owner token; uuids of redis-py do not.
+    let owner = OwnerToken::mint().unwrap();
+    for value in [owner.expose().to_owned(), format!("{}==", owner.expose()), "5e1f".repeat(8)] {
+        server.send(&["SET", "k", &value, "PX", "60000"]);
+        let holder = locks.inspect("k").await.unwrap().expect("a holder");
+        assert!(holder.is_foreign() && holder.fencing().is_none(), "{holder:?}");
+        assert!(holder.metadata().is_empty() && holder.remaining().is_some(), "{holder:?}");
+    }
+    server.command("PERSIST k");
+    let endless = locks.inspect("k").await.unwrap().expect("a holder");
+    assert!(endless.is_foreign() && endless.remaining().is_none());
+    // Redisson's lock is a hash.
+    server.command("DEL k");
+    server.command("HSET k client 1");
+    server.command("PEXPIRE k 20000");
+    let holder = locks.inspect("k").await.unwrap().expect("a holder");
+    let left = holder.remaining().expect("it has an expiry");
+    assert!(holder.is_foreign() && left > Duration::from_secs(10), "{holder:?}");
+    let contended = locks.lock("k").no_wait().acquire().await.unwrap_err();
+    assert!(contended.remaining().expect("the same") <= left);
 }
 
 #[tokio::test]

@@ -52,7 +52,8 @@ async fn w2_a_foreign_key_of_another_type_makes_nobody_spin() {
     let before = server.calls("evalsha");
     tokio::time::sleep(s(2)).await;
     let calls = server.calls("evalsha") - before;
-    assert!(calls < 50, "{calls} requests in 2 s");
+    // Each of the two asks every 10 to 50 ms: 30 ms on average.
+    assert!(calls < 200, "{calls} requests in 2 s");
     waiters.iter().for_each(JoinHandle::abort);
 }
 
