@@ -84,12 +84,14 @@ impl Lock for RedisLock {
                 Call::new(&self.store.scripts.acquire, [lock, fence, tombstone, line, mark])
             }
         };
+        let mut listens = false;
         let floor = self.claim.fencing_floor().map_or(0, FencingToken::get);
         call.arg(value(&self.claim)).arg(self.claim.ttl().as_millis()).arg(floor);
         if let Some((_, time)) = &self.store.settle {
             call.arg(time.as_millis()).name_process();
-        } else if let Some((text, listens)) = self.in_line(&keys) {
-            call.arg(text).arg(u8::from(listens));
+        } else if let Some((text, heard)) = self.in_line(&keys) {
+            listens = heard;
+            call.arg(text).arg(u8::from(heard));
         }
         let (answer, backed) = self.store.links.grant(Lane::Acquire, call).await?;
         match &answer {
@@ -100,7 +102,14 @@ impl Lock for RedisLock {
             Value::Int(left) => Ok(Attempt::Held { remaining: remaining(*left) }),
             _ => match words(&answer)? {
                 (b"contested", [Value::Int(left), Value::Int(foreign)]) => {
-                    Ok(Attempt::Contested { remaining: remaining(*left), foreign: *foreign != 0 })
+                    let foreign = *foreign != 0;
+                    if let Some(news) = self.store.links.news()
+                        && foreign
+                        && listens
+                    {
+                        news.follow(self.claim.owner().fingerprint(), &keys);
+                    }
+                    Ok(Attempt::Contested { remaining: remaining(*left), foreign })
                 }
                 (b"undone", []) => Ok(Attempt::Undone),
                 (b"foreign", []) => Err(foreign()),
@@ -142,6 +151,7 @@ impl Lock for RedisLock {
         }
         match self.store.links.invoke(Lane::Release, call).await? {
             Value::Int(1) => Ok(Release::Released),
+            Value::Int(2) => Ok(Release::Contested),
             Value::Int(0) => Ok(Release::NotHeld),
             answer => Err(senseless(&answer)),
         }

@@ -1,8 +1,6 @@
 //! What the server tells waiters.
 
-use std::collections::HashMap;
-#[cfg(feature = "cluster")]
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,12 +25,14 @@ pub(crate) struct Newsroom {
     news: Arc<News>,
     wire: Wire,
     refused: Mutex<Option<Instant>>,
+    /// When the server refused to report changes of a key.
+    unfollowed: Arc<Mutex<Option<Instant>>>,
 }
 
 /// How news come in.
 enum Wire {
     /// One subscription for all keys, over a connection that the first waiter opens.
-    Channel(Channel),
+    Channel(Arc<Channel>),
     /// One for each key that is waited for, over the connections to the cluster.
     #[cfg(feature = "cluster")]
     Shards(Box<Shards>),
@@ -43,6 +43,8 @@ pub(crate) struct News {
     /// What this provider's channels are called.
     name: String,
     waiters: Mutex<HashMap<u64, Waiter>>,
+    /// Which waiters want to hear of the next change of a key.
+    followers: Mutex<HashMap<Vec<u8>, HashSet<u64>>>,
 }
 
 struct Waiter {
@@ -55,13 +57,18 @@ impl Newsroom {
     pub(crate) fn new(origin: Origin, timeouts: Timeouts, prefix: &Prefix) -> Result<Self> {
         let news = News::named(|name| prefix.channel(name))?;
         let source = Source::Subscriber { origin, timeouts, news: Arc::clone(&news) };
-        let wire = Wire::Channel(Channel::closed(source));
-        Ok(Self { news, wire, refused: Mutex::default() })
+        let wire = Wire::Channel(Arc::new(Channel::closed(source)));
+        Ok(Self::over(wire, news))
     }
 
     #[cfg(feature = "cluster")]
     pub(crate) fn of_a_cluster(news: Arc<News>, shards: Shards) -> Self {
-        Self { news, wire: Wire::Shards(Box::new(shards)), refused: Mutex::default() }
+        Self::over(Wire::Shards(Box::new(shards)), news)
+    }
+
+    fn over(wire: Wire, news: Arc<News>) -> Self {
+        let (refused, unfollowed) = Default::default();
+        Self { news, wire, refused, unfollowed }
     }
 
     /// Returns what ends the subscription; who still waits opens another. A frozen server keeps it open,
@@ -102,6 +109,37 @@ impl Newsroom {
         opened.map(Some)
     }
 
+    /// Has the server report the next change of a lock that another library holds, as nobody else
+    /// reports its release (`CLIENT TRACKING`). In a cluster and where the user lacks the right, waiters
+    /// only ask again.
+    pub(crate) fn follow(&self, owner: OwnerFingerprint, keys: &Keys) {
+        #[cfg_attr(not(feature = "cluster"), expect(irrefutable_let_patterns))]
+        let Wire::Channel(channel) = &self.wire else { return };
+        if locked(&self.unfollowed).is_some_and(|when| when.elapsed() < SULK) {
+            return;
+        }
+        let (channel, news) = (Arc::clone(channel), Arc::clone(&self.news));
+        let (key, unfollowed) = (keys.lock().to_owned(), Arc::clone(&self.unfollowed));
+        // In the background: the answer to the attempt is known, and must not wait for this.
+        tokio::spawn(async move {
+            news.add_follower(&key, owner);
+            let mut request = redis::pipe();
+            request.cmd("CLIENT").arg("TRACKING").arg("ON").ignore().cmd("EXISTS").arg(&key);
+            let answer = channel
+                .run(async |connection, _| request.query_async::<(bool,)>(connection).await)
+                .await;
+            match answer {
+                // It has been released meanwhile.
+                Ok((false,)) => news.changed(key.as_bytes()),
+                Err(error) if error.is_denied() => {
+                    *locked(&unfollowed) = Some(Instant::now());
+                }
+                // Whatever went wrong, the waiter asks again.
+                Ok(_) | Err(_) => {}
+            }
+        });
+    }
+
     /// How the scripts know a waiter in line: `line.lua` takes it apart.
     pub(crate) fn in_line(&self, claim: &Claim, kind: WatchKind, keys: &Keys) -> String {
         let owner = claim.owner();
@@ -137,7 +175,7 @@ impl Newsroom {
     }
 
     fn refused(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.refused)
     }
 }
 
@@ -146,11 +184,30 @@ impl News {
     pub(crate) fn named(name: impl FnOnce(&str) -> String) -> Result<Arc<Self>> {
         let unique = OwnerToken::mint()?.fingerprint().get();
         let name = name(&format!("{unique:016x}"));
-        Ok(Arc::new(Self { name, waiters: Mutex::default() }))
+        let (waiters, followers) = Default::default();
+        Ok(Arc::new(Self { name, waiters, followers }))
     }
 
     fn waiters(&self) -> MutexGuard<'_, HashMap<u64, Waiter>> {
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.waiters)
+    }
+
+    fn add_follower(&self, key: &str, owner: OwnerFingerprint) {
+        let mut followers = locked(&self.followers);
+        let followers = followers.entry(key.as_bytes().to_vec()).or_default();
+        // A key that never changes must not gather waiters that have gone.
+        let waiters = self.waiters();
+        followers.retain(|id| waiters.contains_key(id));
+        followers.insert(owner.get());
+    }
+
+    /// Hints to those who wait for the next change of a key.
+    fn changed(&self, key: &[u8]) {
+        let followers = locked(&self.followers).remove(key).unwrap_or_default();
+        let waiters = self.waiters();
+        for waiter in followers.iter().filter_map(|id| waiters.get(id)) {
+            waiter.sender.send(Signal::Hint);
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -172,16 +229,21 @@ impl News {
     /// Ends every watch; who still waits opens another.
     pub(crate) fn end(&self) {
         self.waiters().clear();
+        locked(&self.followers).clear();
     }
 
-    /// Takes a message: the waiter's id, and the fencing token if it has been granted the key. A
-    /// message that makes no sense is none of ours, and a missing one does no harm.
+    /// Takes a message: the waiter's id, and the fencing token if it has been granted the key, or after
+    /// how many ms the key is free. A message that makes no sense is none of ours, and a missing one
+    /// does no harm.
     pub(crate) fn hear(&self, push: &PushInfo) {
         match (&push.kind, push.data.as_slice()) {
             (PushKind::Message | PushKind::SMessage, [_, Value::BulkString(text)]) => {
                 let text = String::from_utf8_lossy(text);
                 let (id, token) = text.split_once(' ').unwrap_or((&text, ""));
                 let Ok(id) = u64::from_str_radix(id, 16) else { return };
+                if let Some(millis) = token.strip_prefix('~').and_then(|text| text.parse().ok()) {
+                    return self.hint_after(id, Duration::from_millis(millis));
+                }
                 let signal = match token.parse().ok().and_then(FencingToken::new) {
                     Some(token) => Signal::Granted { fencing: Some(token) },
                     None => Signal::Hint,
@@ -197,10 +259,37 @@ impl News {
                 };
                 self.waiters().retain(|_, waiter| !of_it(waiter));
             }
+            (PushKind::Invalidate, [Value::Array(keys)]) => {
+                for key in keys {
+                    if let Value::BulkString(key) = key {
+                        self.changed(key);
+                    }
+                }
+            }
             (PushKind::Disconnection, _) => self.end(),
             _ => {}
         }
     }
+}
+
+impl News {
+    /// Hints to a waiter later.
+    fn hint_after(&self, id: u64, time: Duration) {
+        let Some(sender) = self.waiters().get(&id).map(|waiter| waiter.sender.clone()) else {
+            return;
+        };
+        // The driver hears messages on a runtime.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                tokio::time::sleep(time).await;
+                sender.send(Signal::Hint);
+            });
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Newsroom {

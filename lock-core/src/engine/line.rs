@@ -86,6 +86,8 @@ pub(super) struct Handed {
     pub(super) fencing: Option<FencingToken>,
     /// How many hand-overs in a row have passed over others who wait in the store.
     pub(super) turn: u8,
+    /// Since when the key has been handed over in this client without a break.
+    pub(super) passed_on_since: Option<Moment>,
     /// Before the request left.
     pub(super) sent: Moment,
 }

@@ -10,7 +10,7 @@ use crate::clock::Moment;
 
 /// How long a key counts as contested after a foreign locker was seen there. Until then this client
 /// passes it on to none of its own waiters, so that the foreign ones find it free as well.
-const CONTESTED: Duration = Duration::from_secs(1);
+pub(super) const CONTESTED: Duration = Duration::from_secs(1);
 
 /// The shortest pause between two attempts on a contested key. The longest is five times as long.
 const SHORTEST_POLL: Duration = Duration::from_millis(10);
@@ -45,12 +45,12 @@ impl Rivals {
         self.keys().get(key).copied().filter(|contest| now < contest.until)
     }
 
-    /// Notes that a foreign locker competes for the key.
-    pub(super) fn seen(&self, key: &LockKey, now: Moment) {
+    /// Notes that a foreign locker competes for the key, or may do so, for some time from now.
+    pub(super) fn seen(&self, key: &LockKey, now: Moment, time: Duration) {
         let mut keys = self.keys();
-        let until = now.after(CONTESTED);
+        let until = now.after(time);
         match keys.get_mut(key) {
-            Some(contest) => contest.until = until,
+            Some(contest) => contest.until = contest.until.max(until),
             None => {
                 keys.retain(|_, contest| now < contest.until);
                 keys.insert(key.clone(), Contest { until, quiet_until: now });
@@ -113,7 +113,7 @@ mod tests {
         assert!(!rivals.compete(&key, at(0)));
         rivals.released(&key, at(0));
         assert_eq!(rivals.quiet_until(&key, at(0)), None, "nobody foreign was seen");
-        rivals.seen(&key, at(0));
+        rivals.seen(&key, at(0), CONTESTED);
         rivals.released(&key, at(100));
         assert!(rivals.quiet_until(&key, at(100)) >= Some(at(110)));
         assert_eq!(rivals.quiet_until(&key, at(150)), None);
@@ -124,7 +124,7 @@ mod tests {
     fn g5_keys_that_are_not_contested_any_more_are_forgotten() {
         let rivals = Rivals::default();
         for n in 0..10_000 {
-            rivals.seen(&LockKey::new(format!("k{n}")).unwrap(), at(n * 1_000));
+            rivals.seen(&LockKey::new(format!("k{n}")).unwrap(), at(n * 1_000), CONTESTED);
         }
         assert_eq!(rivals.keys().len(), 1);
     }

@@ -211,6 +211,9 @@ pub enum Renewal {
 pub enum Release {
     /// This owner held the key; now it is free.
     Released,
+    /// This owner held the key; now it is free, and lockers of other libraries compete for it, so that
+    /// this client should leave it to them for a moment (see [`Attempt::Contested`]).
+    Contested,
     /// This owner did not hold the key; whoever does was not touched.
     NotHeld,
 }

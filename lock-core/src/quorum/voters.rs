@@ -151,7 +151,7 @@ impl Voters {
                 Renewal::Lost => Answer::No(None),
             },
             Request::Release => match (*node.provider.lock(claim)).release().await? {
-                Release::Released => Answer::Yes(None),
+                Release::Released | Release::Contested => Answer::Yes(None),
                 Release::NotHeld => Answer::No(None),
             },
         })

@@ -31,10 +31,13 @@ if not last then
   return {'fence', found}
 end
 
-local door
+local door, pause
 if not held then
   door = found ~= '' and open_door(found)
-  if not door or door.serve(KEYS[1], KEYS[2], KEYS[4], last, 'NX', waiter) ~= 'granted' then
+  local served = door and door.serve(KEYS[1], KEYS[2], KEYS[4], last, 'NX', waiter)
+  if served == 'break' then
+    held, pause = '\31', door.break_left() -- for all of ours it is as good as held
+  elseif served ~= 'granted' then
     local token, ahead = mint(last, ARGV[3])
     if not token then
       return {'fence', 'its numbers are used up'}
@@ -66,7 +69,7 @@ else
   held = string.sub(held, 23, 23)
 end
 
-local left = call('PTTL', KEYS[1])
+local left = pause or call('PTTL', KEYS[1])
 local foreign = held ~= '\31'
 if not held and left < 0 then
   return {'foreign'}

@@ -25,7 +25,7 @@ if door then
   if ARGV[4] then
     door.call('ZREM', KEYS[4], ARGV[4], ARGV[5])
   end
-  mark, others = door.mark(KEYS[4])
+  mark, others = door.mark(KEYS[4], true)
 end
 local token, ahead
 if last and not stored[3] then

@@ -6,21 +6,27 @@
 -- with ';' instead of ':' for a sharded channel, in a cluster. All waiters of one client have the same
 -- channel for a key.
 --
--- The mark behind the fence is:
---   '*'  until when foreign lockers compete, in ms, if any did
---   and after a grant by the queue:  ';'  its window in ms  ';'  the channel of its waiter  and, each
+-- The mark behind the fence is, with times in ms:
+--   '*'  until when foreign lockers compete, if any did
+--   ','  since when the key was passed on without a break  ','  when the break ends, if there is one
+--   and after a grant by the queue:  ';'  its window  ';'  the channel of its waiter  and, each
 --   behind a byte 30, the channels of clients that have let such a grant lapse since the last release
 
 local MOST_PASSED_OVER = 1000 -- by one call; the next one goes on
 local SHORTEST_WINDOW = 60 -- ms: 1000, 500, 250, 125 and 62 are less than two seconds
+-- A key that is passed on all the time is never free for a foreign locker, and so none is ever seen. So
+-- once in 2,000 ms it is free for 25 ms, for all but those who queue.
+local UNBROKEN, BREAK = 2000, 25
 
 local function open_door(mark)
   local door = {}
 
-  local foreign_until, window, channels = 0, nil, nil
+  local foreign_until, passed_on_since, break_until, window, channels = 0, nil, nil, nil, nil
   if mark and #mark > 1 then
-    foreign_until, window, channels = string.match(mark, '^%*(%d*);?(%d*);?(.*)$')
+    foreign_until, passed_on_since, break_until, window, channels =
+      string.match(mark, '^%*(%d*),?(%d*),?(%d*);?(%d*);?(.*)$')
     foreign_until, window = tonumber(foreign_until) or 0, tonumber(window)
+    passed_on_since, break_until = tonumber(passed_on_since), tonumber(break_until)
   end
   local grant = '' -- what the mark is to say of a grant by this call
 
@@ -65,14 +71,37 @@ local function open_door(mark)
     end
   end
 
-  -- Counts who stands in line, and returns the mark that says so.
-  function door.mark(line)
+  -- Counts who stands in line, and returns the mark that says so, behind a grant that was passed on or
+  -- of a key that was free.
+  function door.mark(line, passed_on)
     local count = door.call('ZCARD', line) or 0
     local seen = door.contested() and string.format('%d', foreign_until) or ''
     if count == 0 and seen == '' then
       return '', 0
     end
+    if passed_on and count > 0 then
+      passed_on_since = passed_on_since or math.floor(now() / 1000)
+      seen = seen .. string.format(',%d', passed_on_since)
+    end
     return '*' .. seen .. (count > 0 and grant or ''), count
+  end
+
+  -- Makes the break that is due, and tells the head of the queue when it ends.
+  local function is_due(fence, stored, first)
+    local millis = now() / 1000
+    if not passed_on_since or millis < passed_on_since + UNBROKEN then
+      return false
+    end
+    local ends = string.format('*,,%d', millis + BREAK)
+    door.call('SET', fence, string.match(stored, '^%d+') .. ends, 'KEEPTTL')
+    tell(first, ' ~' .. BREAK)
+    return true
+  end
+
+  -- Returns how many ms of a break are left, if there is one.
+  function door.break_left()
+    local left = break_until and break_until - math.floor(now() / 1000) or 0
+    return left > 0 and left or nil
   end
 
   -- Returns how long the next grant by the queue lasts until it must be claimed, and the channels of
@@ -96,14 +125,17 @@ local function open_door(mark)
   -- Gives the key to the head of its queue until it claims it, and tells it. One whose connection is
   -- gone is passed over. The condition is 'NX' for a free key, 'XX' for one to pass on. Returns
   -- 'granted', or why nobody was: 'asking' is first itself, the key is 'taken', there are only
-  -- 'listeners', the line is 'empty', 'contested', or has too many who are gone for one call ('more').
-  function door.serve(lock, fence, line, last, condition, asking)
+  -- 'listeners', the line is 'empty' or 'contested', there is a 'break', or there are too many who are
+  -- gone for one call ('more').
+  function door.serve(lock, fence, line, last, condition, asking, stored)
     if door.contested() then
       return 'contested'
     end
     local first = door.call('ZRANGE', line, 0, 0)
     if not first or not first[1] then
       return 'empty'
+    elseif condition == 'NX' and door.break_left() or condition == 'XX' and is_due(fence, stored, first[1]) then
+      return 'break'
     elseif first[1] == asking then
       return 'asking'
     end
@@ -156,7 +188,8 @@ local function open_door(mark)
             lapsed[#lapsed + 1] = channel
             grant = string.format(';%d;%s', time, table.concat(lapsed, '\30'))
             door.token = token
-            keep(fence, token, door.mark(line), ttl, ahead)
+            local mark = door.mark(line, true)
+            keep(fence, token, mark, ttl, ahead)
             return 'granted'
           end
           passed[channel] = true -- nobody listens there any more
@@ -178,10 +211,11 @@ local function open_door(mark)
     return result
   end
 
-  -- Frees a key that its owner gives back: for the head of the queue, or for whoever comes.
+  -- Frees a key that its owner gives back: for the head of the queue, or for whoever comes. Returns
+  -- whether foreign lockers compete for it.
   function door.free(lock, fence, line, stored)
     local last, found = read(stored, fence)
-    local served = last and found ~= '' and door.serve(lock, fence, line, last, 'XX')
+    local served = last and found ~= '' and door.serve(lock, fence, line, last, 'XX', nil, stored)
     if served == 'granted' then
       return
     end
@@ -192,10 +226,11 @@ local function open_door(mark)
         tell(waiter, '')
       end
       door.call('ZREM', line, unpack(some))
-    elseif served == 'empty' and window then
+    elseif served == 'empty' and (window or passed_on_since) then
       -- A later lease that ends by itself is no lapse of the queue's grant.
       door.call('SET', fence, string.match(stored, '^%d+'), 'KEEPTTL')
     end
+    return served == 'contested'
   end
 
   return door

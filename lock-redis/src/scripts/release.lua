@@ -4,7 +4,7 @@
 --
 -- KEYS  1 lock   2 fence   3 tombstone of this owner   4 line
 -- ARGV  1 owner token   2 this waiter in line, if it ever listened
--- Returns 1 if the key was this owner's, else 0
+-- Returns 1 if the key was this owner's, 2 if besides foreign lockers compete for it, else 0
 
 local stored = call('MGET', KEYS[1], KEYS[2]) -- another type reads as absent
 local held, fence = stored[1], stored[2]
@@ -19,8 +19,7 @@ if ARGV[2] then
   door.call('ZREM', KEYS[4], ARGV[2])
 end
 if ours then
-  door.free(KEYS[1], KEYS[2], KEYS[4], fence)
-  return 1
+  return door.free(KEYS[1], KEYS[2], KEYS[4], fence) and 2 or 1
 end
 -- A server out of memory refuses this; the caller must know that there is no tombstone.
 call('SET', KEYS[3], '', 'PX', TOMBSTONE)

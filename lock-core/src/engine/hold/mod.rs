@@ -49,6 +49,8 @@ struct State {
     stray: bool,
     /// How many hand-overs in a row have passed over others who wait in the store.
     turn: u8,
+    /// Since when the key has been handed over in this client without a break.
+    passed_on_since: Option<Moment>,
     /// A request that changes the lease is under way: they never overlap.
     busy: bool,
     /// What renewals have suffered, once one has failed.
@@ -121,11 +123,13 @@ pub(crate) struct Grant {
     pub(super) margin: Option<Duration>,
     pub(super) stray: bool,
     pub(super) turn: u8,
+    pub(super) passed_on_since: Option<Moment>,
 }
 
 impl Hold {
     pub(super) fn new(engine: Arc<Engine>, grant: Grant) -> Self {
-        let Grant { lock, runtime, fencing, ttl, sent, max_hold, margin, stray, turn } = grant;
+        let Grant { lock, runtime, fencing, ttl, sent, max_hold, margin, .. } = grant;
+        let Grant { stray, turn, passed_on_since, .. } = grant;
         let belief = Belief::granted(sent, ttl, stray);
         Self {
             engine,
@@ -140,6 +144,7 @@ impl Hold {
                 belief,
                 stray,
                 turn,
+                passed_on_since,
                 busy: false,
                 trouble: None,
                 over: None,
@@ -161,9 +166,18 @@ impl Hold {
         let sent = engine.clock.now();
         match engine.call(engine.request_timeout.min(ttl.get()), lock.renew(ttl)).await? {
             Renewal::Renewed { fencing } => {
-                let (stray, turn) = (false, 0);
-                let grant =
-                    Grant { lock, runtime, fencing, ttl, sent, max_hold, margin, stray, turn };
+                let grant = Grant {
+                    lock,
+                    runtime,
+                    fencing,
+                    ttl,
+                    sent,
+                    max_hold,
+                    margin,
+                    stray: false,
+                    turn: 0,
+                    passed_on_since: None,
+                };
                 let hold = Self { resumed: true, ..Self::new(engine, grant) };
                 if hold.left().is_zero() {
                     let message = "the answer came when the resumed lease was already over";

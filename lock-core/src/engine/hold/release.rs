@@ -2,13 +2,22 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{GivenBack, Hold, Over};
 use crate::client::Fairness;
 use crate::engine::line::Handed;
+use crate::engine::rivals::CONTESTED;
 use crate::error::{Effect, Error, ErrorKind, Operation, Result};
 use crate::observe::EventKind;
 use crate::provider::{Capability, Handover, Release};
+
+/// A key that is passed on from waiter to waiter is never free for a locker of another library, and so
+/// none is ever seen. So it is released once after this time.
+const LONGEST_UNBROKEN: Duration = Duration::from_secs(2);
+
+/// For how long this client leaves it to others then.
+const BREAK: Duration = Duration::from_millis(25);
 
 /// What a release says that found somebody else's lock, or none.
 const NOT_HELD: &str = "the lease had ended before the release, so another owner may have held the \
@@ -100,7 +109,7 @@ impl Hold {
         let excused = unanswered || self.engine.provider.info().may_resend();
         let given_back = answered(&answer).map(|answer| GivenBack {
             answer,
-            in_time: answer == Release::Released || excused && !late,
+            in_time: answer != Release::NotHeld || excused && !late,
         });
         Ok((answer, given_back))
     }
@@ -112,13 +121,16 @@ impl Hold {
         let key = self.lock.claim().key();
         // A release that must also stop stray copies takes several requests; and after so many
         // hand-overs it is another client's turn.
-        let (stray, turn) = {
+        let now = self.now();
+        let (stray, turn, since) = {
             let state = self.state();
-            (state.stray, state.turn)
+            (state.stray, state.turn, state.passed_on_since.unwrap_or(now))
         };
+        let break_is_due = now.since(since) >= LONGEST_UNBROKEN;
         if !stray
             && turn < Fairness::TURN
-            && !self.engine.rivals.compete(key, self.now())
+            && !break_is_due
+            && !self.engine.rivals.compete(key, now)
             && self.engine.provider.info().capabilities().has(Capability::Handover)
             && let Some(successor) = lines.successor(key)
         {
@@ -128,7 +140,8 @@ impl Hold {
             match answer {
                 Some(Handover::Granted { fencing, others }) => {
                     let turn = if others { turn + 1 } else { 0 };
-                    successor.grant(Handed { fencing, turn, sent });
+                    let passed_on_since = Some(since);
+                    successor.grant(Handed { fencing, turn, passed_on_since, sent });
                 }
                 Some(Handover::Refused | Handover::NotHeld) => {
                     successor.refuse();
@@ -142,8 +155,14 @@ impl Hold {
         }
         let answered = |answer: &Release| Some(*answer);
         let (answer, given_back) = self.send_release((*self.lock).release(), answered).await?;
-        self.engine.rivals.released(key, self.now());
-        lines.freed(key, answer == Release::Released);
+        let now = self.now();
+        if break_is_due && lines.has(key) {
+            self.engine.rivals.seen(key, now, BREAK);
+        } else if answer == Release::Contested {
+            self.engine.rivals.seen(key, now, CONTESTED);
+        }
+        self.engine.rivals.released(key, now);
+        lines.freed(key, answer != Release::NotHeld);
         Ok(given_back.unwrap_or(GivenBack { answer, in_time: true }))
     }
 

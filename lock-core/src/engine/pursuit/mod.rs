@@ -13,6 +13,7 @@ use self::pause::Next;
 use self::seen::Seen;
 use super::hold::Grant;
 use super::line::{Handed, Place};
+use super::rivals::CONTESTED;
 use super::{Engine, Hold, validity};
 use crate::client::Fairness;
 use crate::clock::Moment;
@@ -274,14 +275,17 @@ impl Pursuit {
             self.engine.latency.observe(answered.since(sent));
         }
         match answer {
-            Ok(Attempt::Granted { fencing }) => {
-                Ok(Answer::Granted(self.accept(Handed { fencing, turn: 0, sent })?))
-            }
+            Ok(Attempt::Granted { fencing }) => Ok(Answer::Granted(self.accept(Handed {
+                fencing,
+                turn: 0,
+                passed_on_since: None,
+                sent,
+            })?)),
             Ok(Attempt::Held { remaining }) => {
                 Ok(Answer::Held(Rival { remaining, foreign: false }))
             }
             Ok(Attempt::Contested { remaining, foreign }) => {
-                self.engine.rivals.seen(self.lock.claim().key(), answered);
+                self.engine.rivals.seen(self.lock.claim().key(), answered, CONTESTED);
                 Ok(Answer::Held(Rival { remaining, foreign }))
             }
             Ok(Attempt::Undone) => Err(Error::new(
@@ -300,7 +304,8 @@ impl Pursuit {
     }
 
     /// Turns a grant into a hold, unless it has come too late.
-    fn accept(&mut self, Handed { fencing, turn, sent }: Handed) -> Result<Arc<Hold>> {
+    fn accept(&mut self, handed: Handed) -> Result<Arc<Hold>> {
+        let Handed { fencing, turn, passed_on_since, sent } = handed;
         let ttl = self.lock.claim().ttl();
         let now = self.engine.clock.now();
         if now >= sent.after(validity(ttl)) {
@@ -330,6 +335,7 @@ impl Pursuit {
             margin: self.terms.margin,
             stray: self.stray,
             turn,
+            passed_on_since,
         };
         Ok(Arc::new(Hold::new(Arc::clone(&self.engine), grant)))
     }
