@@ -102,9 +102,10 @@ impl Lock for RedisLock {
             Value::Int(left) => Ok(Attempt::Held { remaining: remaining(*left) }),
             _ => match words(&answer)? {
                 (b"contested", [Value::Int(left), Value::Int(foreign)]) => {
-                    let foreign = *foreign != 0;
+                    // Data of other types may be changed at any time by whoever uses it.
+                    let (foreign, is_text) = (*foreign != 0, *foreign == 1);
                     if let Some(news) = self.store.links.news()
-                        && foreign
+                        && is_text
                         && listens
                     {
                         news.follow(self.claim.owner().fingerprint(), &keys);

@@ -7,7 +7,8 @@
 --       with a mark, instead of both: 4 how many ms a node without it is left out   5 the process
 --       that the caller is connected to, if it knows
 -- Returns the fencing token | the ms left to another | {'undone'} | {'foreign'} | {'fence', why}
---   | {'settling', ms} | {'contested', the ms left or -1, 1 if the holder itself is a foreign one}
+--   | {'settling', ms} | {'contested', the ms left or -1, 1 if the holder itself is a foreign one
+--   (2 if it is no string, as locks of some libraries are)}
 
 local waiter = not KEYS[5] and ARGV[4]
 local stored -- another type reads as absent
@@ -101,6 +102,6 @@ if waiter and ARGV[5] == '1' then
   end
 end
 if foreign or door and door.contested() then
-  return {'contested', left, foreign and 1 or 0}
+  return {'contested', left, not foreign and 0 or held and 1 or 2}
 end
 return left

@@ -205,8 +205,10 @@ local function open_door(mark)
       end
     until result
     step_out()
-    if result == 'more' then
-      tell(first[1], '') -- its attempt goes on from here
+    if result == 'more' and tell(first[1], '') == 0 then
+      -- An attempt goes on from here; whoever came last is the likeliest to be alive.
+      local newest = door.call('ZRANGE', line, -1, -1)
+      tell(newest and newest[1] or '', '')
     end
     return result
   end

@@ -200,7 +200,7 @@ pub(crate) fn tls_arguments() -> Vec<String> {
     format!("{ports} {files}").split(' ').map(str::to_owned).collect()
 }
 
-fn signal(name: &str, process: u32) {
+pub(crate) fn signal(name: &str, process: u32) {
     run("kill", [format!("-{name}"), process.to_string()]);
 }
 

@@ -1,0 +1,151 @@
+//! Clients that are stopped while they stand in the queue: what they cost those behind them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use lock_core::{Fairness, LockClient};
+use lock_redis::{RedisConfig, RedisProvider};
+use support::{Server, signal};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const TTL: Duration = Duration::from_secs(30);
+
+/// Tells the process of a stopped client what to do.
+const PORT: &str = "LOCK_TEST_PORT";
+const WAITERS: &str = "LOCK_TEST_WAITERS";
+
+/// A process with waiters, which is killed when dropped.
+struct Client(Child);
+
+impl Client {
+    /// Starts a process in which so many wait for the key `k`, each in the server's queue.
+    fn start(server: &Server, waiters: usize) -> Self {
+        let program = std::env::current_exe().unwrap();
+        let child = Command::new(program)
+            .args(["--exact", "waits_until_it_is_killed", "--ignored"])
+            .env(PORT, server.port.to_string())
+            .env(WAITERS, waiters.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    fn stop(&self) {
+        signal("STOP", self.0.id());
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn client(port: u16) -> LockClient {
+    let config = RedisConfig::tcp("127.0.0.1", port).connect_timeout(LIMIT);
+    LockClient::new(RedisProvider::connect(config).await.unwrap())
+}
+
+#[test]
+#[ignore = "not a test, but the process that the tests of this file stop"]
+fn waits_until_it_is_killed() {
+    let variable = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let (Some(port), Some(waiters)) = (variable(PORT), variable(WAITERS)) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let locks = client(port).await;
+        let waiting: Vec<_> = (0..waiters)
+            .map(|_| {
+                let acquire = locks.lock("k").ttl(TTL).wait_forever().fairness(Fairness::Fifo);
+                tokio::spawn(acquire.acquire())
+            })
+            .collect();
+        // Whoever gets the lock keeps it.
+        for waiting in waiting {
+            waiting.await.unwrap().unwrap().forget();
+        }
+    });
+}
+
+async fn in_line(server: &Server, count: usize) {
+    let began = Instant::now();
+    while server.send(&["ZCARD", "k\u{1f}line{k}"]) != format!(":{count}\r\n") {
+        assert!(began.elapsed() < LIMIT, "not {count} in line");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Stops clients with waiters in front of a live one, and returns how long a released key is idle.
+async fn idle_behind(clients: usize, waiters_each: usize) -> Duration {
+    let server = Server::start();
+    let (holding, waiting) = (client(server.port).await, client(server.port).await);
+    let holder = holding.lock("k").ttl(TTL).acquire().await.unwrap();
+    let mut stopped = Vec::new();
+    for number in 1..=clients {
+        stopped.push(Client::start(&server, waiters_each));
+        in_line(&server, number * waiters_each).await;
+    }
+    let live = tokio::spawn(waiting.lock("k").ttl(TTL).wait_forever().acquire());
+    in_line(&server, clients * waiters_each + 1).await;
+    stopped.iter().for_each(Client::stop);
+    let began = Instant::now();
+    holder.release().await.unwrap();
+    let guard = tokio::time::timeout(LIMIT, live).await.expect("in time").unwrap().unwrap();
+    let idle = began.elapsed();
+    guard.release().await.unwrap();
+    idle
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_six_stopped_clients_keep_a_released_key_idle_for_two_seconds_at_most() {
+    let idle = idle_behind(6, 1).await;
+    assert!(idle < Duration::from_millis(2_500), "idle for {idle:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_four_thousand_dead_waiters_are_passed_over_in_calls_of_bounded_length() {
+    let server = Server::start();
+    let (holding, waiting) = (client(server.port).await, client(server.port).await);
+    let holder = holding.lock("k").ttl(TTL).acquire().await.unwrap();
+    let killed = Client::start(&server, 4_000);
+    in_line(&server, 4_000).await;
+    let live = tokio::spawn(waiting.lock("k").ttl(TTL).wait_forever().acquire());
+    in_line(&server, 4_001).await;
+    drop(killed);
+    server.command("CONFIG SET slowlog-log-slower-than 0");
+    let began = Instant::now();
+    holder.release().await.unwrap();
+    let guard = tokio::time::timeout(LIMIT, live).await.expect("in time").unwrap().unwrap();
+    let idle = began.elapsed();
+    server.command("CONFIG SET slowlog-log-slower-than -1");
+    let longest = longest_micros(&server.command("SLOWLOG GET 1000"));
+    assert!(idle < Duration::from_secs(2), "idle for {idle:?}");
+    assert!(longest < 12_000, "one call took {longest} µs");
+    guard.release().await.unwrap();
+}
+
+/// Reads the longest time of a script from a slow log: each entry is number, time, length, words …
+fn longest_micros(reply: &str) -> u64 {
+    let lines: Vec<_> = reply.lines().collect();
+    let scripts = lines.windows(4).filter(|lines| lines[3].eq_ignore_ascii_case("evalsha"));
+    let micros = scripts.filter_map(|lines| lines[0].strip_prefix(':')?.parse().ok());
+    micros.max().expect("a script in the slow log")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_all_waiters_of_one_stopped_client_cost_one_window() {
+    let idle = idle_behind(1, 12).await;
+    assert!(idle < Duration::from_millis(1_500), "idle for {idle:?}");
+}
