@@ -249,7 +249,7 @@ impl World {
         if state.clients[client].stage == Stage::Done && !self.is_of_whole_lives() {
             state.clients[client].campaign = self.campaign();
             let answered = |key: &(usize, Ask), flight: &mut Flight| {
-                key.0 != client || matches!(flight, Flight::Sent | Flight::Stray)
+                key.0 != client || matches!(flight, Flight::Sent | Flight::Late | Flight::Stray)
             };
             state.network.retain(answered);
         }
