@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use lock_core::{LockClient, ProviderUrl};
+use lock_core::{LockClient, ProviderRegistry, ProviderUrl};
 use lock_redis::RedlockConfig;
 use support::Server;
 use support::contest::Contest;
@@ -153,6 +153,18 @@ async fn row_5_a_node_that_has_forgotten_is_left_out_until_it_has_settled() {
     // Now the settled node makes up a majority.
     let last = other.lock("k").wait_at_most(LIMIT).acquire().await.unwrap();
     assert!(last.is_held());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t1_a_url_whose_servers_settle_too_soon_for_the_default_ttl_is_refused() {
+    let servers = servers::<3>();
+    let hosts = servers.each_ref().map(|server| format!("127.0.0.1:{}", server.port)).join(",");
+    let registry = ProviderRegistry::new().with(lock_redis::factory()).unwrap();
+    let url = |settle| format!("redlock://{hosts}/?connect_timeout=30s&settle={settle}");
+    let error = registry.connect(&url("2s")).await.unwrap_err();
+    assert!(error.is_invalid(), "{error:?}");
+    assert!(error.to_string().contains("keeps 1ms to 2s"), "{error}");
+    registry.connect(&url("30s")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
