@@ -68,6 +68,37 @@ async fn q1_a_frozen_minority_is_not_waited_for_even_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn q1_a_frozen_minority_does_not_hold_up_connecting() {
+    let servers = servers::<5>();
+    drop(client(&servers).await); // a new quorum needs all its nodes once
+    servers[1].freeze();
+    servers[3].freeze();
+    let began = Instant::now();
+    let locks = client(&servers).await;
+    assert!(began.elapsed() < LIMIT / 2, "{:?}", began.elapsed()); // connecting may take `LIMIT`
+    locks.lock("k").acquire().await.unwrap().release().await.unwrap();
+    // What is wrong with a node that answers is reported all the same, beside a majority.
+    servers[3].thaw();
+    servers[4].command("CONFIG SET maxmemory-policy volatile-ttl");
+    let error = config(&servers).connect().await.unwrap_err();
+    assert!(error.is_misconfigured(), "{error}");
+    assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn q1_a_new_quorum_waits_for_a_node_that_is_slow_to_connect() {
+    let servers = servers::<3>();
+    servers[2].freeze();
+    let connecting = tokio::spawn(config(&servers).node_timeout(ms(50)).connect());
+    // The others have been found to have no mark, after the node timeout.
+    until(|| servers[0].calls("eval") + servers[0].calls("evalsha") > 0).await;
+    assert!(!connecting.is_finished());
+    servers[2].thaw();
+    connecting.await.unwrap().unwrap();
+    assert!(servers.iter().all(server_keeps_the_mark));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn q1_what_a_frozen_node_grants_too_late_is_undone() {
     let servers = servers::<3>();
     let locks = client(&servers).await;
