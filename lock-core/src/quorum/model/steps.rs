@@ -24,9 +24,13 @@ impl Model for World {
             patience: self.give_up,
             attempts: self.attempts.saturating_sub(1),
         };
+        let mut clients = vec![client; self.clients];
+        for other in clients.iter_mut().skip(1).filter(|_| self.first_alone) {
+            (other.attempts, other.patience) = (0, 0);
+        }
         vec![State {
             nodes: vec![Node::default(); self.nodes],
-            clients: vec![client; self.clients],
+            clients,
             network: BTreeMap::new(),
             now: 0,
             clock: 0,
