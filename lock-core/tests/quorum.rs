@@ -211,3 +211,61 @@ async fn row_36_a_store_that_is_named_twice_is_refused() {
     assert!(error.to_string().contains("nodes 1 and 3"), "{error}");
     assert!(Quorum::of::<MemoryProvider>([]).unwrap_err().is_misconfigured());
 }
+
+fn held(answer: &lock_core::Result<Attempt>) -> bool {
+    matches!(answer, Ok(Attempt::Held { .. }))
+}
+
+/// One node is cut off, so both others are needed; each is slower than its time limit, once.
+#[tokio::test(start_paused = true)]
+async fn w3_q1_a_node_that_was_slow_to_undo_an_attempt_can_grant_the_next_one() {
+    let ([_, second, _], [first, _, third], quorum) = three();
+    third.always(Verb::TryAcquire, Fault::unavailable());
+    let other = second.lock(claim(Duration::from_secs(60)));
+    assert!(granted(&other.try_acquire().await));
+    let lock = quorum.lock(claim(Duration::from_secs(60)));
+    first.next(Verb::Release, 1, Fault::DelayAnswer(Duration::from_millis(300)));
+    let answer = lock.try_acquire().await;
+    assert!(held(&answer), "{answer:?}");
+    let answer = lock.try_acquire().await;
+    assert!(held(&answer), "the holder is at a node that answers: {answer:?}");
+    other.release().await.unwrap();
+    let answer = lock.try_acquire().await;
+    assert!(granted(&answer), "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn w3_q1_a_node_that_was_slow_to_grant_is_not_freed_twice() {
+    let ([_, second, _], [first, _, third], quorum) = three();
+    third.always(Verb::TryAcquire, Fault::unavailable());
+    let other = second.lock(claim(Duration::from_secs(60)));
+    let lock = quorum.lock(claim(Duration::from_secs(60)));
+    first.next(Verb::TryAcquire, 1, Fault::DelayAnswer(Duration::from_millis(300)));
+    let answer = lock.try_acquire().await;
+    assert!(answer.as_ref().is_err_and(lock_core::Error::is_unavailable), "{answer:?}");
+    assert!(granted(&other.try_acquire().await));
+    // It has granted the first attempt and grants the second, which is given back: once.
+    let answer = lock.try_acquire().await;
+    assert!(held(&answer), "{answer:?}");
+    other.release().await.unwrap();
+    let answer = lock.try_acquire().await;
+    assert!(granted(&answer), "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn w3_q1_a_dead_node_is_not_waited_for_where_the_others_have_answered() {
+    let ([_, second, _], [first, _, third], quorum) = three();
+    let other = second.lock(claim(Duration::from_secs(60)));
+    assert!(granted(&other.try_acquire().await));
+    for verb in [Verb::TryAcquire, Verb::Release] {
+        third.always(verb, Fault::DelayAnswer(Duration::from_secs(60)));
+    }
+    first.next(Verb::TryAcquire, 1, Fault::unavailable());
+    let failed = quorum.lock(claim(Duration::from_secs(60))).try_acquire().await;
+    assert!(failed.is_err(), "{failed:?}");
+    // Now two have failed lately, of which one is well.
+    let began = tokio::time::Instant::now();
+    let answer = quorum.lock(claim(Duration::from_secs(60))).try_acquire().await;
+    assert!(held(&answer), "{answer:?}");
+    assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+}

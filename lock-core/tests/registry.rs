@@ -12,8 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lock_core::{
-    Capability, LocksConfig, ProviderConfig, ProviderFactory, ProviderRegistry, ProviderUrl,
+    Capability, Claim, Lock, LockClient, LockProvider, LocksConfig, ProviderConfig,
+    ProviderFactory, ProviderInfo, ProviderRegistry, ProviderUrl, Ttl,
 };
+use lock_memory::MemoryProvider;
 
 fn registry() -> ProviderRegistry {
     ProviderRegistry::new().with(lock_memory::factory()).unwrap()
@@ -173,4 +175,69 @@ async fn third_party_schemes_stand_beside_the_others() {
     let locks = registry.connect("elsewhere://h1:1,h2:2/x?colour=red").await.unwrap();
     assert_eq!(&**locks.info().name(), "elsewhere");
     locks.require([Capability::Fencing]).unwrap();
+}
+
+/// A store that keeps no ttl longer than two seconds, and its factory.
+#[derive(Debug)]
+struct Brief(MemoryProvider, ProviderInfo);
+
+impl Brief {
+    fn new() -> Self {
+        let store = MemoryProvider::new();
+        let longest = Ttl::new(Duration::from_secs(2)).unwrap();
+        let info = store.info().clone().with_ttls(Ttl::MIN..=longest);
+        Self(store, info)
+    }
+}
+
+impl LockProvider for Brief {
+    fn info(&self) -> &ProviderInfo {
+        &self.1
+    }
+
+    fn lock(&self, claim: Claim) -> Arc<dyn Lock> {
+        self.0.lock(claim)
+    }
+}
+
+#[async_trait::async_trait]
+impl ProviderFactory for Brief {
+    fn schemes(&self) -> &[&str] {
+        &["brief"]
+    }
+
+    async fn connect(&self, _: &ProviderUrl) -> lock_core::Result<Arc<dyn LockProvider>> {
+        Ok(Arc::new(Self::new()))
+    }
+}
+
+#[tokio::test]
+async fn t1_a_default_ttl_that_the_store_does_not_keep_is_refused_at_connect_with_the_remedies() {
+    let registry = registry().with(Brief::new()).unwrap();
+    let named = |entry| LocksConfig::new().with("jobs", entry);
+    let entry = || ProviderConfig::new("brief://user:hunter2@host");
+    let one = registry.connect("brief://user:hunter2@host").await.unwrap_err();
+    let all = registry.connect_all(&named(entry())).await.unwrap_err();
+    let built = LockClient::builder(Brief::new()).build().unwrap_err();
+    for error in [&one, &all, &built] {
+        assert!(error.is_invalid(), "{error:?}");
+        let message = format!("{error:#}");
+        for part in ["default ttl 30s", "keeps 1ms to 2s", "ClientBuilder::ttl", "ProviderConfig"] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        assert!(!format!("{error:#} {error:?}").contains("hunter2"));
+    }
+    assert!(one.to_string().starts_with("connect to brief://host: the default ttl"), "{one}");
+
+    // The remedies work.
+    let brief = Duration::from_secs(1);
+    let clients = registry.connect_all(&named(entry().ttl(brief))).await.unwrap();
+    drop(clients.get("jobs").unwrap().lock("k").acquire().await.unwrap());
+    let provider = registry.provider("brief://host").await.unwrap();
+    let locks = LockClient::builder(provider).ttl(brief).build().unwrap();
+    drop(locks.lock("k").acquire().await.unwrap());
+    // So does a ttl for each lock, with a client that cannot be refused.
+    let locks = LockClient::new(Brief::new());
+    drop(locks.lock("k").ttl(brief).acquire().await.unwrap());
+    assert!(locks.lock("other").acquire().await.unwrap_err().is_invalid());
 }

@@ -37,7 +37,7 @@ pub(crate) enum Source {
     Subscriber { origin: Origin, timeouts: Timeouts, news: Arc<News> },
     /// The application's pool, past its limit: a pool that is used up must not cost a held lock.
     #[cfg(feature = "deadpool")]
-    Pool(deadpool_redis::Pool),
+    Pool { pool: deadpool_redis::Pool, vetting: Option<Arc<Vetting>> },
 }
 
 /// How long the driver waits.
@@ -215,10 +215,16 @@ impl Source {
                 connection.subscribe(news.name()).await.map(|()| connection)
             }
             #[cfg(feature = "deadpool")]
-            Self::Pool(pool) => deadpool::managed::Manager::create(pool.manager()).await,
+            Self::Pool { pool, .. } => deadpool::managed::Manager::create(pool.manager()).await,
         };
         let (mut wire, mut process) = (opened.map_err(translate)?, None);
-        if let Self::Client { vetting: Some(vetting), .. } = self {
+        let vetting = match self {
+            Self::Client { vetting, .. } => vetting.as_ref(),
+            #[cfg(feature = "deadpool")]
+            Self::Pool { vetting, .. } => vetting.as_ref(),
+            Self::Subscriber { .. } => None, // no lock depends on it
+        };
+        if let Some(vetting) = vetting {
             let info = redis::cmd("INFO").query_async(&mut wire).await;
             process = Some(vetting.vet(&info.map_err(translate)?)?);
         }

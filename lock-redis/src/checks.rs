@@ -1,6 +1,7 @@
 //! What must be true of a server before locks are put on it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lock_core::{Error, ErrorKind, Result};
@@ -11,37 +12,68 @@ const OLDEST_MAJOR: u32 = 7;
 /// Checks a server whenever a connection to it is opened: it may be another one than before.
 pub(crate) struct Vetting {
     server_checks: bool,
-    /// Its number in a quorum, from one.
-    seat: Option<(usize, Arc<Roster>)>,
+    whom: Whom,
+}
+
+enum Whom {
+    /// The server at a fixed address, and whether it has been found to be a master.
+    Server(AtomicBool),
+    Master,
+    /// A node of a quorum, by its number from one.
+    Node(usize, Arc<Roster>),
 }
 
 /// Which server each node of a quorum is.
 pub(crate) type Roster = Mutex<HashMap<usize, String>>;
 
 impl Vetting {
+    /// Of the server at a fixed address; `None` where nothing is to be asked.
+    pub(crate) fn of_a_server(server_checks: bool) -> Option<Self> {
+        let whom = Whom::Server(AtomicBool::new(false));
+        server_checks.then_some(Self { server_checks, whom })
+    }
+
     /// Of whoever is the master now.
     pub(crate) fn of_a_master(server_checks: bool) -> Self {
-        Self { server_checks, seat: None }
+        Self { server_checks, whom: Whom::Master }
     }
 
     /// Of a node of a quorum.
     pub(crate) fn of_a_node(number: usize, server_checks: bool, roster: &Arc<Roster>) -> Self {
-        Self { server_checks, seat: Some((number, Arc::clone(roster))) }
+        Self { server_checks, whom: Whom::Node(number, Arc::clone(roster)) }
     }
 
     /// Refuses a server that no lock should be on, and one that is another node already; returns the
     /// name of the server's process.
     pub(crate) fn vet(&self, info: &InfoDict) -> Result<Arc<str>> {
-        if self.seat.is_none() && role(info) != "master" {
-            // It was one a moment ago.
-            let message = "the server is no master any more, and its successor is not known yet";
+        let lost_by = match &self.whom {
+            Whom::Server(was_master) => was_master.load(Ordering::Relaxed).then_some(
+                "the server is no master any more; it may become one again, or be replaced at its \
+                 address",
+            ),
+            Whom::Master => {
+                Some("the server is no master any more, and its successor is not known yet")
+            }
+            Whom::Node(..) => None,
+        };
+        if let Some(message) = lost_by
+            && role(info) != "master"
+        {
+            // It was one before, so trying again may help.
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         if self.server_checks {
             check_server(info)?;
         }
         let run_id = info.get::<String>("run_id").unwrap_or_default();
-        let Some((node, roster)) = &self.seat else { return Ok(run_id.into()) };
+        let (node, roster) = match &self.whom {
+            Whom::Node(node, roster) => (node, roster),
+            Whom::Master => return Ok(run_id.into()),
+            Whom::Server(was_master) => {
+                was_master.store(true, Ordering::Relaxed);
+                return Ok(run_id.into());
+            }
+        };
         let mut roster = roster.lock().unwrap_or_else(PoisonError::into_inner);
         roster.remove(node); // it may be another server now
         let same = |other: &(&usize, &String)| *other.1 == run_id;

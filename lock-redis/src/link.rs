@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use lock_core::{Effect, Error, ErrorKind, Result};
+use redis::Value;
 use redis::aio::MultiplexedConnection;
-use redis::{InfoDict, Value};
 
 use crate::channel::{Channel, Source, Timeouts};
 use crate::checks::Vetting;
@@ -18,6 +18,7 @@ use crate::origin::Origin;
 use crate::scripts::Call;
 #[cfg(feature = "cluster")]
 use crate::{
+    checks::check_server,
     cluster::{self, Nodes, Shards},
     news::News,
 };
@@ -103,25 +104,6 @@ impl Link {
             Self::Cluster(nodes) => nodes.run(&call).await,
         }
     }
-
-    /// Asks every server that may be written to about itself.
-    async fn infos(&self) -> Result<Vec<InfoDict>> {
-        match self {
-            Self::Channel(channel) => {
-                let info = channel
-                    .run(async |connection, _| redis::cmd("INFO").query_async(connection).await);
-                info.await.map(|info| vec![info])
-            }
-            #[cfg(feature = "deadpool")]
-            Self::Pool(pool) => {
-                let mut connection = take(pool).await?;
-                let info = redis::cmd("INFO").query_async(&mut *connection).await;
-                info.map(|info| vec![info]).map_err(translate)
-            }
-            #[cfg(feature = "cluster")]
-            Self::Cluster(nodes) => cluster::infos(nodes).await,
-        }
-    }
 }
 
 impl Links {
@@ -173,22 +155,27 @@ impl Links {
         false
     }
 
-    /// Connects twice to every node of a cluster.
+    /// Connects twice to every node of a cluster, and checks its masters if that is wanted.
     #[cfg(feature = "cluster")]
-    pub(crate) async fn of_cluster(client: &ClusterClient) -> Result<Self> {
+    pub(crate) async fn of_cluster(client: &ClusterClient, server_checks: bool) -> Result<Self> {
         let news = News::named(str::to_owned)?;
         let (acquire, hold) = tokio::try_join!(
             Nodes::connect(client, &news, false),
             Nodes::connect(client, &news, false)
         )?;
+        if server_checks {
+            cluster::infos(&hold).await?.iter().try_for_each(check_server)?;
+        }
         let news = Some(Newsroom::of_a_cluster(news, Shards::of(client)));
         Ok(Self { acquire: Link::Cluster(acquire), hold: Link::Cluster(hold), backed: None, news })
     }
 
-    /// Uses the application's pool, and one connection beside it for held locks.
+    /// Uses the application's pool, and one connection beside it for held locks, which is vetted
+    /// whenever it is opened.
     #[cfg(feature = "deadpool")]
-    pub(crate) async fn of_pool(pool: Pool) -> Result<Self> {
-        let hold = Link::Channel(Box::new(Channel::closed(Source::Pool(pool.clone()))));
+    pub(crate) async fn of_pool(pool: Pool, vetting: Option<Vetting>) -> Result<Self> {
+        let source = Source::Pool { pool: pool.clone(), vetting: vetting.map(Arc::new) };
+        let hold = Link::Channel(Box::new(Channel::closed(source)));
         hold.connect().await?;
         Ok(Self { acquire: Link::Pool(pool), hold, backed: None, news: None })
     }
@@ -225,11 +212,6 @@ impl Links {
             Err(Error::new(ErrorKind::Unavailable, message).with_effect(Effect::Applied))
         };
         Ok((answer, enough))
-    }
-
-    /// Asks every server that may be written to about itself, for the checks at the start.
-    pub(crate) async fn infos(&self) -> Result<Vec<InfoDict>> {
-        self.hold.infos().await
     }
 }
 

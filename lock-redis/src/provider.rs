@@ -5,7 +5,7 @@ use lock_core::{Capabilities, Capability, Claim, Lock, LockProvider, ProviderInf
 use redis::Value;
 
 use crate::channel::Timeouts;
-use crate::checks::{Vetting, check_server};
+use crate::checks::Vetting;
 use crate::config::{RedisConfig, RedisOptions, Target};
 use crate::keys::Prefix;
 use crate::link::{Lane, Links};
@@ -67,7 +67,8 @@ impl RedisProvider {
             (Target::Cluster(client), options) => {
                 options.refuse_replicas("a cluster")?;
                 let prefix = Prefix::new(&options.prefix)?;
-                Self::start(Links::of_cluster(&client).await?, prefix, &options).await
+                let links = Links::of_cluster(&client, options.server_checks).await?;
+                Ok(Self::over(links, prefix, &options))
             }
         }
     }
@@ -90,10 +91,13 @@ impl RedisProvider {
         let timeouts = Timeouts { connect: options.connect_timeout, ..Timeouts::default() };
         let prefix = Prefix::new(&options.prefix)?;
         // What is true of one server need not be true of the next.
-        let vetting = (!origin.is_fixed()).then(|| Vetting::of_a_master(options.server_checks));
+        let vetting = match origin.is_fixed() {
+            true => Vetting::of_a_server(options.server_checks),
+            false => Some(Vetting::of_a_master(options.server_checks)),
+        };
         let links = Links::closed(origin, timeouts, &prefix, vetting, options.replicas)?;
         links.connect().await?;
-        Self::start(links, prefix, &options).await
+        Ok(Self::over(links, prefix, &options))
     }
 
     /// Runs locks over a pool that the application has already.
@@ -103,6 +107,9 @@ impl RedisProvider {
     /// connections, not time. One connection is opened beside the pool, by its manager, for renewals
     /// and releases: a pool that is used up must not cost a held lock. Its waiters ask again by and
     /// by: without [`Hints`](lock_core::Capability::Hints) and [`Queue`](lock_core::Capability::Queue).
+    ///
+    /// The server is checked at the start, and whenever the connection beside the pool is opened. A
+    /// connection that the pool itself opens later is not checked.
     ///
     /// # Errors
     ///
@@ -115,19 +122,17 @@ impl RedisProvider {
     pub async fn with_pool(pool: deadpool_redis::Pool, options: RedisOptions) -> Result<Self> {
         options.refuse_replicas("a pool")?;
         let prefix = Prefix::new(&options.prefix)?;
-        Self::start(Links::of_pool(pool).await?, prefix, &options).await
+        let vetting = Vetting::of_a_server(options.server_checks);
+        Ok(Self::over(Links::of_pool(pool, vetting).await?, prefix, &options))
     }
 
-    async fn start(links: Links, prefix: Prefix, options: &RedisOptions) -> Result<Self> {
-        if options.server_checks {
-            links.infos().await?.iter().try_for_each(check_server)?;
-        }
+    fn over(links: Links, prefix: Prefix, options: &RedisOptions) -> Self {
         let told = links.news().is_some();
         let has = |one: &Capability| told || !matches!(one, Capability::Hints | Capability::Queue);
         let capabilities = Capabilities::of(Capability::ALL.into_iter().filter(has));
         let info = ProviderInfo::new("redis", capabilities).with_resending(links.may_resend());
         let scripts = options.scripts();
-        Ok(Self { info, store: Arc::new(Store { links, scripts, prefix, settle: None }) })
+        Self { info, store: Arc::new(Store { links, scripts, prefix, settle: None }) }
     }
 
     /// Prepares one node of a quorum; it connects when it is asked to, and again when it must.

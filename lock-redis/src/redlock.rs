@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lock_core::{Error, ErrorKind, LockProvider, ProviderUrl, Quorum, Result, Ttl};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::checks::{Roster, Vetting};
 use crate::config::{RedisConfig, URL_OPTIONS, misconfigured};
@@ -104,6 +106,10 @@ impl RedlockConfig {
 
     /// Connects to the servers, and checks that locks are safe on those that can be reached.
     ///
+    /// Once a majority is connected, the others are waited for as long as the node timeout. They are
+    /// waited for as long as connecting may take if one of those reached has no mark, as the quorum may
+    /// be a new one. A server that comes later is checked when it is used.
+    ///
     /// # Errors
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) when no majority can be reached,
@@ -124,65 +130,98 @@ impl RedlockConfig {
             let vetting = Vetting::of_a_node(number + 1, node.server_checks_are_on(), &roster);
             nodes.push(RedisProvider::node(node, settle, vetting)?);
         }
-        let connecting: Vec<_> = nodes
-            .iter()
-            .map(|node| {
-                let node = node.clone();
-                tokio::spawn(async move { node.store.links.connect().await })
-            })
-            .collect();
-        let (mut reached, mut failure) = (Vec::new(), None);
-        for (node, connected) in nodes.iter().zip(connecting) {
-            match connected.await {
-                Ok(Ok(())) => reached.push(node),
-                Ok(Err(error)) if error.is_unavailable() => failure = Some(error),
-                Ok(Err(error)) => return Err(error),
-                Err(gone) => {
-                    let message = "a connection could not be opened";
-                    return Err(Error::new(ErrorKind::Unavailable, message).with_source(gone));
+        let node_timeout = self.node_timeout.unwrap_or(Quorum::DEFAULT_NODE_TIMEOUT);
+        let reached = reach(&nodes, node_timeout).await?;
+        begin(&reached, nodes.len()).await?;
+        let nodes = nodes.into_iter().map(|node| Arc::new(node) as Arc<dyn LockProvider>);
+        Quorum::of(nodes)?.node_timeout(node_timeout)
+    }
+}
+
+/// Connects to a majority of the nodes, and to those that answer within the node timeout after it. All
+/// are waited for where the quorum may be a new one, as only all of them can begin it.
+async fn reach(nodes: &[RedisProvider], node_timeout: Duration) -> Result<Vec<RedisProvider>> {
+    // What is still being opened when this returns is opened for the first request.
+    let mut connecting: JoinSet<_> = nodes
+        .iter()
+        .cloned()
+        .map(|node| async move { node.store.links.connect().await.map(|()| node) })
+        .collect();
+    let majority = nodes.len() / 2 + 1;
+    let (mut reached, mut failure, mut give_up) = (Vec::new(), None, None);
+    loop {
+        let next = connecting.join_next();
+        let connected = match give_up {
+            None => next.await,
+            Some(at) => match tokio::time::timeout_at(at, next).await {
+                Ok(connected) => connected,
+                Err(_time_is_up) if unmarked(&reached).await?.is_empty() => return Ok(reached),
+                Err(_time_is_up) => {
+                    give_up = None;
+                    continue;
+                }
+            },
+        };
+        match connected {
+            None => break,
+            Some(Ok(Ok(node))) => {
+                reached.push(node);
+                if reached.len() == majority {
+                    give_up = Some(Instant::now() + node_timeout);
                 }
             }
+            Some(Ok(Err(error))) if error.is_unavailable() => failure = Some(error),
+            Some(Ok(Err(error))) => return Err(error),
+            Some(Err(gone)) => {
+                let message = "a connection could not be opened";
+                return Err(Error::new(ErrorKind::Unavailable, message).with_source(gone));
+            }
         }
-        let majority = nodes.len() / 2 + 1;
-        if let Some(failure) = failure
-            && reached.len() < majority
-        {
+    }
+    match failure {
+        Some(failure) if reached.len() < majority => {
             let message = format!(
                 "{} of {} nodes of the quorum can be reached; it needs {majority}",
                 reached.len(),
                 nodes.len()
             );
-            return Err(Error::new(ErrorKind::Unavailable, message).with_source(failure));
+            Err(Error::new(ErrorKind::Unavailable, message).with_source(failure))
         }
-        for _ in 0..LOOKS {
-            let mut unmarked = Vec::new();
-            for node in &reached {
-                match node.unsettled().await {
-                    Ok(None) => {}
-                    Ok(Some(process)) => unmarked.push((node, process)),
-                    Err(error) if error.is_unavailable() => {} // it has left meanwhile
-                    Err(error) => return Err(error),
-                }
-            }
-            if unmarked.is_empty() {
-                break;
-            }
-            if unmarked.len() == nodes.len() {
-                for (node, process) in unmarked {
-                    node.settle(&process).await?;
-                }
-                break;
-            }
-            // Somebody else may be marking them just now.
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        let quorum =
-            Quorum::of(nodes.into_iter().map(|node| Arc::new(node) as Arc<dyn LockProvider>))?;
-        match self.node_timeout {
-            Some(limit) => quorum.node_timeout(limit),
-            None => Ok(quorum),
+        _ => Ok(reached),
+    }
+}
+
+/// Returns the nodes without a mark, each with the name of its process.
+async fn unmarked(reached: &[RedisProvider]) -> Result<Vec<(&RedisProvider, String)>> {
+    let mut unmarked = Vec::new();
+    for node in reached {
+        match node.unsettled().await {
+            Ok(None) => {}
+            Ok(Some(process)) => unmarked.push((node, process)),
+            Err(error) if error.is_unavailable() => {} // it has left meanwhile
+            Err(error) => return Err(error),
         }
     }
+    Ok(unmarked)
+}
+
+/// Marks the nodes of a new quorum: one of which all nodes are reached, and none has a mark.
+async fn begin(reached: &[RedisProvider], size: usize) -> Result<()> {
+    for _ in 0..LOOKS {
+        let unmarked = unmarked(reached).await?;
+        if unmarked.is_empty() {
+            break;
+        }
+        if unmarked.len() == size {
+            for (node, process) in unmarked {
+                node.settle(&process).await?;
+            }
+            break;
+        }
+        // Somebody else may be marking them just now.
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
 }
 
 impl fmt::Debug for RedlockConfig {

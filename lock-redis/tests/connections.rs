@@ -227,6 +227,68 @@ async fn row_25_a_pool_that_is_used_up_from_the_start_costs_no_held_lock() {
     guard.release().await.unwrap();
 }
 
+/// Repeats a request over connections that have just been cut, until its error is not about that.
+async fn refusal<T>(mut request: impl AsyncFnMut() -> lock_core::Result<T>) -> lock_core::Error {
+    let refused = async {
+        loop {
+            match request().await {
+                Err(error) if error.to_string().contains("connection") => {}
+                Err(error) => break error,
+                Ok(_) => panic!("the server is not checked"),
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, refused).await.expect("it is refused")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_27_a_server_that_may_lose_locks_is_refused_by_every_new_connection() {
+    let server = Server::start();
+    let config = deadpool_redis::Config::from_url(server.url());
+    let pool = config.create_pool(None).unwrap();
+    let pooled =
+        LockClient::new(RedisProvider::with_pool(pool, RedisOptions::new()).await.unwrap());
+    let guard = pooled.lock("held").acquire().await.unwrap();
+    let locks = server.client().await;
+    let config = server.config().server_checks(false);
+    let unchecked = LockClient::new(RedisProvider::connect(config).await.unwrap());
+    server.command("CONFIG SET maxmemory-policy volatile-ttl");
+    server.command("CLIENT KILL TYPE normal");
+    let acquiring = refusal(async || locks.lock("k").no_wait().acquire().await.map(drop)).await;
+    let renewing = refusal(async || guard.renew(s(30)).await).await;
+    for error in [acquiring, renewing] {
+        assert!(error.is_misconfigured(), "{error}");
+        assert!(error.to_string().contains("set it to `noeviction`"), "{error}");
+    }
+    let asked = server.calls("info");
+    recovers(&unchecked).await;
+    assert_eq!(server.calls("info"), asked + 1, "the test's own question");
+    server.command("CONFIG SET maxmemory-policy noeviction");
+    recovers(&locks).await;
+    guard.renew(s(30)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_28_a_server_that_has_become_a_replica_is_unavailable_until_it_is_a_master() {
+    let server = Server::start();
+    let locks = LockClient::builder(server.provider().await).unavailable_after(LIMIT).build();
+    let locks = locks.unwrap();
+    let guard = locks.lock("k").ttl(s(60)).acquire().await.unwrap();
+    // Without the check, it would grant what its master knows nothing of.
+    server.command("CONFIG SET replica-read-only no");
+    server.command("REPLICAOF 127.0.0.1 1");
+    server.command("CLIENT KILL TYPE normal");
+    let error = refusal(async || locks.lock("other").no_wait().acquire().await.map(drop)).await;
+    assert!(error.is_unavailable() && error.to_string().contains("no master any more"), "{error}");
+    drop(guard); // released in the background
+    let waiting = locks.lock("k").wait_at_most(LIMIT).acquire();
+    let waiter = tokio::spawn(async move { waiting.await.map(drop) });
+    let error = refusal(async || locks.lock("other").no_wait().acquire().await.map(drop)).await;
+    assert!(error.is_unavailable(), "{error}");
+    server.command("REPLICAOF NO ONE");
+    waiter.await.unwrap().unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn u1_an_undo_without_a_tombstone_says_so() {
     let server = Server::start();

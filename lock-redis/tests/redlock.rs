@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use lock_core::{LockClient, ProviderUrl};
+use lock_core::{LockClient, ProviderRegistry, ProviderUrl};
 use lock_redis::RedlockConfig;
 use support::Server;
 use support::contest::Contest;
@@ -65,6 +65,37 @@ async fn q1_a_frozen_minority_is_not_waited_for_even_once() {
         guard.release().await.unwrap();
     }
     assert!(began.elapsed() < LIMIT, "a frozen server was waited for");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn q1_a_frozen_minority_does_not_hold_up_connecting() {
+    let servers = servers::<5>();
+    drop(client(&servers).await); // a new quorum needs all its nodes once
+    servers[1].freeze();
+    servers[3].freeze();
+    let began = Instant::now();
+    let locks = client(&servers).await;
+    assert!(began.elapsed() < LIMIT / 2, "{:?}", began.elapsed()); // connecting may take `LIMIT`
+    locks.lock("k").acquire().await.unwrap().release().await.unwrap();
+    // What is wrong with a node that answers is reported all the same, beside a majority.
+    servers[3].thaw();
+    servers[4].command("CONFIG SET maxmemory-policy volatile-ttl");
+    let error = config(&servers).connect().await.unwrap_err();
+    assert!(error.is_misconfigured(), "{error}");
+    assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn q1_a_new_quorum_waits_for_a_node_that_is_slow_to_connect() {
+    let servers = servers::<3>();
+    servers[2].freeze();
+    let connecting = tokio::spawn(config(&servers).node_timeout(ms(50)).connect());
+    // The others have been found to have no mark, after the node timeout.
+    until(|| servers[0].calls("eval") + servers[0].calls("evalsha") > 0).await;
+    assert!(!connecting.is_finished());
+    servers[2].thaw();
+    connecting.await.unwrap().unwrap();
+    assert!(servers.iter().all(server_keeps_the_mark));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -153,6 +184,18 @@ async fn row_5_a_node_that_has_forgotten_is_left_out_until_it_has_settled() {
     // Now the settled node makes up a majority.
     let last = other.lock("k").wait_at_most(LIMIT).acquire().await.unwrap();
     assert!(last.is_held());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t1_a_url_whose_servers_settle_too_soon_for_the_default_ttl_is_refused() {
+    let servers = servers::<3>();
+    let hosts = servers.each_ref().map(|server| format!("127.0.0.1:{}", server.port)).join(",");
+    let registry = ProviderRegistry::new().with(lock_redis::factory()).unwrap();
+    let url = |settle| format!("redlock://{hosts}/?connect_timeout=30s&settle={settle}");
+    let error = registry.connect(&url("2s")).await.unwrap_err();
+    assert!(error.is_invalid(), "{error:?}");
+    assert!(error.to_string().contains("keeps 1ms to 2s"), "{error}");
+    registry.connect(&url("30s")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -101,6 +101,10 @@ impl LockClient {
     pub const DEFAULT_UNAVAILABLE_AFTER: Duration = Duration::from_secs(5);
 
     /// Makes a client with the defaults.
+    ///
+    /// This cannot fail, so a provider that does not keep the default ttl is not refused here: each
+    /// acquisition that sets no [`ttl`](Acquire::ttl) of its own then reports it. To find it out at
+    /// start-up, use the [`builder`](LockClient::builder).
     pub fn new(provider: impl LockProvider) -> Self {
         Self::with(ClientBuilder::new(Arc::new(provider)), Reporter::default())
     }
@@ -335,13 +339,13 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`] when the provider lacks a required capability or the fairness
-    /// asked for, [`ErrorKind::Invalid`] when the default ttl is out of range, [`ErrorKind::Misconfigured`]
-    /// when a limit makes no sense.
+    /// asked for, [`ErrorKind::Invalid`] when the default ttl is one that the provider does not keep,
+    /// [`ErrorKind::Misconfigured`] when a limit makes no sense.
     pub fn build(self) -> Result<LockClient> {
-        self.provider.info().require(self.needed.iter().copied())?;
-        let ttl = usable_ttl(self.defaults.ttl)?;
-        self.provider.info().check_ttl(ttl)?;
-        self.defaults.fairness(self.provider.info())?;
+        let info = self.provider.info();
+        info.require(self.needed.iter().copied())?;
+        check_default_ttl(self.defaults.ttl, info)?;
+        self.defaults.fairness(info)?;
         if self.request_timeout.is_zero() {
             let message = "the request timeout is zero; give every request some time";
             return Err(Error::new(ErrorKind::Misconfigured, message));
@@ -352,4 +356,22 @@ impl ClientBuilder {
         };
         Ok(LockClient::with(self, reporter))
     }
+}
+
+/// Refuses a default that every acquisition without a ttl of its own would fail with.
+fn check_default_ttl(ttl: Duration, info: &ProviderInfo) -> Result<()> {
+    let ttl = usable_ttl(ttl)?;
+    if info.check_ttl(ttl).is_ok() {
+        return Ok(());
+    }
+    let (shortest, longest) = (info.ttls().start(), info.ttls().end());
+    Err(Error::new(
+        ErrorKind::Invalid,
+        format!(
+            "the default ttl {ttl} is out of range for the provider `{}`, which keeps {shortest} to \
+             {longest}; set a default within that range, with `ClientBuilder::ttl` or the `ttl` of a \
+             `ProviderConfig`, or configure the provider to keep {ttl}",
+            info.name()
+        ),
+    ))
 }

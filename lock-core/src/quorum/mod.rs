@@ -21,9 +21,6 @@ use crate::clock::{Clock, Moment, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Capabilities, Capability, Lock, LockProvider, ProviderInfo};
 
-/// How long a node has to answer, unless the application says otherwise.
-const NODE_TIMEOUT: Duration = Duration::from_millis(200);
-
 /// How far ahead of the nodes' clocks a token is proposed: further than requests differ in their way.
 const LEAD_MICROS: i64 = 5_000;
 
@@ -72,6 +69,10 @@ struct Shared {
 }
 
 impl Quorum {
+    /// How long one node may take to answer, unless [`node_timeout`](Quorum::node_timeout) says
+    /// otherwise: 200 ms.
+    pub const DEFAULT_NODE_TIMEOUT: Duration = Duration::from_millis(200);
+
     /// Makes a quorum of nodes.
     ///
     /// # Errors
@@ -80,7 +81,7 @@ impl Quorum {
     /// named twice.
     pub fn of<P: LockProvider>(nodes: impl IntoIterator<Item = P>) -> Result<Self> {
         let nodes = nodes.into_iter().map(|node| Node::new(Arc::new(node))).collect();
-        Ok(Self { shared: Arc::new(Shared::new(nodes, NODE_TIMEOUT)?) })
+        Ok(Self { shared: Arc::new(Shared::new(nodes, Self::DEFAULT_NODE_TIMEOUT)?) })
     }
 
     /// Sets how long one node may take to answer before the others decide without it; 200 ms unless

@@ -66,8 +66,15 @@ fn nanos(moment: Moment) -> u64 {
 /// A request to a node that is under way.
 pub(super) type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// What is heard of a request to a node.
+pub(super) enum Word {
+    Answer(Answer<Error>),
+    /// It has no answer within the node's time, but may have one later.
+    Late(Error, Pending<(Ask, Word)>),
+}
+
 /// Requests that are under way; each is polled when it has news, not whenever another has.
 pub(super) type Requests<T> = FuturesUnordered<Pending<T>>;
 
 /// Answers of nodes, each with what was asked.
-pub(super) type Answers = Requests<(Ask, Answer<Error>)>;
+pub(super) type Answers = Requests<(Ask, Word)>;

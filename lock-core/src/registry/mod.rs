@@ -99,18 +99,22 @@ impl ProviderRegistry {
         self.factories.keys().map(String::as_str)
     }
 
-    /// Connects to the store a URL names and returns a client with the defaults.
+    /// Connects to the store a URL names and returns a client with the defaults. For others, pass the
+    /// [`provider`](ProviderRegistry::provider) to a [`LockClient::builder`].
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Misconfigured`] for a malformed URL, an unknown scheme or option (the message
-    /// lists the known ones), and what the factory reports.
+    /// lists the known ones), what the factory reports, and [`ErrorKind::Invalid`] when the store does
+    /// not keep the [default ttl](LockClient::DEFAULT_TTL).
     ///
     /// # Cancel safety
     ///
     /// Dropping the future closes whatever was opened.
     pub async fn connect(&self, url: &str) -> Result<LockClient> {
-        Ok(LockClient::new(self.provider(url).await?))
+        let url = ProviderUrl::parse(url)?;
+        let client = ClientBuilder::new(self.provider_of(&url).await?).build();
+        client.map_err(|error| connecting(&url, error))
     }
 
     /// Connects to the store a URL names and returns the bare provider, for a
@@ -118,13 +122,16 @@ impl ProviderRegistry {
     ///
     /// # Errors
     ///
-    /// As [`connect`](ProviderRegistry::connect).
+    /// As [`connect`](ProviderRegistry::connect), except that no ttl is checked.
     ///
     /// # Cancel safety
     ///
     /// As [`connect`](ProviderRegistry::connect).
     pub async fn provider(&self, url: &str) -> Result<Arc<dyn LockProvider>> {
-        let url = ProviderUrl::parse(url)?;
+        self.provider_of(&ProviderUrl::parse(url)?).await
+    }
+
+    async fn provider_of(&self, url: &ProviderUrl) -> Result<Arc<dyn LockProvider>> {
         let Some(factory) = self.factories.get(url.scheme()) else {
             return Err(misconfigured(format!(
                 "no provider for the scheme `{}`; known are: {}",
@@ -132,10 +139,7 @@ impl ProviderRegistry {
                 listed(self.schemes())
             )));
         };
-        let connected = factory.connect(&url).await;
-        connected.map_err(|error| {
-            error.in_operation(Operation::Connect, None, &Arc::from(url.to_string()))
-        })
+        factory.connect(url).await.map_err(|error| connecting(url, error))
     }
 
     /// Connects to every provider of a configuration, so that a wrong one is found at start-up.
@@ -225,6 +229,10 @@ impl Clients {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &LockClient)> {
         self.clients.iter().map(|(name, client)| (name.as_str(), client))
     }
+}
+
+fn connecting(url: &ProviderUrl, error: Error) -> Error {
+    error.in_operation(Operation::Connect, None, &Arc::from(url.to_string()))
 }
 
 fn misconfigured(message: String) -> Error {

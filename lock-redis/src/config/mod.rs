@@ -107,6 +107,11 @@ impl RedisOptions {
     /// Turns off the checks of the server (version, role, eviction policy): for a server whose `INFO`
     /// is denied, or an operator who knows better. Measured: with the policy `volatile-ttl`, no held
     /// lock survived memory pressure.
+    ///
+    /// A server is checked at the start and whenever a connection to it is opened, as it may have been
+    /// replaced or configured anew; a cluster is checked at the start only. An address that leads to a
+    /// replica is [`Misconfigured`](ErrorKind::Misconfigured) at the start. If it does so later, it is
+    /// [`Unavailable`](ErrorKind::Unavailable), as the replica may be promoted or replaced.
     pub fn server_checks(mut self, on: bool) -> Self {
         self.server_checks = on;
         self

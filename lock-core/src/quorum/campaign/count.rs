@@ -36,7 +36,7 @@ impl<E: Clone> Campaign<E> {
                 return Some(Outcome::Passed(*token));
             }
         }
-        let pending = self.seats.iter().filter(|seat| seat.is_pending()).count();
+        let pending = self.pending();
         if self.seats.iter().filter_map(Seat::vote_token).count() + pending >= self.majority() {
             return None;
         }
@@ -115,11 +115,18 @@ impl<E: Clone> Campaign<E> {
         {
             return false;
         }
-        let pending = self.seats.iter().filter(|seat| seat.is_pending()).count();
+        let pending = self.pending();
         let raising = self.raising();
         let tokens = || self.seats.iter().filter_map(Seat::vote_token);
         let same = |token| tokens().filter(|other| *other == token).count();
         !raising && tokens().any(|token| same(token) + pending >= self.majority())
+    }
+
+    /// How many votes are missing that are worth waiting for.
+    fn pending(&self) -> usize {
+        let answered = self.seats.iter().filter(|seat| seat.has_answered()).count();
+        let enough = answered >= self.majority();
+        self.seats.iter().filter(|seat| seat.is_pending() && !(enough && seat.doubted)).count()
     }
 
     pub(super) fn raising(&self) -> bool {

@@ -120,7 +120,8 @@ impl<E: Clone> Campaign<E> {
 
     /// Puts a motion to the nodes.
     ///
-    /// If those that can be relied on are no majority, all are asked and waited for.
+    /// If those that can be relied on are no majority, all are asked and waited for, until a majority has
+    /// answered.
     pub(super) fn put(&mut self, motion: Motion, reach: &[Reach]) -> Vec<Ask> {
         // One that begins with something else was acquired elsewhere.
         self.began_here |= self.number == 0 && matches!(motion, Motion::Acquire { .. });
@@ -148,8 +149,10 @@ impl<E: Clone> Campaign<E> {
                 continue;
             }
             let enough = reliable >= Self::majority_of(reach.len());
+            let is_doubted = reach[node] != Reach::Awaited;
             let reach = if enough { reach[node] } else { Reach::Awaited };
             seat.awaited = reach == Reach::Awaited;
+            seat.doubted = is_doubted;
             let may_hold = !self.began_here || seat.may_hold();
             if reach == Reach::Skipped && !(motion == Motion::Release && may_hold) {
                 continue;
@@ -187,6 +190,21 @@ impl<E: Clone> Campaign<E> {
         asks
     }
 
+    /// Takes note that a node has not answered in time: it counts as failed, and nobody waits for it. Its
+    /// answer is heard when it comes, and until then the request is known to be under way.
+    pub(super) fn hear_nothing_yet(&mut self, ask: Ask, error: E) -> Vec<Ask> {
+        let mut asks = Vec::new();
+        let seat = &mut self.seats[ask.node];
+        if ask.request == Request::Release {
+            seat.releasing = seat.releasing.filter(|number| *number != ask.number);
+        }
+        if ask.number == self.number && ask.request.is_for(self.motion) && seat.has_to_vote(ask) {
+            seat.vote = Vote::Failed(Some(error));
+            self.weigh(&mut asks);
+        }
+        asks
+    }
+
     /// Whether what is granted now is granted for the first time, as far as is known.
     pub(super) fn is_new(ask: Ask) -> bool {
         ask.number == 1
@@ -202,10 +220,12 @@ impl<E: Clone> Campaign<E> {
         Some(outcome)
     }
 
-    /// Whether so many nodes may yet be freed by an earlier release that no majority can be asked.
-    pub(super) fn is_barred(&self) -> bool {
-        let barred = self.seats.iter().filter(|seat| seat.releases > 0).count();
-        barred > self.seats.len() - self.majority()
+    /// Whether too few nodes can be relied on and asked without doubt, while the answer to an earlier
+    /// request may change that.
+    pub(super) fn is_barred(&self, is_reliable: impl Fn(usize) -> bool) -> bool {
+        let seats = self.seats.iter().enumerate();
+        let ready = seats.filter(|(node, seat)| seat.is_ready() && is_reliable(*node)).count();
+        ready < self.majority() && self.seats.iter().any(Seat::may_be_ready)
     }
 
     /// Whether nodes have not taken a release.

@@ -11,8 +11,12 @@ pub(super) struct Seat<E> {
     pub(super) vote: Vote<E>,
     /// Its vote is worth waiting for.
     pub(super) awaited: bool,
+    /// It has failed lately: it is not worth waiting for once a majority has answered.
+    pub(super) doubted: bool,
     /// How many acquisitions may be on their way, or have ended without a known outcome.
     pub(super) acquires: u8,
+    /// How many of them have had no answer, not even that they failed.
+    acquiring: u8,
     /// When it was asked last, an earlier acquisition was on its way.
     overlaps: bool,
     /// It has granted the key in this campaign.
@@ -54,7 +58,9 @@ impl<E> Seat<E> {
         Self {
             vote: Vote::None,
             awaited: true,
+            doubted: false,
             acquires: 0,
+            acquiring: 0,
             overlaps: false,
             granted: false,
             token: None,
@@ -82,6 +88,7 @@ impl<E> Seat<E> {
         }
         if matches!(ask.request, Request::Acquire { .. }) {
             self.acquires = self.acquires.saturating_add(1);
+            self.acquiring = self.acquiring.saturating_add(1);
         }
         if matches!(ask.request, Request::Acquire { .. } | Request::Raise(_)) {
             self.token = None;
@@ -93,6 +100,9 @@ impl<E> Seat<E> {
     pub(super) fn heard(&mut self, ask: Ask, answer: &Answer<E>) -> Option<bool> {
         let in_doubt = matches!(answer, Answer::Failed { applied: true, .. });
         let mut missed = false;
+        if matches!(ask.request, Request::Acquire { .. }) {
+            self.acquiring = self.acquiring.saturating_sub(1);
+        }
         match ask.request {
             Request::Release => {
                 missed = self.heard_of_release(ask.number, answer);
@@ -164,7 +174,21 @@ impl<E> Seat<E> {
         self.unanswered > 0
     }
 
+    /// Whether it can be asked to acquire without doubt about what comes of earlier requests.
+    pub(super) fn is_ready(&self) -> bool {
+        self.releases == 0 && self.acquiring == 0
+    }
+
+    /// Whether an answer to an earlier request may still end such doubt.
+    pub(super) fn may_be_ready(&self) -> bool {
+        self.is_releasing() || self.acquiring > 0
+    }
+
     pub(super) fn is_pending(&self) -> bool {
         self.awaited && matches!(self.vote, Vote::None)
+    }
+
+    pub(super) fn has_answered(&self) -> bool {
+        !matches!(self.vote, Vote::None | Vote::Failed(_))
     }
 }

@@ -63,6 +63,14 @@ fn large_e1_u1_claims_that_try_again_and_give_back_leave_nothing_behind() {
     assert!(holds(World { attempts: 1, give_up: 1, ..World::of(2, 2) }) > 1_000_000);
 }
 
+/// A release that is late to free an earlier attempt must not free the next one.
+#[test]
+#[ignore = "takes long without optimisation: `cargo xtask model`"]
+fn e1_u1_an_attempt_after_a_late_undo_makes_no_two_holders() {
+    let world = World { attempts: 2, give_up: 1, first_alone: true, ..World::of(2, 2) };
+    assert!(holds(world) > 1_000_000);
+}
+
 #[test]
 fn f1_q1_a_node_that_forgets_and_has_no_floor_is_found() {
     let world = World { forget: 1, ..World::of(3, 2) };

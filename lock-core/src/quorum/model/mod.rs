@@ -50,6 +50,8 @@ struct World {
     attempts: u8,
     /// How often each client may stop waiting for a node.
     give_up: u8,
+    /// Only the first client tries again and stops waiting; the others keep the number of states small.
+    first_alone: bool,
     /// How many nodes may lose their memory, and whether they then go on above the time.
     forget: u8,
     time_is_a_floor: bool,
@@ -67,6 +69,7 @@ impl World {
             proposals: false,
             attempts: 0,
             give_up: 0,
+            first_alone: false,
             forget: 0,
             time_is_a_floor: false,
             horizon: None,
@@ -249,7 +252,7 @@ impl World {
         if state.clients[client].stage == Stage::Done && !self.is_of_whole_lives() {
             state.clients[client].campaign = self.campaign();
             let answered = |key: &(usize, Ask), flight: &mut Flight| {
-                key.0 != client || matches!(flight, Flight::Sent | Flight::Stray)
+                key.0 != client || matches!(flight, Flight::Sent | Flight::Late | Flight::Stray)
             };
             state.network.retain(answered);
         }

@@ -57,6 +57,8 @@ pub(super) enum Stage {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Flight {
     Sent,
+    /// As `Sent`, but its client does not wait for the answer any longer.
+    Late,
     /// Its client has stopped waiting, and it may still arrive.
     Stray,
     Answered(Answer<()>),
@@ -75,7 +77,9 @@ pub(super) enum Step {
     Arrive(usize, Ask, bool),
     Answer(usize, Ask),
     Repeat(usize, Ask, bool),
-    /// A client stops waiting for a node.
+    /// A client stops waiting for a node, and hears its answer when it comes.
+    BeLate(usize, Ask),
+    /// A client stops listening to a node.
     GiveUp(usize, Ask),
     /// A request cannot be sent.
     Refuse(usize, Ask),
@@ -92,10 +96,17 @@ impl State {
         self.network.iter().any(|((of, _), flight)| *of == client && awaited(flight))
     }
 
+    /// Whether a client may still hear something.
+    pub(super) fn is_listening(&self, client: usize) -> bool {
+        let late = |flight: &Flight| *flight == Flight::Late;
+        self.is_busy(client)
+            || self.network.iter().any(|((of, _), flight)| *of == client && late(flight))
+    }
+
     /// A client hears no answer any more to what it has asked; what is on its way may arrive.
     pub(super) fn abandon(&mut self, client: usize) {
         self.network.retain(|(of, _), flight| {
-            if *of == client && *flight == Flight::Sent {
+            if *of == client && matches!(flight, Flight::Sent | Flight::Late) {
                 *flight = Flight::Stray;
             }
             *of != client || !matches!(flight, Flight::Answered(_))

@@ -24,9 +24,13 @@ impl Model for World {
             patience: self.give_up,
             attempts: self.attempts.saturating_sub(1),
         };
+        let mut clients = vec![client; self.clients];
+        for other in clients.iter_mut().skip(1).filter(|_| self.first_alone) {
+            (other.attempts, other.patience) = (0, 0);
+        }
         vec![State {
             nodes: vec![Node::default(); self.nodes],
-            clients: vec![client; self.clients],
+            clients,
             network: BTreeMap::new(),
             now: 0,
             clock: 0,
@@ -52,12 +56,14 @@ impl Model for World {
                         steps.push(Step::Renew(number));
                     }
                 }
-                Stage::Waiting if !client.campaign.is_barred() || !state.is_busy(number) => {
+                Stage::Waiting
+                    if !client.campaign.is_barred(|_| true) || !state.is_busy(number) =>
+                {
                     steps.push(Step::Again(number));
                 }
                 _ => {}
             }
-            let idle = self.is_of_whole_lives() && !state.is_busy(number);
+            let idle = self.is_of_whole_lives() && !state.is_listening(number);
             if idle && client.campaign.leaves_grants() {
                 steps.push(Step::ReleaseAgain(number));
             }
@@ -65,7 +71,7 @@ impl Model for World {
         for ((client, ask), flight) in &state.network {
             let node = &state.nodes[ask.node];
             let arrive = |expired| match flight {
-                Flight::Sent => Step::Arrive(*client, *ask, expired),
+                Flight::Sent | Flight::Late => Step::Arrive(*client, *ask, expired),
                 Flight::Stray | Flight::Answered(_) | Flight::Over => {
                     Step::Repeat(*client, *ask, expired)
                 }
@@ -81,8 +87,8 @@ impl Model for World {
             if matches!(flight, Flight::Answered(_)) {
                 steps.push(Step::Answer(*client, *ask));
             }
-            // An answer that comes after that is as good as none.
             if *flight == Flight::Sent && state.clients[*client].patience > 0 {
+                steps.push(Step::BeLate(*client, *ask));
                 steps.push(Step::GiveUp(*client, *ask));
                 if self.is_of_whole_lives() {
                     steps.push(Step::Refuse(*client, *ask));
@@ -133,6 +139,12 @@ impl Model for World {
                 self.arrived(state, client, ask);
                 let Some(Flight::Answered(answer)) = flight else { return None };
                 self.hear(state, client, ask, answer);
+            }
+            Step::BeLate(client, ask) => {
+                state.clients[client].patience -= 1;
+                state.network.insert((client, ask), Flight::Late);
+                let asks = state.clients[client].campaign.hear_nothing_yet(ask, ());
+                self.send(state, client, asks);
             }
             Step::GiveUp(client, ask) => {
                 state.clients[client].patience -= 1;
