@@ -7,6 +7,7 @@ mod cluster;
 mod config;
 mod error;
 mod factory;
+mod follow;
 mod keys;
 mod link;
 mod lock;

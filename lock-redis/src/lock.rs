@@ -61,6 +61,27 @@ impl RedisLock {
         Some((news.in_line(&self.claim, *kind, keys), listens))
     }
 
+    /// Makes the call that asks for the key, and says whether its waiter listens.
+    fn acquisition(&self, keys: &Keys) -> (Call<'_>, bool) {
+        let [lock, fence, tombstone, line] = keys.of_a_grant();
+        let mut call = match &self.store.settle {
+            None => Call::new(&self.store.scripts.acquire, [lock, fence, tombstone, line]),
+            Some((mark, _)) => {
+                Call::new(&self.store.scripts.acquire, [lock, fence, tombstone, line, mark])
+            }
+        };
+        let mut listens = false;
+        let floor = self.claim.fencing_floor().map_or(0, FencingToken::get);
+        call.arg(value(&self.claim)).arg(self.claim.ttl().as_millis()).arg(floor);
+        if let Some((_, time)) = &self.store.settle {
+            call.arg(time.as_millis()).name_process();
+        } else if let Some((text, heard)) = self.in_line(keys) {
+            listens = heard;
+            call.arg(text).arg(u8::from(heard));
+        }
+        (call, listens)
+    }
+
     /// Remembers the token of the grant, for a renewal that finds its counter deleted.
     fn note(&self, token: &Value) -> Result<FencingToken> {
         let token = fencing(token)?;
@@ -77,22 +98,7 @@ impl Lock for RedisLock {
 
     async fn try_acquire(&self) -> Result<Attempt> {
         let keys = self.keys();
-        let [lock, fence, tombstone, line] = keys.of_a_grant();
-        let mut call = match &self.store.settle {
-            None => Call::new(&self.store.scripts.acquire, [lock, fence, tombstone, line]),
-            Some((mark, _)) => {
-                Call::new(&self.store.scripts.acquire, [lock, fence, tombstone, line, mark])
-            }
-        };
-        let mut listens = false;
-        let floor = self.claim.fencing_floor().map_or(0, FencingToken::get);
-        call.arg(value(&self.claim)).arg(self.claim.ttl().as_millis()).arg(floor);
-        if let Some((_, time)) = &self.store.settle {
-            call.arg(time.as_millis()).name_process();
-        } else if let Some((text, heard)) = self.in_line(&keys) {
-            listens = heard;
-            call.arg(text).arg(u8::from(heard));
-        }
+        let (call, listens) = self.acquisition(&keys);
         let (answer, backed) = self.store.links.grant(Lane::Acquire, call).await?;
         match &answer {
             Value::BulkString(_) => {
@@ -108,7 +114,8 @@ impl Lock for RedisLock {
                         && is_text
                         && listens
                     {
-                        news.follow(self.claim.owner().fingerprint(), &keys);
+                        let command = self.acquisition(&keys).0.command();
+                        news.follow(self.claim.owner().fingerprint(), &keys, command);
                     }
                     Ok(Attempt::Contested { remaining: remaining(*left), foreign })
                 }

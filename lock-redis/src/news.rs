@@ -1,6 +1,8 @@
 //! What the server tells waiters.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+#[cfg(feature = "cluster")]
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,11 +11,12 @@ use lock_core::{
     Claim, FencingToken, OwnerFingerprint, OwnerToken, Result, Signal, Watch, WatchKind,
     WatchSender,
 };
-use redis::{PushInfo, PushKind, Value};
+use redis::{Cmd, PushInfo, PushKind, Value};
 
 use crate::channel::{Channel, Source, Timeouts};
 #[cfg(feature = "cluster")]
 use crate::cluster::Shards;
+use crate::follow::Followers;
 use crate::keys::{Keys, Prefix};
 use crate::origin::Origin;
 
@@ -25,8 +28,6 @@ pub(crate) struct Newsroom {
     news: Arc<News>,
     wire: Wire,
     refused: Mutex<Option<Instant>>,
-    /// When the server refused to report changes of a key.
-    unfollowed: Arc<Mutex<Option<Instant>>>,
 }
 
 /// How news come in.
@@ -43,8 +44,7 @@ pub(crate) struct News {
     /// What this provider's channels are called.
     name: String,
     waiters: Mutex<HashMap<u64, Waiter>>,
-    /// Which waiters want to hear of the next change of a key.
-    followers: Mutex<HashMap<Vec<u8>, HashSet<u64>>>,
+    pub(crate) followers: Followers,
 }
 
 struct Waiter {
@@ -67,8 +67,7 @@ impl Newsroom {
     }
 
     fn over(wire: Wire, news: Arc<News>) -> Self {
-        let (refused, unfollowed) = Default::default();
-        Self { news, wire, refused, unfollowed }
+        Self { news, wire, refused: Mutex::default() }
     }
 
     /// Returns what ends the subscription; who still waits opens another. A frozen server keeps it open,
@@ -109,35 +108,16 @@ impl Newsroom {
         opened.map(Some)
     }
 
-    /// Has the server report the next change of a lock that another library holds, as nobody else
-    /// reports its release (`CLIENT TRACKING`). In a cluster and where the user lacks the right, waiters
-    /// only ask again.
-    pub(crate) fn follow(&self, owner: OwnerFingerprint, keys: &Keys) {
-        #[cfg_attr(not(feature = "cluster"), expect(irrefutable_let_patterns))]
-        let Wire::Channel(channel) = &self.wire else { return };
-        if locked(&self.unfollowed).is_some_and(|when| when.elapsed() < SULK) {
-            return;
-        }
-        let (channel, news) = (Arc::clone(channel), Arc::clone(&self.news));
-        let (key, unfollowed) = (keys.lock().to_owned(), Arc::clone(&self.unfollowed));
-        // In the background: the answer to the attempt is known, and must not wait for this.
-        tokio::spawn(async move {
-            news.add_follower(&key, owner);
-            let mut request = redis::pipe();
-            request.cmd("CLIENT").arg("TRACKING").arg("ON").ignore().cmd("EXISTS").arg(&key);
-            let answer = channel
-                .run(async |connection, _| request.query_async::<(bool,)>(connection).await)
-                .await;
-            match answer {
-                // It has been released meanwhile.
-                Ok((false,)) => news.changed(key.as_bytes()),
-                Err(error) if error.is_denied() => {
-                    *locked(&unfollowed) = Some(Instant::now());
-                }
-                // Whatever went wrong, the waiter asks again.
-                Ok(_) | Err(_) => {}
+    /// Has the server report the release of a lock that another library holds. In a cluster waiters only
+    /// ask again.
+    pub(crate) fn follow(&self, owner: OwnerFingerprint, keys: &Keys, command: Cmd) {
+        match &self.wire {
+            Wire::Channel(channel) => {
+                Followers::follow(&self.news, channel, keys.lock(), owner, command);
             }
-        });
+            #[cfg(feature = "cluster")]
+            Wire::Shards(_) => {}
+        }
     }
 
     /// How the scripts know a waiter in line: `line.lua` takes it apart.
@@ -167,7 +147,7 @@ impl Newsroom {
 
     /// Tells whether a waiter's watch is open.
     pub(crate) fn is_heard_by(&self, owner: OwnerFingerprint) -> bool {
-        self.news.waiters().get(&owner.get()).is_some_and(|waiter| !waiter.sender.is_closed())
+        self.news.is_heard(owner.get())
     }
 
     pub(crate) fn forget(&self, owner: OwnerFingerprint) {
@@ -192,20 +172,14 @@ impl News {
         locked(&self.waiters)
     }
 
-    fn add_follower(&self, key: &str, owner: OwnerFingerprint) {
-        let mut followers = locked(&self.followers);
-        let followers = followers.entry(key.as_bytes().to_vec()).or_default();
-        // A key that never changes must not gather waiters that have gone.
-        let waiters = self.waiters();
-        followers.retain(|id| waiters.contains_key(id));
-        followers.insert(owner.get());
+    /// Whether a waiter's watch is open.
+    pub(crate) fn is_heard(&self, id: u64) -> bool {
+        self.waiters().get(&id).is_some_and(|waiter| !waiter.sender.is_closed())
     }
 
-    /// Hints to those who wait for the next change of a key.
-    fn changed(&self, key: &[u8]) {
-        let followers = locked(&self.followers).remove(key).unwrap_or_default();
-        let waiters = self.waiters();
-        for waiter in followers.iter().filter_map(|id| waiters.get(id)) {
+    /// Wakes a waiter.
+    pub(crate) fn hint(&self, id: u64) {
+        if let Some(waiter) = self.waiters().get(&id) {
             waiter.sender.send(Signal::Hint);
         }
     }
@@ -229,7 +203,7 @@ impl News {
     /// Ends every watch; who still waits opens another.
     pub(crate) fn end(&self) {
         self.waiters().clear();
-        locked(&self.followers).clear();
+        self.followers.clear();
     }
 
     /// Takes a message: the waiter's id, and the fencing token if it has been granted the key, or after
@@ -262,7 +236,7 @@ impl News {
             (PushKind::Invalidate, [Value::Array(keys)]) => {
                 for key in keys {
                     if let Value::BulkString(key) = key {
-                        self.changed(key);
+                        self.followers.changed(self, key);
                     }
                 }
             }

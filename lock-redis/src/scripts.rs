@@ -89,6 +89,11 @@ impl<'a> Call<'a> {
         self.names_process = true;
     }
 
+    /// Returns what is sent to a server that knows the script.
+    pub(crate) fn command(self) -> Cmd {
+        self.command
+    }
+
     /// Binds the call to a connection to this process.
     pub(crate) fn bind(&mut self, process: Option<&str>) {
         if self.names_process {
