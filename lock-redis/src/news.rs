@@ -209,7 +209,7 @@ impl News {
     /// Takes a message: the waiter's id, and the fencing token if it has been granted the key, or after
     /// how many ms the key is free. A message that makes no sense is none of ours, and a missing one
     /// does no harm.
-    pub(crate) fn hear(&self, push: &PushInfo) {
+    pub(crate) fn hear(self: &Arc<Self>, push: &PushInfo) {
         match (&push.kind, push.data.as_slice()) {
             (PushKind::Message | PushKind::SMessage, [_, Value::BulkString(text)]) => {
                 let text = String::from_utf8_lossy(text);
@@ -236,7 +236,7 @@ impl News {
             (PushKind::Invalidate, [Value::Array(keys)]) => {
                 for key in keys {
                     if let Value::BulkString(key) = key {
-                        self.followers.changed(self, key);
+                        self.followers.changed(self, &String::from_utf8_lossy(key));
                     }
                 }
             }

@@ -30,14 +30,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The password of the user `locks`, and the least that user needs. This is the list in the README.
 pub(crate) const PASSWORD: &str = "s3cret-of-the-tests";
 pub(crate) const ACL: &str = "~app:* &app:* +evalsha +eval +mget +set +del +exists +pttl +pexpire \
-                       +time +info +select +zrange +zadd +zrem +zcard +publish +subscribe";
+                       +time +info +select +zrange +zadd +zrem +zcard +publish +subscribe \
+                       +client|tracking";
 
 /// What that user needs in a cluster besides.
-pub(crate) const ACL_OF_A_CLUSTER: &str =
-    "-publish -subscribe -select +spublish +ssubscribe +sunsubscribe +cluster|slots +ping +asking";
+pub(crate) const ACL_OF_A_CLUSTER: &str = "-publish -subscribe -select -client|tracking +spublish +ssubscribe +sunsubscribe +cluster|slots +ping +asking";
 
 /// What that user needs at a node of a quorum besides.
-pub(crate) const ACL_OF_A_NODE: &str = "-publish -subscribe +lastsave";
+pub(crate) const ACL_OF_A_NODE: &str = "-publish -subscribe -client|tracking +lastsave";
 
 /// Releases a lock, however often the server is out of reach meanwhile.
 pub(crate) async fn released(guard: lock_core::LockGuard) {

@@ -8,6 +8,7 @@
 )]
 
 mod attacks;
+mod rivals;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -192,7 +193,7 @@ async fn p5_a_waiter_whose_connection_is_gone_is_passed_over_at_once() {
 }
 
 #[tokio::test]
-async fn n1_a_foreign_release_is_noticed_within_the_backoff() {
+async fn n1_a_foreign_release_is_noticed_soon() {
     let server = Server::start();
     let locks = server.client().await;
     server.command("SET k somebody PX 60000");
@@ -201,8 +202,8 @@ async fn n1_a_foreign_release_is_noticed_within_the_backoff() {
     let freed = Instant::now();
     server.command("DEL k");
     let guard = soon(waiter).await.unwrap().unwrap();
-    let (waited, bound) = (freed.elapsed(), ms(2_000));
-    assert!(waited < bound + ms(1_000), "waited {waited:?}");
+    let waited = freed.elapsed();
+    assert!(waited < ms(1_000), "waited {waited:?}");
     guard.release().await.unwrap();
 }
 

@@ -120,11 +120,11 @@ impl Pursuit {
             };
             let Some(place) = &self.place else { return Ok(Next::Try) };
             let mut wake = due.min(self.deadline);
-            let contested = self.engine.rivals.compete(self.lock.claim().key(), began);
+            let contested = |now| self.engine.rivals.compete(self.lock.claim().key(), now);
             if head {
                 wake = wake.min(expiry);
                 // Nothing is heard of a foreign release. One of ours nudges the head.
-                if contested && !place.known().ours {
+                if contested(began) && !place.known().ours {
                     wake = wake.min(began.after(rivals::poll(self.seen.foreign_for(began))));
                 }
                 place.learn(|known| known.head_due = wake);
@@ -169,7 +169,7 @@ impl Pursuit {
                     Hinted::Signal(_) => {}
                 },
                 // Foreign lockers have the first chance at a contested key that this client releases.
-                () = place.nudged() => match contested {
+                () = place.nudged() => match contested(clock.now()) {
                     true => continue,
                     false => return Ok(Next::Try),
                 },

@@ -1,0 +1,135 @@
+//! Lockers of other libraries on the same key: plain `SET NX PX`, and a delete.
+
+use super::*;
+
+/// A waiter that would not ask again by itself while a case lasts.
+fn patient(locks: &LockClient, key: &str) -> JoinHandle<Result<LockGuard>> {
+    let acquire = locks.lock(key).ttl(ms(60_000)).wait_forever().retry(Backoff::fixed(LIMIT * 2));
+    tokio::spawn(acquire.acquire())
+}
+
+/// Whether some connection is told of changes of keys.
+fn tracks(server: &Server) -> bool {
+    let clients = server.command("CLIENT LIST TYPE pubsub");
+    clients.split_whitespace().any(|word| word.starts_with("flags=") && word.contains('B'))
+}
+
+/// Ends a foreign hold of three seconds for several waiters, and returns how long each waited for it.
+async fn waits_after_a_long_foreign_hold(server: &Server, locks: &LockClient) -> Vec<Duration> {
+    let keys: Vec<_> = (0..5).map(|number| format!("app:k{number}")).collect();
+    let waiters: Vec<_> = keys
+        .iter()
+        .map(|key| {
+            server.command(&format!("SET {key} somebody PX 60000"));
+            patient(locks, key.trim_start_matches("app:"))
+        })
+        .collect();
+    tokio::time::sleep(ms(3_000)).await;
+    let mut waits = Vec::new();
+    for (key, waiter) in keys.iter().zip(waiters) {
+        let freed = Instant::now();
+        server.command(&format!("DEL {key}"));
+        let guard = soon(waiter).await.unwrap().unwrap();
+        waits.push(freed.elapsed());
+        guard.release().await.unwrap();
+    }
+    waits.sort_unstable();
+    waits
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n1_the_release_of_another_library_reaches_a_waiter_at_once() {
+    let server = Server::start();
+    let config = server.config().prefix("app:");
+    let locks = LockClient::new(RedisProvider::connect(config).await.unwrap());
+    let waits = waits_after_a_long_foreign_hold(&server, &locks).await;
+    // By then a waiter that hears of nothing asks every 60 to 300 ms.
+    assert!(waits[2] < ms(40), "the median of {waits:?}");
+    // Nothing is reported any more once nobody waits and the keys change again.
+    for number in 0..5 {
+        server.command(&format!("SET app:k{number} somebody PX 60000"));
+    }
+    until(|| !tracks(&server)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn w2_without_the_right_to_track_a_waiter_asks_again_and_not_for_the_right() {
+    let server = Server::acl();
+    server.command("ACL SETUSER locks -client|tracking");
+    let config = server.config().user("locks").password(PASSWORD).prefix("app:");
+    let locks = LockClient::new(RedisProvider::connect(config).await.unwrap());
+    let waits = waits_after_a_long_foreign_hold(&server, &locks).await;
+    assert!(waits[2] < ms(1_000), "the median of {waits:?}");
+    let refusals = server.command("ACL LOG 100").matches("client|tracking").count();
+    assert!(refusals <= 6, "asked again and again: {refusals}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn n1_keys_that_begin_with_one_another_are_followed_together() {
+    let server = Server::start();
+    let locks = server.client().await;
+    let keys = ["a", "ab", "abc", "b", "a:{x}"];
+    let waiters = keys.map(|key| {
+        server.command(&format!("SET {key} somebody PX 60000"));
+        patient(&locks, key)
+    });
+    until(|| tracks(&server)).await;
+    for (key, waiter) in keys.iter().zip(waiters) {
+        server.command(&format!("DEL {key}"));
+        soon(waiter).await.unwrap().unwrap().release().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_for_a_second_after_a_foreign_holder_a_released_key_is_free() {
+    let server = Server::start();
+    let (first, second) = (server.client().await, server.client().await);
+    let mut free = 0;
+    for _ in 0..10 {
+        server.command("SET k somebody PX 60000");
+        let waiters = [waiter(&first, Fairness::Turns), waiter(&second, Fairness::Turns)];
+        in_line(&server, 2).await;
+        server.command("DEL k");
+        let [one, other] = waiters;
+        let guard = tokio::select! {
+            guard = one => guard.unwrap().unwrap(),
+            guard = other => guard.unwrap().unwrap(),
+        };
+        guard.release().await.unwrap();
+        // The queue would have granted it in the same step as the release.
+        free += usize::from(server.command("EXISTS k") == ":0\r\n");
+        server.command("DEL k");
+        server.send(&["DEL", LINE]);
+    }
+    assert!(free >= 5, "free after {free} of 10 releases");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_a_key_that_is_passed_on_all_the_time_is_free_for_others_now_and_then() {
+    let server = Server::start();
+    let mut workers = Vec::new();
+    for fairness in [Fairness::Turns, Fairness::Fifo, Fairness::Turns] {
+        for _ in 0..3 {
+            let locks = server.client().await;
+            workers.push(tokio::spawn(async move {
+                loop {
+                    let acquire = locks.lock("k").wait_forever().fairness(fairness);
+                    let guard = acquire.acquire().await.unwrap();
+                    tokio::time::sleep(ms(2)).await;
+                    // Another library may have taken the key with force, which no case does.
+                    guard.release().await.unwrap();
+                }
+            }));
+        }
+    }
+    // As a library that polls: it never sees the key free between two of ours.
+    soon(async {
+        while server.command("SET k theirs NX PX 60000") != "+OK\r\n" {
+            tokio::time::sleep(ms(5)).await;
+        }
+    })
+    .await;
+    assert!(workers.iter().all(|worker| !worker.is_finished()));
+    server.command("DEL k");
+    workers.iter().for_each(JoinHandle::abort);
+}
