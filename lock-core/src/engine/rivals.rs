@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::claim::LockKey;
+use crate::claim::{Claim, LockKey, OwnerFingerprint};
 use crate::clock::Moment;
 
 /// How long a key counts as contested after a foreign locker was seen there. Until then this client
@@ -65,12 +65,13 @@ impl Rivals {
     }
 
     /// Notes that this client has released the key: others get the first chance now.
-    pub(super) fn released(&self, key: &LockKey, now: Moment) {
+    pub(super) fn released(&self, claim: &Claim, now: Moment) {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
-        if let Some(contest) = self.keys().get_mut(key) {
-            contest.quiet_until = now.after(poll(Duration::ZERO));
+        if let Some(contest) = self.keys().get_mut(claim.key()) {
+            let owner = claim.owner().fingerprint();
+            contest.quiet_until = now.after(poll(Duration::ZERO, owner, now));
         }
     }
 
@@ -82,14 +83,18 @@ impl Rivals {
 
 /// Returns a random pause before the next attempt: 10 to 50 ms, or 2 to 10 % of the time for which
 /// the holder is known to have had the key, if that is longer.
-pub(super) fn poll(held_for: Duration) -> Duration {
+///
+/// Seeded by who asks and when, so that a test that knows both gets the same pauses again.
+pub(super) fn poll(held_for: Duration, owner: OwnerFingerprint, now: Moment) -> Duration {
     let shortest = SHORTEST_POLL.max(held_for / PART_OF_THE_HOLD);
-    shortest.mul_f64(1.0 + 4.0 * fastrand::f64())
+    let time = u64::try_from(now.since_start().as_nanos()).unwrap_or(u64::MAX);
+    shortest.mul_f64(1.0 + 4.0 * fastrand::Rng::with_seed(owner.get() ^ time).f64())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::claim::{OwnerToken, Ttl};
 
     fn at(millis: u64) -> Moment {
         Moment::from_start(Duration::from_millis(millis))
@@ -97,7 +102,10 @@ mod tests {
 
     #[test]
     fn w2_pauses_are_random_and_grow_with_the_hold_of_a_foreign_locker() {
-        let all = |held_for| (0..1_000).map(move |_| poll(Duration::from_millis(held_for)));
+        let owner = OwnerFingerprint::of(b"somebody");
+        let all = |held_for| {
+            (0..1_000).map(move |now| poll(Duration::from_millis(held_for), owner, at(now)))
+        };
         let within =
             |least, most| move |pause: &Duration| (least..=most).contains(&pause.as_millis());
         assert!(all(0).all(|pause| within(10, 50)(&pause)));
@@ -110,11 +118,12 @@ mod tests {
     #[test]
     fn a_key_is_contested_for_a_second_after_a_foreign_locker_was_seen() {
         let (rivals, key) = (Rivals::default(), LockKey::new("k").unwrap());
+        let claim = Claim::new(key.clone(), OwnerToken::from_bits([1; 16]), Ttl::MIN);
         assert!(!rivals.compete(&key, at(0)));
-        rivals.released(&key, at(0));
+        rivals.released(&claim, at(0));
         assert_eq!(rivals.quiet_until(&key, at(0)), None, "nobody foreign was seen");
         rivals.seen(&key, at(0), CONTESTED);
-        rivals.released(&key, at(100));
+        rivals.released(&claim, at(100));
         assert!(rivals.quiet_until(&key, at(100)) >= Some(at(110)));
         assert_eq!(rivals.quiet_until(&key, at(150)), None);
         assert!(rivals.compete(&key, at(999)) && !rivals.compete(&key, at(1_000)));

@@ -161,7 +161,7 @@ impl Hold {
         } else if answer == Release::Contested {
             self.engine.rivals.seen(key, now, CONTESTED);
         }
-        self.engine.rivals.released(key, now);
+        self.engine.rivals.released(self.lock.claim(), now);
         lines.freed(key, answer != Release::NotHeld);
         Ok(given_back.unwrap_or(GivenBack { answer, in_time: true }))
     }

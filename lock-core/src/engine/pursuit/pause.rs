@@ -125,7 +125,9 @@ impl Pursuit {
                 wake = wake.min(expiry);
                 // Nothing is heard of a foreign release. One of ours nudges the head.
                 if contested(began) && !place.known().ours {
-                    wake = wake.min(began.after(rivals::poll(self.seen.foreign_for(began))));
+                    let held_for = self.seen.foreign_for(began);
+                    let owner = self.lock.claim().owner().fingerprint();
+                    wake = wake.min(began.after(rivals::poll(held_for, owner, began)));
                 }
                 place.learn(|known| known.head_due = wake);
             }
