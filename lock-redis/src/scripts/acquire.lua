@@ -35,9 +35,10 @@ end
 local door, pause
 if not held then
   door = found ~= '' and open_door(found)
-  local served = door and door.serve(KEYS[1], KEYS[2], KEYS[4], last, 'NX', waiter)
+  local queue = door and door.queue()
+  local served = queue and queue.serve(KEYS[1], KEYS[2], KEYS[4], last, 'NX', waiter)
   if served == 'break' then
-    held, pause = '\31', door.break_left() -- for all of ours it is as good as held
+    held, pause = '\31', queue.break_left() -- for all of ours it is as good as held
   elseif served ~= 'granted' then
     local token, ahead = mint(last, ARGV[3])
     if not token then
@@ -79,7 +80,7 @@ if not door and not KEYS[5] and (waiter or foreign or #found > 1) then
   door = open_door(found)
 end
 if door and foreign and not KEYS[5] then
-  door.contest(KEYS[2], fence)
+  door.queue().contest(KEYS[2], fence)
 end
 if waiter and ARGV[5] == '1' then
   local place = now()
@@ -93,7 +94,7 @@ if waiter and ARGV[5] == '1' then
       door.call('PEXPIRE', KEYS[4], stays)
     end
     if door.token then -- the line may have been empty after that grant
-      door.call('SET', KEYS[2], door.token .. door.mark(KEYS[4]), 'KEEPTTL')
+      door.call('SET', KEYS[2], door.token .. door.mark(KEYS[4], true), 'KEEPTTL')
     elseif not fence then
       door.call('SET', KEYS[2], '0*', 'PX', stays, 'NX')
     elseif found == '' and not foreign then

@@ -28,12 +28,12 @@ local function read(fence, key)
     end
     return 0, '*' -- whoever deleted it may have deleted a mark
   end
-  local digits, mark = string.match(fence, '^([1-9]%d*)(%*?)$')
+  local digits, mark = string.match(fence, '^([1-9]%d*)(.*)$')
   if not digits then
-    digits, mark = string.match(fence, '^(%d+)(%*.*)$') -- 0 where no lock of ours has been
+    digits, mark = string.match(fence, '^(0)(%*.*)$') -- where no lock of ours has been
   end
   local number = tonumber(digits)
-  if not number or number > LARGEST then
+  if not number or number > LARGEST or mark ~= '' and string.byte(mark) ~= 42 then
     return nil, 'it is not a number from 1 to 2^53 - 1'
   end
   return number, mark

@@ -33,7 +33,7 @@ if last and not stored[3] then
 end
 door = door or open_door()
 if not token or not door.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) then
-  door.free(KEYS[1], KEYS[2], KEYS[4], fence)
+  door.queue().free(KEYS[1], KEYS[2], KEYS[4], fence)
   return 1
 end
 keep(KEYS[2], token, mark, ARGV[3], ahead)

@@ -18,28 +18,10 @@ local SHORTEST_WINDOW = 60 -- ms: 1000, 500, 250, 125 and 62 are less than two s
 -- once in 2,000 ms it is free for 25 ms, for all but those who queue.
 local UNBROKEN, BREAK = 2000, 25
 
+-- Makes what most calls need. The rest is made by `door.queue`, as every closure takes time.
 local function open_door(mark)
+  mark = mark or ''
   local door = {}
-
-  local foreign_until, passed_on_since, break_until, window, channels = 0, nil, nil, nil, nil
-  if mark and #mark > 1 then
-    foreign_until, passed_on_since, break_until, window, channels =
-      string.match(mark, '^%*(%d*),?(%d*),?(%d*);?(%d*);?(.*)$')
-    foreign_until, window = tonumber(foreign_until) or 0, tonumber(window)
-    passed_on_since, break_until = tonumber(passed_on_since), tonumber(break_until)
-  end
-  local grant = '' -- what the mark is to say of a grant by this call
-
-  local function channel_of(waiter)
-    return string.match(waiter, '^%d+[:;](.*)$', 40)
-  end
-
-  -- Tells a waiter something, and returns how many have heard it.
-  local function tell(waiter, news)
-    local kind, channel = string.match(waiter, '^%d+([:;])(.*)$', 40)
-    local publish = kind == ';' and 'SPUBLISH' or 'PUBLISH'
-    return kind and door.call(publish, channel, string.sub(waiter, 24, 39) .. news) or 0
-  end
 
   -- The line's own commands never keep a key from being granted or released.
   function door.call(...)
@@ -50,189 +32,209 @@ local function open_door(mark)
     return answer
   end
 
-  -- Whether a foreign locker was seen within the last second: it can neither queue nor be told, so the
-  -- key is given to nobody then, and all ask for it.
+  -- Returns until when foreign lockers are taken to compete, if one was seen within the last second. They
+  -- can neither queue nor be told, so the key is given to nobody then, and all ask for it.
   function door.contested()
-    return foreign_until > 0 and foreign_until > now() / 1000
+    local seen = string.match(mark, '^%*(%d+)')
+    return seen and tonumber(seen) > now() / 1000 and seen or nil
   end
 
-  -- Notes that a foreign locker was seen.
-  function door.contest(fence, stored)
-    local millis = math.floor(now() / 1000)
-    if foreign_until > millis + 500 then
-      return -- noted a moment ago
-    end
-    foreign_until = millis + 1000
-    local seen = string.format('*%d', foreign_until)
-    if stored then
-      door.call('SET', fence, string.match(stored, '^%d+') .. seen, 'KEEPTTL')
-    else
-      door.call('SET', fence, '0' .. seen, 'PX', 60000, 'NX')
-    end
-  end
-
-  -- Counts who stands in line, and returns the mark that says so, behind a grant that was passed on or
-  -- of a key that was free.
+  -- Counts who stands in line, and returns the mark that says so: behind a grant that was passed on, or
+  -- one of a key that was free.
   function door.mark(line, passed_on)
     local count = door.call('ZCARD', line) or 0
-    local seen = door.contested() and string.format('%d', foreign_until) or ''
-    if count == 0 and seen == '' then
-      return '', 0
+    local seen = #mark > 1 and door.contested() or ''
+    if count == 0 then
+      return seen ~= '' and '*' .. seen or '', 0
+    elseif not passed_on then
+      return '*' .. seen, count
     end
-    if passed_on and count > 0 then
-      passed_on_since = passed_on_since or math.floor(now() / 1000)
-      seen = seen .. string.format(',%d', passed_on_since)
-    end
-    return '*' .. seen .. (count > 0 and grant or ''), count
+    local since = string.match(mark, '^%*%d*,(%d+)') or string.format('%d', now() / 1000)
+    return '*' .. seen .. ',' .. since .. (door.grant or ''), count
   end
 
-  -- Makes the break that is due, and tells the head of the queue when it ends.
-  local function is_due(fence, stored, first)
-    local millis = now() / 1000
-    if not passed_on_since or millis < passed_on_since + UNBROKEN then
-      return false
-    end
-    local ends = string.format('*,,%d', millis + BREAK)
-    door.call('SET', fence, string.match(stored, '^%d+') .. ends, 'KEEPTTL')
-    tell(first, ' ~' .. BREAK)
-    return true
-  end
+  function door.queue()
+    local queue = {}
+    local since, break_until, window, channels =
+      string.match(mark, '^%*%d*,?(%d*),?(%d*);?(%d*);?(.*)$')
+    since, break_until, window = tonumber(since), tonumber(break_until), tonumber(window)
 
-  -- Returns how many ms of a break are left, if there is one.
-  function door.break_left()
-    local left = break_until and break_until - math.floor(now() / 1000) or 0
-    return left > 0 and left or nil
-  end
+    local function channel_of(waiter)
+      return string.match(waiter, '^%d+[:;](.*)$', 40)
+    end
 
-  -- Returns how long the next grant by the queue lasts until it must be claimed, and the channels of
-  -- clients to pass over. A free key whose last grant was the queue's was not claimed in time, so its
-  -- client is paused or cut off: it is passed over until somebody has released, and the next one has
-  -- half the time. The client that asks is alive.
-  local function lapses(condition, asking)
-    local passed = {}
-    if condition ~= 'NX' or not window then
-      return CLAIM_WINDOW, passed
+    -- Tells a waiter something, and returns how many have heard it.
+    local function tell(waiter, news)
+      local kind, channel = string.match(waiter, '^%d+([:;])(.*)$', 40)
+      local publish = kind == ';' and 'SPUBLISH' or 'PUBLISH'
+      return kind and door.call(publish, channel, string.sub(waiter, 24, 39) .. news) or 0
     end
-    for channel in string.gmatch(channels, '[^\30]+') do
-      passed[channel] = true
-    end
-    if asking then
-      passed[channel_of(asking)] = nil
-    end
-    return math.floor(window / 2), passed
-  end
 
-  -- Gives the key to the head of its queue until it claims it, and tells it. One whose connection is
-  -- gone is passed over. The condition is 'NX' for a free key, 'XX' for one to pass on. Returns
-  -- 'granted', or why nobody was: 'asking' is first itself, the key is 'taken', there are only
-  -- 'listeners', the line is 'empty' or 'contested', there is a 'break', or there are too many who are
-  -- gone for one call ('more').
-  function door.serve(lock, fence, line, last, condition, asking, stored)
-    if door.contested() then
-      return 'contested'
-    end
-    local first = door.call('ZRANGE', line, 0, 0)
-    if not first or not first[1] then
-      return 'empty'
-    elseif condition == 'NX' and door.break_left() or condition == 'XX' and is_due(fence, stored, first[1]) then
-      return 'break'
-    elseif first[1] == asking then
-      return 'asking'
-    end
-    if condition == 'NX' and call('EXISTS', lock) == 1 then
-      return 'taken' -- by another type, which reads as absent
-    end
-    local time, passed = lapses(condition, asking)
-    if time < SHORTEST_WINDOW then
-      return 'empty' -- for whoever asks, and so is alive
-    end
-    local lapsed = {}
-    for channel in pairs(passed) do
-      lapsed[#lapsed + 1] = channel
-    end
-    local token, ahead
-    local gone, count, result = {}, 0, nil
-    local function step_out()
-      if #gone > 0 then
-        door.call('ZREM', line, unpack(gone))
+    -- Notes that a foreign locker was seen.
+    function queue.contest(fence, stored)
+      local millis = math.floor(now() / 1000)
+      local seen = door.contested()
+      if seen and tonumber(seen) > millis + 500 then
+        return -- noted a moment ago
       end
-      gone = {}
+      mark = string.format('*%d', millis + 1000)
+      if stored then
+        door.call('SET', fence, string.match(stored, '^%d+') .. mark, 'KEEPTTL')
+      else
+        door.call('SET', fence, '0' .. mark, 'PX', 60000, 'NX')
+      end
     end
-    repeat
-      for _, waiter in ipairs(first) do
-        if waiter == asking then
-          result = 'asking'
-          break
-        elseif string.sub(waiter, 23, 23) ~= 'q' then
-          result = 'listeners'
-          break
+
+    -- Makes the break that is due, and tells the head of the queue when it ends.
+    local function is_due(fence, stored, first)
+      local millis = now() / 1000
+      if not since or millis < since + UNBROKEN then
+        return false
+      end
+      local ends = string.format('*,,%d', millis + BREAK)
+      door.call('SET', fence, string.match(stored, '^%d+') .. ends, 'KEEPTTL')
+      tell(first, ' ~' .. BREAK)
+      return true
+    end
+
+    -- Returns how many ms of a break are left, if there is one.
+    function queue.break_left()
+      local left = break_until and break_until - math.floor(now() / 1000) or 0
+      return left > 0 and left or nil
+    end
+
+    -- Returns how long the next grant by the queue lasts until it must be claimed, and the channels of
+    -- clients to pass over. A free key whose last grant was the queue's was not claimed in time, so its
+    -- client is paused or cut off: it is passed over until somebody has released, and the next one has
+    -- half the time. The client that asks is alive.
+    local function lapses(condition, asking)
+      local passed = {}
+      if condition ~= 'NX' or not window then
+        return CLAIM_WINDOW, passed
+      end
+      for channel in string.gmatch(channels, '[^\30]+') do
+        passed[channel] = true
+      end
+      if asking then
+        passed[channel_of(asking)] = nil
+      end
+      return math.floor(window / 2), passed
+    end
+
+    -- Gives the key to the head of its queue until it claims it, and tells it. One whose connection is
+    -- gone is passed over. The condition is 'NX' for a free key, 'XX' for one to pass on. Returns
+    -- 'granted', or why nobody was: 'asking' is first itself, the key is 'taken', there are only
+    -- 'listeners', the line is 'empty' or 'contested', there is a 'break', or there are too many who are
+    -- gone for one call ('more').
+    function queue.serve(lock, fence, line, last, condition, asking, stored)
+      if door.contested() then
+        return 'contested'
+      end
+      local first = door.call('ZRANGE', line, 0, 0)
+      if not first or not first[1] then
+        return 'empty'
+      elseif condition == 'NX' and queue.break_left() or condition == 'XX' and is_due(fence, stored, first[1]) then
+        return 'break'
+      elseif first[1] == asking then
+        return 'asking'
+      end
+      if condition == 'NX' and call('EXISTS', lock) == 1 then
+        return 'taken' -- by another type, which reads as absent
+      end
+      local time, passed = lapses(condition, asking)
+      if time < SHORTEST_WINDOW then
+        return 'empty' -- for whoever asks, and so is alive
+      end
+      local lapsed = {}
+      for channel in pairs(passed) do
+        lapsed[#lapsed + 1] = channel
+      end
+      local token, ahead
+      local gone, count, result = {}, 0, nil
+      local function step_out()
+        if #gone > 0 then
+          door.call('ZREM', line, unpack(gone))
         end
-        gone[#gone + 1], count = waiter, count + 1
-        local channel = channel_of(waiter)
-        if channel and not passed[channel] then
-          if not token then
-            token, ahead = mint(last)
-          end
-          -- A server out of memory lets a script write that has removed something before.
-          step_out()
-          local ttl = string.match(waiter, '^%d+', 40)
-          if not token then
-            result = 'empty'
+        gone = {}
+      end
+      repeat
+        for _, waiter in ipairs(first) do
+          if waiter == asking then
+            result = 'asking'
             break
-          elseif tell(waiter, ' ' .. token) > 0 then
-            local owner = string.sub(waiter, 1, 22) .. '\31'
-            if not door.call('SET', lock, owner, 'PX', math.min(ttl, time), condition) then
+          elseif string.sub(waiter, 23, 23) ~= 'q' then
+            result = 'listeners'
+            break
+          end
+          gone[#gone + 1], count = waiter, count + 1
+          local channel = channel_of(waiter)
+          if channel and not passed[channel] then
+            if not token then
+              token, ahead = mint(last)
+            end
+            -- A server out of memory lets a script write that has removed something before.
+            step_out()
+            local ttl = string.match(waiter, '^%d+', 40)
+            if not token then
               result = 'empty'
               break
+            elseif tell(waiter, ' ' .. token) > 0 then
+              local owner = string.sub(waiter, 1, 22) .. '\31'
+              if not door.call('SET', lock, owner, 'PX', math.min(ttl, time), condition) then
+                result = 'empty'
+                break
+              end
+              lapsed[#lapsed + 1] = channel
+              door.grant = string.format(';%d;%s', time, table.concat(lapsed, '\30'))
+              door.token = token
+              local mark = door.mark(line, true)
+              keep(fence, token, mark, ttl, ahead)
+              return 'granted'
             end
-            lapsed[#lapsed + 1] = channel
-            grant = string.format(';%d;%s', time, table.concat(lapsed, '\30'))
-            door.token = token
-            local mark = door.mark(line, true)
-            keep(fence, token, mark, ttl, ahead)
-            return 'granted'
+            passed[channel] = true -- nobody listens there any more
           end
-          passed[channel] = true -- nobody listens there any more
         end
-      end
-      if not result then
-        first = door.call('ZRANGE', line, #gone, #gone + 99)
-        if not first or not first[1] then
-          result = 'empty'
-        elseif count >= MOST_PASSED_OVER then
-          result = 'more'
+        if not result then
+          first = door.call('ZRANGE', line, #gone, #gone + 99)
+          if not first or not first[1] then
+            result = 'empty'
+          elseif count >= MOST_PASSED_OVER then
+            result = 'more'
+          end
         end
+      until result
+      step_out()
+      if result == 'more' and tell(first[1], '') == 0 then
+        -- An attempt goes on from here; whoever came last is the likeliest to be alive.
+        local newest = door.call('ZRANGE', line, -1, -1)
+        tell(newest and newest[1] or '', '')
       end
-    until result
-    step_out()
-    if result == 'more' and tell(first[1], '') == 0 then
-      -- An attempt goes on from here; whoever came last is the likeliest to be alive.
-      local newest = door.call('ZRANGE', line, -1, -1)
-      tell(newest and newest[1] or '', '')
+      return result
     end
-    return result
-  end
 
-  -- Frees a key that its owner gives back: for the head of the queue, or for whoever comes. Returns
-  -- whether foreign lockers compete for it.
-  function door.free(lock, fence, line, stored)
-    local last, found = read(stored, fence)
-    local served = last and found ~= '' and door.serve(lock, fence, line, last, 'XX', nil, stored)
-    if served == 'granted' then
-      return
-    end
-    call('DEL', lock)
-    if served == 'listeners' then
-      local some = door.call('ZRANGE', line, 0, MOST_PASSED_OVER - 1) or {}
-      for _, waiter in ipairs(some) do
-        tell(waiter, '')
+    -- Frees a key that its owner gives back: for the head of the queue, or for whoever comes. Returns
+    -- whether foreign lockers compete for it.
+    function queue.free(lock, fence, line, stored)
+      local last, found = read(stored, fence)
+      local served = last and found ~= '' and queue.serve(lock, fence, line, last, 'XX', nil, stored)
+      if served == 'granted' then
+        return
       end
-      door.call('ZREM', line, unpack(some))
-    elseif served == 'empty' and (window or passed_on_since) then
-      -- A later lease that ends by itself is no lapse of the queue's grant.
-      door.call('SET', fence, string.match(stored, '^%d+'), 'KEEPTTL')
+      call('DEL', lock)
+      if served == 'listeners' then
+        local some = door.call('ZRANGE', line, 0, MOST_PASSED_OVER - 1) or {}
+        for _, waiter in ipairs(some) do
+          tell(waiter, '')
+        end
+        door.call('ZREM', line, unpack(some))
+      elseif served == 'empty' and (window or since) then
+        -- A later lease that ends by itself is no lapse of the queue's grant.
+        door.call('SET', fence, string.match(stored, '^%d+'), 'KEEPTTL')
+      end
+      return served == 'contested'
     end
-    return served == 'contested'
+
+    return queue
   end
 
   return door

@@ -19,7 +19,7 @@ if ARGV[2] then
   door.call('ZREM', KEYS[4], ARGV[2])
 end
 if ours then
-  return door.free(KEYS[1], KEYS[2], KEYS[4], fence) and 2 or 1
+  return door.queue().free(KEYS[1], KEYS[2], KEYS[4], fence) and 2 or 1
 end
 -- A server out of memory refuses this; the caller must know that there is no tombstone.
 call('SET', KEYS[3], '', 'PX', TOMBSTONE)
