@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lock_core::{
-    Attempt, Backoff, Capabilities, Capability, Claim, FencingToken, LockClient, LockKey,
-    LockProvider, ProviderInfo, Release, Renewal, RetryStrategy, Signal, Watch,
+    Attempt, Backoff, Capabilities, Capability, Claim, Effect, Error, ErrorKind, FencingToken,
+    LockClient, LockKey, LockProvider, ProviderInfo, Release, Renewal, RetryStrategy, Signal,
+    Watch,
 };
 use lock_memory::{Fault, Faults, ManualClock, MemoryProvider, Verb};
 use lock_testkit::{MockLock, MockLockProvider};
@@ -278,4 +279,41 @@ async fn w6_the_renewal_of_a_former_holder_never_renews_the_next() {
     drop(former);
     tokio::time::sleep(seconds(1)).await;
     next.release().await.unwrap();
+}
+
+/// Releases by a dropped guard, or undoes an acquisition whose answer was lost, while the user is
+/// denied so many times; returns how often a release was sent, and whether the key got free.
+async fn released_though_denied(undo: bool, denials: usize) -> (usize, bool) {
+    let (store, faults) = (MemoryProvider::new(), Faults::new());
+    let client = LockClient::new(faults.around(store.clone()));
+    let denied = Error::new(ErrorKind::Denied, "injected: the user is disabled");
+    faults.next(Verb::Release, denials, Fault::Fail(denied.with_effect(Effect::NotApplied)));
+    let acquire = client.lock("k").ttl(seconds(600));
+    if undo {
+        faults.next(Verb::TryAcquire, 1, Fault::LoseAnswer);
+        assert!(acquire.try_acquire().await.is_err());
+    } else {
+        drop(acquire.acquire().await.unwrap());
+    }
+    tokio::time::sleep(seconds(60)).await;
+    let free = LockClient::new(store).lock("k").try_acquire().await.unwrap().is_some();
+    (faults.count(Verb::Release), free)
+}
+
+#[tokio::test(start_paused = true)]
+async fn u1_row_30_a_user_that_is_denied_for_a_moment_leaves_no_key_locked() {
+    for undo in [false, true] {
+        for denials in 1..=8 {
+            let (_, free) = released_though_denied(undo, denials).await;
+            assert!(free, "undo: {undo}, denied {denials} times");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn u1_row_30_a_user_that_stays_denied_is_not_asked_for_for_ever() {
+    for undo in [false, true] {
+        let (releases, free) = released_though_denied(undo, 10_000).await;
+        assert!((8..=20).contains(&releases) && !free, "undo: {undo}, {releases} releases");
+    }
 }

@@ -30,6 +30,9 @@ fn classify(error: &RedisError) -> (ErrorKind, Effect, &'static str) {
         }
         RedisKind::Io if error.is_timeout() => (Unavailable, Unknown, "the server did not answer"),
         RedisKind::Io => (Unavailable, Unknown, "the connection to the server failed"),
+        RedisKind::Parse if is_cut_short(error) => {
+            (Unavailable, Unknown, "the connection to the server ended within an answer")
+        }
         RedisKind::Parse | RedisKind::UnexpectedReturnType => {
             (Corrupt, Unknown, "the server's answer makes no sense")
         }
@@ -60,6 +63,14 @@ fn classify(error: &RedisError) -> (ErrorKind, Effect, &'static str) {
             None => (Unsupported, Unknown, "the driver refused the command"),
         },
     }
+}
+
+/// Whether the connection ended within an answer. The driver has no kind for that: its parser complains
+/// of the missing rest, on a line of its own, as it does of answers that are complete and make no sense.
+fn is_cut_short(error: &RedisError) -> bool {
+    let complaint = error.detail().unwrap_or_default();
+    complaint.starts_with("Parse error at ")
+        && complaint.lines().any(|line| line == "Unexpected end of input")
 }
 
 fn is_denied_to_a_script(detail: &str) -> bool {
@@ -125,6 +136,10 @@ fn classify_code(code: &str) -> (ErrorKind, Effect, &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use redis::Value;
+    use redis::aio::MultiplexedConnection;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     /// What the driver makes of an error line of the server.
@@ -178,5 +193,74 @@ mod tests {
             assert_eq!(io(kind).effect(), Effect::Unknown, "{kind:?}");
             assert!(io(kind).is_unavailable(), "{kind:?}");
         }
+    }
+
+    /// What an answer of these bytes becomes to so many commands, if the connection ends behind it.
+    async fn answer(bytes: &[u8], commands: usize) -> Result<Value, Error> {
+        let (client, mut server) = tokio::io::duplex(4096);
+        let plain = redis::RedisConnectionInfo::default().set_skip_set_lib_name();
+        let plain = plain.set_protocol(redis::ProtocolVersion::RESP2);
+        let config = redis::AsyncConnectionConfig::new();
+        let opened = MultiplexedConnection::new_with_config(&plain, client, config).await;
+        let (mut connection, driver) = opened.unwrap();
+        tokio::spawn(driver);
+        let asking = async {
+            let command = redis::cmd("EVALSHA");
+            if commands == 1 {
+                return command.query_async(&mut connection).await;
+            }
+            let mut together = redis::pipe();
+            for _ in 0..commands {
+                together.add_command(command.clone());
+            }
+            together.query_async(&mut connection).await
+        };
+        let answering = async {
+            server.read_u8().await.unwrap();
+            server.write_all(bytes).await.unwrap();
+            drop(server);
+        };
+        tokio::join!(asking, answering).0.map_err(translate)
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_cut_anywhere_is_a_lost_connection() {
+        for whole in [
+            ":1\r\n",
+            "+OK\r\n",
+            "$16\r\n1795545494134512\r\n",
+            "$-1\r\n",
+            "*3\r\n$4\r\nheld\r\n:-1\r\n*2\r\n$1\r\na\r\n_\r\n",
+            "-NOSCRIPT No matching script. Please use EVAL.\r\n",
+            "%1\r\n$5\r\nproto\r\n:3\r\n",
+            "=7\r\ntxt:abc\r\n",
+            ">2\r\n$9\r\nsubscribe\r\n:1\r\n",
+        ] {
+            for length in 0..whole.len() {
+                for (text, commands) in [(whole.to_owned(), 1), (format!(":1\r\n{whole}"), 2)] {
+                    let cut = &text[..text.len() - whole.len() + length];
+                    let error = answer(cut.as_bytes(), commands).await.unwrap_err();
+                    let found = (error.kind(), error.effect());
+                    assert_eq!(
+                        found,
+                        (ErrorKind::Unavailable, Effect::Unknown),
+                        "{cut:?}: {error:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_complete_and_makes_no_sense_is_corrupt() {
+        for senseless in
+            ["HTTP/1.1 400 Bad Request\r\n", ":one\r\n", "*1\r\n?\r\n", "$1\r\n\r\n\r\n"]
+        {
+            let error = answer(senseless.as_bytes(), 1).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{senseless:?}: {error:?}");
+        }
+        let words = Value::BulkString(b"Parse error at 0\nUnexpected end of input\n".to_vec());
+        let error = redis::from_redis_value::<u32>(words).unwrap_err();
+        assert_eq!(translate(error.into()).kind(), ErrorKind::Corrupt);
     }
 }

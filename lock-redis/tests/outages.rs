@@ -251,6 +251,30 @@ async fn row_30_a_password_that_changes_while_held_costs_no_lock() {
     guard.release().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn u1_row_30_a_user_that_is_disabled_for_a_moment_leaves_no_key_locked() {
+    let server = Server::acl();
+    let config = server.config().user("locks").password(PASSWORD).prefix("app:");
+    let locks = LockClient::new(RedisProvider::connect(config).await.unwrap());
+    let mut guards = Vec::new();
+    for number in 0..3 {
+        let acquire = locks.lock(format!("k{number}")).ttl(LIMIT * 4);
+        guards.push(acquire.acquire().await.unwrap());
+    }
+    server.command("ACL SETUSER locks off");
+    server.command("CLIENT KILL TYPE normal");
+    drop(guards);
+    // Each of the three is refused.
+    let refused = || {
+        let log = server.command("ACL LOG");
+        let mut counts = log.split("$5\r\ncount\r\n:").skip(1);
+        counts.next().and_then(|rest| rest.lines().next()).map_or(0, |count| count.parse().unwrap())
+    };
+    support::sentinel::until(|| refused() >= 3);
+    server.command("ACL SETUSER locks on");
+    support::sentinel::until(|| server.command("EXISTS app:k0 app:k1 app:k2") == ":0\r\n");
+}
+
 #[tokio::test]
 async fn row_25_a_server_without_room_for_connections_is_unavailable() {
     let server = Server::with(&["--maxclients", "4"]);

@@ -17,6 +17,10 @@ const MOST_COPIES: usize = 10;
 /// Work in the background ends by then, even if the lease is longer.
 const LONGEST_EFFORT: Duration = Duration::from_secs(60);
 
+/// How often a request of the background may be denied, over some eight seconds: a user that is being
+/// changed is refused for a moment, and one that stays refused must not ask for ever.
+const MOST_DENIALS: usize = 10;
+
 impl Engine {
     /// Undoes, on `runtime`, an acquisition whose outcome is not known (law U1), or one that only
     /// leaves the store's queue, which is no `event`.
@@ -55,7 +59,8 @@ impl Engine {
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 
-    /// Repeats a request of the background until it is answered or refused, or `give_up` has come.
+    /// Repeats a request of the background until it is answered or refused for good, or `give_up` has
+    /// come.
     pub(super) async fn retry_until<T, F: Future<Output = Result<T>>>(
         &self,
         give_up: Moment,
@@ -64,9 +69,14 @@ impl Engine {
         let give_up = give_up.min(self.clock.now().after(LONGEST_EFFORT));
         let pause = Backoff::exponential(Duration::from_millis(20), Duration::from_secs(2));
         let mut last = Error::new(ErrorKind::Unavailable, "no time was left to release");
+        let mut denials = 0;
         for delay in pause.delays() {
             match request().await {
                 Err(error) if error.is_unavailable() => last = error,
+                Err(error) if error.is_denied() && denials < MOST_DENIALS => {
+                    denials += 1;
+                    last = error;
+                }
                 answer => return answer,
             }
             let again = self.clock.now().after(delay);

@@ -10,6 +10,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod contest;
+pub(crate) mod scissors;
 pub(crate) mod sentinel;
 
 use std::ffi::OsStr;
