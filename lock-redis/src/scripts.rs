@@ -13,6 +13,11 @@ pub(crate) struct Script {
     sha: String,
 }
 
+/// A key that is passed on all the time is never free for a foreign locker, and so none is ever seen. So
+/// once in this time it is free for a moment, for all but those who queue.
+const UNBROKEN: Duration = Duration::from_secs(2);
+const BREAK: Duration = Duration::from_millis(25);
+
 /// The scripts of one provider.
 pub(crate) struct Scripts {
     pub(crate) acquire: Script,
@@ -27,14 +32,18 @@ pub(crate) struct Scripts {
 impl Scripts {
     /// Makes the scripts that keep a key's last fencing token for so long after its lease.
     pub(crate) fn new(fencing_ttl: Duration) -> Self {
-        let constants = format!(
-            "local FENCE_OUTLIVES, TOMBSTONE, CLAIM_WINDOW = {}, {}, {}\n",
-            fencing_ttl.as_millis(),
-            Release::TOMBSTONE.as_millis(),
-            Watch::CLAIM_WINDOW.as_millis()
-        );
+        // Numbers in the text cost nothing, where a local that a function uses is allocated each time.
+        let constants = [
+            ("FENCE_OUTLIVES", fencing_ttl),
+            ("TOMBSTONE", Release::TOMBSTONE),
+            ("CLAIM_WINDOW", Watch::CLAIM_WINDOW),
+            ("UNBROKEN", UNBROKEN),
+            ("BREAK", BREAK),
+        ];
         let script = |parts: &[&str]| {
-            let text = [&[constants.as_str()], parts].concat().join("\n");
+            let text = constants.iter().fold(parts.join("\n"), |text, (name, time)| {
+                text.replace(name, &time.as_millis().to_string())
+            });
             let sha = redis::Script::new(&text).get_hash().to_owned();
             Script { text, sha }
         };

@@ -76,7 +76,7 @@ local foreign = held ~= '\31'
 if not held and left < 0 then
   return {'foreign'}
 end
-if not door and not KEYS[5] and (waiter or foreign or #found > 1) then
+if not door and not KEYS[5] and (waiter or foreign or found ~= '') then
   door = open_door(found)
 end
 if door and foreign and not KEYS[5] then
@@ -102,7 +102,9 @@ if waiter and ARGV[5] == '1' then
     end
   end
 end
-if foreign or door and door.contested() then
+-- A time right behind the '*' says that a foreign locker was seen.
+local seen = door and string.byte(found, 2) or 44
+if foreign or seen ~= 44 and door.queue().contested() then
   return {'contested', left, not foreign and 0 or held and 1 or 2}
 end
 return left

@@ -1,13 +1,13 @@
--- What the scripts share about fences. It stands in front of each of them, and behind three constants
--- in ms: FENCE_OUTLIVES (its lease), TOMBSTONE (stays) and CLAIM_WINDOW (in which the head of a queue
--- must claim what it was granted).
+-- What the scripts share about fences. It stands in front of each of them. Words in capitals stand for
+-- times in ms, which `scripts.rs` puts in their place: FENCE_OUTLIVES (its lease), TOMBSTONE (stays),
+-- CLAIM_WINDOW (in which the head of a queue must claim what it was granted), UNBROKEN and BREAK (of a
+-- key that is passed on).
 --
 -- The fence holds the last fencing token. While somebody may stand in line, a mark that begins with
 -- '*' stands behind it, so that whoever finds none need not look for the line; `line.lua` takes the
 -- mark apart.
 
 local call = redis.call
-local LARGEST = 9007199254740991 -- 2^53 - 1: beyond it Lua numbers skip integers
 
 -- Returns the server's time in µs, the same for the whole script.
 local micros
@@ -18,6 +18,8 @@ local function now()
   end
   return micros
 end
+
+-- The largest token is 2^53 - 1: beyond it Lua numbers skip integers.
 
 -- Reads a fence: its number (0 for none) and its mark, which may be empty; nil and why if it is no
 -- token.
@@ -33,7 +35,7 @@ local function read(fence, key)
     digits, mark = string.match(fence, '^(0)(%*.*)$') -- where no lock of ours has been
   end
   local number = tonumber(digits)
-  if not number or number > LARGEST or mark ~= '' and string.byte(mark) ~= 42 then
+  if not number or number > 9007199254740991 or mark ~= '' and string.byte(mark) ~= 42 then
     return nil, 'it is not a number from 1 to 2^53 - 1'
   end
   return number, mark
@@ -51,7 +53,7 @@ local function mint(last, floor)
   end
   local token = math.max(now(), last + 1, floor)
   local ahead = math.ceil((token - now()) / 1000)
-  if token <= LARGEST then
+  if token <= 9007199254740991 then
     return string.format('%d', token), ahead
   end
 end

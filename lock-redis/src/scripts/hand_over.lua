@@ -23,7 +23,7 @@ end
 local mark, others = '', 0
 if door then
   if ARGV[4] then
-    door.call('ZREM', KEYS[4], ARGV[4], ARGV[5])
+    redis.pcall('ZREM', KEYS[4], ARGV[4], ARGV[5])
   end
   mark, others = door.mark(KEYS[4], true)
 end

@@ -12,12 +12,6 @@
 --   and after a grant by the queue:  ';'  its window  ';'  the channel of its waiter  and, each
 --   behind a byte 30, the channels of clients that have let such a grant lapse since the last release
 
-local MOST_PASSED_OVER = 1000 -- by one call; the next one goes on
-local SHORTEST_WINDOW = 60 -- ms: 1000, 500, 250, 125 and 62 are less than two seconds
--- A key that is passed on all the time is never free for a foreign locker, and so none is ever seen. So
--- once in 2,000 ms it is free for 25 ms, for all but those who queue.
-local UNBROKEN, BREAK = 2000, 25
-
 -- Makes what most calls need. The rest is made by `door.queue`, as every closure takes time.
 local function open_door(mark)
   mark = mark or ''
@@ -32,18 +26,18 @@ local function open_door(mark)
     return answer
   end
 
-  -- Returns until when foreign lockers are taken to compete, if one was seen within the last second. They
-  -- can neither queue nor be told, so the key is given to nobody then, and all ask for it.
-  function door.contested()
-    local seen = string.match(mark, '^%*(%d+)')
-    return seen and tonumber(seen) > now() / 1000 and seen or nil
-  end
-
   -- Counts who stands in line, and returns the mark that says so: behind a grant that was passed on, or
   -- one of a key that was free.
   function door.mark(line, passed_on)
-    local count = door.call('ZCARD', line) or 0
-    local seen = #mark > 1 and door.contested() or ''
+    local count = tonumber(redis.pcall('ZCARD', line)) or 0
+    if passed_on and count > 0 then
+      local first, second = string.byte(mark, 2, 3)
+      if first == 44 and second ~= 44 then -- the usual: '*,' and 13 digits
+        local same = string.sub(mark, 1, 15)
+        return door.grant and same .. door.grant or same, count
+      end
+    end
+    local seen = #mark > 1 and door.queue().contested() or ''
     if count == 0 then
       return seen ~= '' and '*' .. seen or '', 0
     elseif not passed_on then
@@ -55,6 +49,8 @@ local function open_door(mark)
 
   function door.queue()
     local queue = {}
+    local most_passed_over = 1000 -- by one call; the next one goes on
+    local shortest_window = 60 -- ms: 1000, 500, 250, 125 and 62 are less than two seconds
     local since, break_until, window, channels =
       string.match(mark, '^%*%d*,?(%d*),?(%d*);?(%d*);?(.*)$')
     since, break_until, window = tonumber(since), tonumber(break_until), tonumber(window)
@@ -70,10 +66,17 @@ local function open_door(mark)
       return kind and door.call(publish, channel, string.sub(waiter, 24, 39) .. news) or 0
     end
 
+    -- Returns until when foreign lockers are taken to compete, if one was seen within the last second.
+    -- They can neither queue nor be told, so the key is given to nobody then, and all ask for it.
+    function queue.contested()
+      local seen = string.match(mark, '^%*(%d+)')
+      return seen and tonumber(seen) > now() / 1000 and seen or nil
+    end
+
     -- Notes that a foreign locker was seen.
     function queue.contest(fence, stored)
       local millis = math.floor(now() / 1000)
-      local seen = door.contested()
+      local seen = queue.contested()
       if seen and tonumber(seen) > millis + 500 then
         return -- noted a moment ago
       end
@@ -93,7 +96,7 @@ local function open_door(mark)
       end
       local ends = string.format('*,,%d', millis + BREAK)
       door.call('SET', fence, string.match(stored, '^%d+') .. ends, 'KEEPTTL')
-      tell(first, ' ~' .. BREAK)
+      tell(first, ' ~BREAK')
       return true
     end
 
@@ -127,7 +130,7 @@ local function open_door(mark)
     -- 'listeners', the line is 'empty' or 'contested', there is a 'break', or there are too many who are
     -- gone for one call ('more').
     function queue.serve(lock, fence, line, last, condition, asking, stored)
-      if door.contested() then
+      if queue.contested() then
         return 'contested'
       end
       local first = door.call('ZRANGE', line, 0, 0)
@@ -142,7 +145,7 @@ local function open_door(mark)
         return 'taken' -- by another type, which reads as absent
       end
       local time, passed = lapses(condition, asking)
-      if time < SHORTEST_WINDOW then
+      if time < shortest_window then
         return 'empty' -- for whoever asks, and so is alive
       end
       local lapsed = {}
@@ -198,7 +201,7 @@ local function open_door(mark)
           first = door.call('ZRANGE', line, #gone, #gone + 99)
           if not first or not first[1] then
             result = 'empty'
-          elseif count >= MOST_PASSED_OVER then
+          elseif count >= most_passed_over then
             result = 'more'
           end
         end
@@ -222,7 +225,7 @@ local function open_door(mark)
       end
       call('DEL', lock)
       if served == 'listeners' then
-        local some = door.call('ZRANGE', line, 0, MOST_PASSED_OVER - 1) or {}
+        local some = door.call('ZRANGE', line, 0, most_passed_over - 1) or {}
         for _, waiter in ipairs(some) do
           tell(waiter, '')
         end
