@@ -38,8 +38,12 @@ impl Rivals {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn are_none(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
     fn find(&self, key: &LockKey, now: Moment) -> Option<Contest> {
-        if self.count.load(Ordering::Acquire) == 0 {
+        if self.are_none() {
             return None;
         }
         self.keys().get(key).copied().filter(|contest| now < contest.until)
@@ -66,9 +70,6 @@ impl Rivals {
 
     /// Notes that this client has released the key: others get the first chance now.
     pub(super) fn released(&self, claim: &Claim, now: Moment) {
-        if self.count.load(Ordering::Acquire) == 0 {
-            return;
-        }
         if let Some(contest) = self.keys().get_mut(claim.key()) {
             let owner = claim.owner().fingerprint();
             contest.quiet_until = now.after(poll(Duration::ZERO, owner, now));

@@ -121,16 +121,17 @@ impl Hold {
         let key = self.lock.claim().key();
         // A release that must also stop stray copies takes several requests; and after so many
         // hand-overs it is another client's turn.
-        let now = self.now();
-        let (stray, turn, since) = {
+        let rivals = &self.engine.rivals;
+        let (stray, turn, passed_on_since) = {
             let state = self.state();
-            (state.stray, state.turn, state.passed_on_since.unwrap_or(now))
+            (state.stray, state.turn, state.passed_on_since)
         };
-        let break_is_due = now.since(since) >= LONGEST_UNBROKEN;
+        let break_is_due =
+            passed_on_since.is_some_and(|since| self.now().since(since) >= LONGEST_UNBROKEN);
         if !stray
             && turn < Fairness::TURN
             && !break_is_due
-            && !self.engine.rivals.compete(key, now)
+            && (rivals.are_none() || !rivals.compete(key, self.now()))
             && self.engine.provider.info().capabilities().has(Capability::Handover)
             && let Some(successor) = lines.successor(key)
         {
@@ -140,7 +141,7 @@ impl Hold {
             match answer {
                 Some(Handover::Granted { fencing, others }) => {
                     let turn = if others { turn + 1 } else { 0 };
-                    let passed_on_since = Some(since);
+                    let passed_on_since = passed_on_since.or(Some(sent));
                     successor.grant(Handed { fencing, turn, passed_on_since, sent });
                 }
                 Some(Handover::Refused | Handover::NotHeld) => {
@@ -155,13 +156,14 @@ impl Hold {
         }
         let answered = |answer: &Release| Some(*answer);
         let (answer, given_back) = self.send_release((*self.lock).release(), answered).await?;
-        let now = self.now();
-        if break_is_due && lines.has(key) {
-            self.engine.rivals.seen(key, now, BREAK);
-        } else if answer == Release::Contested {
-            self.engine.rivals.seen(key, now, CONTESTED);
+        if answer == Release::Contested {
+            rivals.seen(key, self.now(), CONTESTED);
+        } else if break_is_due && lines.has(key) {
+            rivals.seen(key, self.now(), BREAK);
         }
-        self.engine.rivals.released(self.lock.claim(), now);
+        if !rivals.are_none() {
+            rivals.released(self.lock.claim(), self.now());
+        }
         lines.freed(key, answer != Release::NotHeld);
         Ok(given_back.unwrap_or(GivenBack { answer, in_time: true }))
     }

@@ -163,7 +163,9 @@ impl Pursuit {
     async fn wait(&mut self) -> Result<Arc<Hold>> {
         let mut next = Next::Try;
         if self.patience.wait != Wait::No {
-            self.leave_to_rivals().await;
+            if !self.engine.rivals.are_none() {
+                self.leave_to_rivals().await;
+            }
             // A waiter that comes while others wait stands behind them.
             if self.engine.lines.has(self.lock.claim().key()) {
                 self.report_waiting();
