@@ -6,8 +6,10 @@ use std::fmt;
 /// is [`Turns`](Fairness::Turns) where the provider has a [`Queue`](crate::Capability::Queue), else
 /// [`Race`](Fairness::Race).
 ///
-/// All waiters of a key should choose alike. Mixed, they stay safe, and `Race` stands behind the
-/// others.
+/// Use one setting for all waiters of a key. Mixing is safe, but `Race` waiters are served last.
+///
+/// Lockers of other libraries on the same key have turns under every setting; see
+/// [`Attempt::Contested`](crate::Attempt::Contested).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fairness {
