@@ -158,7 +158,9 @@ pub trait Lock: Debug + Send + Sync + 'static {
     /// others at the next `try_acquire` of anybody. Such a grant mints its fencing token, takes the
     /// place out of the queue, signals the waiter, and lasts for [`Watch::CLAIM_WINDOW`] or its ttl,
     /// whichever is shorter; the waiter's `try_acquire` then makes it whole (law E2). So a waiter
-    /// that died costs those behind it no more than that, and a delay of their own. `release` also gives up the owner's place.
+    /// that died costs those behind it no more than that, and a delay of their own. A store that knows
+    /// which waiters belong to one client may pass over all of them when one has let such a grant
+    /// lapse, and may shorten the next window. `release` also gives up the owner's place.
     async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>>;
 }
 

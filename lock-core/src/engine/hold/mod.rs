@@ -80,6 +80,12 @@ pub(crate) struct GivenBack {
     pub(crate) in_time: bool,
 }
 
+impl GivenBack {
+    fn new(answer: Release, excused: bool) -> Self {
+        Self { answer, in_time: answer != Release::NotHeld || excused }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Trouble {
     /// How many renewals have failed, ever.

@@ -82,16 +82,13 @@ impl Hold {
         Ok(outcome)
     }
 
-    /// Sends one request that gives the lock back, and notes what its answer proves.
+    /// Sends one request that gives the lock back, and returns with its answer whether "not held" is
+    /// excused, so that it proves no loss.
     ///
-    /// "Not held" proves a loss only if no earlier request can have freed the key: neither one of
-    /// ours without an answer nor a copy that the driver has sent. After the local deadline it
-    /// proves one all the same, as the lease had ended by then whatever freed the key.
-    async fn send_release<T>(
-        &self,
-        request: impl Future<Output = Result<T>>,
-        answered: impl Fn(&T) -> Option<Release>,
-    ) -> Result<(T, Option<GivenBack>)> {
+    /// It is excused if an earlier request can have freed the key: one of ours without an answer, or a
+    /// copy that the driver has sent. After the local deadline nothing excuses it, as the lease had
+    /// ended by then whatever freed the key.
+    async fn send_release<T>(&self, request: impl Future<Output = Result<T>>) -> Result<(T, bool)> {
         let (late, unanswered) = {
             let now = self.now();
             let mut state = self.state();
@@ -105,13 +102,8 @@ impl Hold {
         if answer.as_ref().err().is_none_or(nothing_sent) {
             self.state().releasing.unanswered = unanswered;
         }
-        let answer = answer?;
         let excused = unanswered || self.engine.provider.info().may_resend();
-        let given_back = answered(&answer).map(|answer| GivenBack {
-            answer,
-            in_time: answer != Release::NotHeld || excused && !late,
-        });
-        Ok((answer, given_back))
+        Ok((answer?, excused && !late))
     }
 
     /// Sends the release: to the backend alone, or together with the acquisition of whoever is next
@@ -137,25 +129,25 @@ impl Hold {
         {
             let sent = self.now();
             let request = (*self.lock).hand_over(successor.claim());
-            let (answer, given_back) = self.send_release(request, handed_over).await?;
+            let (answer, excused) = self.send_release(request).await?;
             match answer {
                 Some(Handover::Granted { fencing, others }) => {
                     let turn = if others { turn + 1 } else { 0 };
                     let passed_on_since = passed_on_since.or(Some(sent));
                     successor.grant(Handed { fencing, turn, passed_on_since, sent });
+                    return Ok(GivenBack::new(Release::Released, excused));
                 }
-                Some(Handover::Refused | Handover::NotHeld) => {
+                Some(refused @ (Handover::Refused | Handover::NotHeld)) => {
                     successor.refuse();
                     lines.freed(key, false);
+                    let held = refused == Handover::Refused;
+                    let answer = if held { Release::Released } else { Release::NotHeld };
+                    return Ok(GivenBack::new(answer, excused));
                 }
                 None => successor.refuse(),
             }
-            if let Some(given_back) = given_back {
-                return Ok(given_back);
-            }
         }
-        let answered = |answer: &Release| Some(*answer);
-        let (answer, given_back) = self.send_release((*self.lock).release(), answered).await?;
+        let (answer, excused) = self.send_release((*self.lock).release()).await?;
         if answer == Release::Contested {
             rivals.seen(key, self.now(), CONTESTED);
         } else if break_is_due && lines.has(key) {
@@ -165,7 +157,7 @@ impl Hold {
             rivals.released(self.lock.claim(), self.now());
         }
         lines.freed(key, answer != Release::NotHeld);
-        Ok(given_back.unwrap_or(GivenBack { answer, in_time: true }))
+        Ok(GivenBack::new(answer, excused))
     }
 
     /// Releases on the runtime of the acquisition: a dropped guard cannot wait.
@@ -182,12 +174,4 @@ impl Hold {
             }
         });
     }
-}
-
-/// What passing the key on says of the holder that gave it up; `None` where it is not supported.
-fn handed_over(answer: &Option<Handover>) -> Option<Release> {
-    answer.map(|answer| match answer {
-        Handover::Granted { .. } | Handover::Refused => Release::Released,
-        Handover::NotHeld => Release::NotHeld,
-    })
 }
