@@ -317,3 +317,38 @@ async fn u1_row_30_a_user_that_stays_denied_is_not_asked_for_for_ever() {
         assert!((8..=20).contains(&releases) && !free, "undo: {undo}, {releases} releases");
     }
 }
+
+/// Mints tokens that a test knows: 1, 2, 3 …
+#[derive(Debug, Default)]
+struct Counted(std::sync::atomic::AtomicU8);
+
+impl Counted {
+    fn token(number: u8) -> lock_core::OwnerToken {
+        lock_core::OwnerToken::from_bits([number; 16])
+    }
+}
+
+impl lock_core::TokenSource for Counted {
+    fn mint(&self) -> lock_core::Result<lock_core::OwnerToken> {
+        Ok(Self::token(1 + self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn u1_an_acquisition_whose_attempt_was_undone_goes_on_under_a_fresh_owner() {
+    let store = MemoryProvider::new();
+    let client = LockClient::builder(store.clone()).token_source(Counted::default());
+    let client = client.build().unwrap();
+    // As a quorum does whose nodes have lost the answers to what it has undone.
+    for number in [1, 2] {
+        let key = lock_core::LockKey::new("k").unwrap();
+        let ttl = lock_core::Ttl::new(seconds(30)).unwrap();
+        let undone = store.lock(lock_core::Claim::new(key, Counted::token(number), ttl));
+        assert_eq!(undone.release().await.unwrap(), Release::NotHeld);
+    }
+    let guard = client.lock("k").metadata("note").acquire().await.unwrap();
+    assert_eq!(*guard.owner_token(), Counted::token(3));
+    let holder = client.inspect("k").await.unwrap().expect("a holder");
+    assert_eq!((holder.owner(), holder.metadata().as_bytes()), (guard.owner(), &b"note"[..]));
+    guard.release().await.unwrap();
+}

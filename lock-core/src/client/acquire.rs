@@ -293,6 +293,7 @@ impl Acquire {
             Error::new(ErrorKind::Misconfigured, "locks are acquired inside a tokio runtime")
                 .with_source(source)
         })?;
+        let owner_is_minted = self.owner.is_none();
         let owner = match self.owner {
             Some(token) => token,
             None => engine.tokens.mint()?,
@@ -310,6 +311,7 @@ impl Acquire {
                 retry: self.defaults.retry,
                 fairness,
                 cancelled: self.cancelled,
+                owner_is_minted,
             },
         })
     }

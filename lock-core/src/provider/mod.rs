@@ -191,8 +191,11 @@ pub enum Attempt {
         /// seen within the last second.
         foreign: bool,
     },
-    /// This owner released before, so it cannot acquire again (law U1): certainly if it did not hold
-    /// the key then, and at some stores in any case.
+    /// This owner cannot acquire any more, as it has released before, or as the backend had to undo an
+    /// attempt of it (law U1). Core goes on with a fresh owner token, unless the application gave one.
+    ///
+    /// Backends return this after a release that answered [`Release::NotHeld`]; they may return it
+    /// after any release.
     Undone,
 }
 

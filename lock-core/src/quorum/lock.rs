@@ -122,6 +122,10 @@ impl Lock for QuorumLock {
                 }
                 Outcome::Refused(remaining) => return Ok(Attempt::Held { remaining }),
                 Outcome::Undone => return Ok(Attempt::Undone),
+                // Only a fresh owner can have the key now.
+                Outcome::Failed(_) if self.voters.campaign().is_spent() => {
+                    return Ok(Attempt::Undone);
+                }
                 Outcome::Failed(errors) => return Err(self.failure(errors)),
             }
         }

@@ -15,6 +15,7 @@ use super::hold::Grant;
 use super::line::{Handed, Place};
 use super::rivals::CONTESTED;
 use super::{Engine, Hold, validity};
+use crate::claim::Claim;
 use crate::client::Fairness;
 use crate::clock::Moment;
 use crate::error::{Effect, Effort, Error, ErrorKind, Operation, Result};
@@ -40,6 +41,8 @@ pub(crate) struct Patience {
     pub(crate) retry: Arc<dyn RetryStrategy>,
     pub(crate) fairness: Fairness,
     pub(crate) cancelled: Option<CancellationToken>,
+    /// The owner token was minted for this acquisition, so another one may take its place.
+    pub(crate) owner_is_minted: bool,
 }
 
 /// What a grant turns into.
@@ -290,6 +293,12 @@ impl Pursuit {
                 self.engine.rivals.seen(self.lock.claim().key(), answered, CONTESTED);
                 Ok(Answer::Held(Rival { remaining, foreign }))
             }
+            Ok(Attempt::Undone) if self.patience.owner_is_minted => {
+                self.begin_anew()?;
+                let message = "an earlier attempt had to be undone; a fresh owner goes on";
+                let error = Error::new(ErrorKind::Unavailable, message);
+                Err(error.with_effect(Effect::NotApplied))
+            }
             Ok(Attempt::Undone) => Err(Error::new(
                 ErrorKind::Invalid,
                 "this owner token was released before; every acquisition needs a fresh one",
@@ -299,6 +308,24 @@ impl Pursuit {
                 Err(error)
             }
         }
+    }
+
+    /// Goes on under a fresh owner token, as the backend grants nothing to the present one any more: an
+    /// attempt had to be undone although nobody gave up, as by a quorum whose nodes lost answers.
+    fn begin_anew(&mut self) -> Result<()> {
+        let claim = self.lock.claim();
+        let owner = self.engine.tokens.mint()?;
+        let fresh = Claim::new(claim.key().clone(), owner, claim.ttl());
+        let fresh = fresh.with_metadata(claim.metadata().clone());
+        let handed = self.place.take().is_some_and(Place::leave);
+        let uncertain = self.stray || handed;
+        if uncertain || self.in_store {
+            let undone = Arc::clone(&self.lock);
+            Arc::clone(&self.engine).undo(undone, &self.runtime, uncertain);
+        }
+        self.lock = self.engine.provider.lock(fresh);
+        (self.stray, self.in_store, self.trusting, self.watch) = (false, false, true, None);
+        Ok(())
     }
 
     fn busy_until(&self, until: Moment) {

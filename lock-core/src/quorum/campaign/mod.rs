@@ -228,6 +228,13 @@ impl<E: Clone> Campaign<E> {
         ready < self.majority() && self.seats.iter().any(Seat::may_be_ready)
     }
 
+    /// Whether no majority can be asked for this claim any more, however well the nodes are: releases
+    /// of earlier attempts have had no answer from too many, and may free what is acquired later.
+    pub(super) fn is_spent(&self) -> bool {
+        let open = self.seats.iter().filter(|seat| seat.is_ready() || seat.may_be_ready()).count();
+        open < self.majority()
+    }
+
     /// Whether nodes have not taken a release.
     pub(super) fn leaves_grants(&self) -> bool {
         (0..self.seats.len()).any(|node| self.is_left(node))
