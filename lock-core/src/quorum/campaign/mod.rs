@@ -231,7 +231,7 @@ impl<E: Clone> Campaign<E> {
     /// Whether no majority can be asked for this claim any more, however well the nodes are: releases
     /// of earlier attempts have had no answer from too many, and may free what is acquired later.
     pub(super) fn is_spent(&self) -> bool {
-        let open = self.seats.iter().filter(|seat| seat.is_ready() || seat.may_be_ready()).count();
+        let open = self.seats.iter().filter(|seat| !seat.has_lost_a_release()).count();
         open < self.majority()
     }
 

@@ -184,6 +184,11 @@ impl<E> Seat<E> {
         self.is_releasing() || self.acquiring > 0
     }
 
+    /// Whether a release has ended without a known outcome: it may land at any time.
+    pub(super) fn has_lost_a_release(&self) -> bool {
+        self.releases > self.unanswered
+    }
+
     pub(super) fn is_pending(&self) -> bool {
         self.awaited && matches!(self.vote, Vote::None)
     }
