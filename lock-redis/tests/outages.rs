@@ -312,3 +312,19 @@ async fn row_22_a_guard_that_outlives_its_runtime_neither_panics_nor_hangs() {
     drop(guard);
     assert!(!lease.is_held());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn w1_a_bounded_wait_for_a_frozen_server_ends_soon_after_its_deadline() {
+    let server = Server::start();
+    let locks = server.client().await;
+    locks.lock("warm").acquire().await.unwrap().release().await.unwrap();
+    server.freeze();
+    let began = std::time::Instant::now();
+    let acquire = locks.lock("k").wait_at_most(Duration::from_millis(300));
+    let error = acquire.acquire().await.unwrap_err();
+    let waited = began.elapsed();
+    server.thaw();
+    assert!(error.is_unavailable(), "{error}");
+    // A tenth of a second, as the server has answered fast, and room for a loaded machine.
+    assert!(waited < Duration::from_millis(1_200), "waited {waited:?} of 300 ms");
+}

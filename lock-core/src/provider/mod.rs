@@ -67,8 +67,8 @@ pub trait Lock: Debug + Send + Sync + 'static {
     /// earlier one of the key, in the same atomic step (laws E1, T1, F1). Held by this same owner:
     /// grant again, with the same fencing token and the whole ttl, unless more is left (law E2): the
     /// request may be an old one that arrives after a renewal. Held by another:
-    /// [`Attempt::Held`], and nothing changes. Released as not held before:
-    /// [`Attempt::Undone`] (law U1).
+    /// [`Attempt::Held`], and nothing changes. Held by a locker of another library, with or without an
+    /// expiry: [`Attempt::Contested`]. Released as not held before: [`Attempt::Undone`] (law U1).
     ///
     /// # Errors
     ///

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio_util::sync::CancellationToken;
 
+use self::release::Releasing;
 use super::belief::Belief;
 use super::{Engine, Terms};
 use crate::claim::{FencingToken, Ttl};
@@ -16,7 +17,7 @@ use crate::clock::Moment;
 use crate::error::{Effect, Error, ErrorKind, Operation, Result};
 use crate::loss::{AtRisk, Loss};
 use crate::observe::EventKind;
-use crate::provider::{Lock, Release, Renewal};
+use crate::provider::{Lock, Renewal};
 
 /// No renewal has less time than this.
 const SHORTEST_LIMIT: Duration = Duration::from_millis(1);
@@ -57,33 +58,6 @@ struct State {
     trouble: Option<Box<Trouble>>,
     over: Option<Over>,
     releasing: Releasing,
-}
-
-/// What is known of the requests that give the lock back.
-#[derive(Clone, Copy, Debug, Default)]
-struct Releasing {
-    /// Whether the local deadline had passed when the first of them left; `None` before that.
-    late: Option<bool>,
-    /// One of them may have taken effect without an answer.
-    unanswered: bool,
-    outcome: Option<GivenBack>,
-    /// Copies that might still take the key have been seen to as well.
-    complete: bool,
-}
-
-/// What the first answer to a release says of the time before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct GivenBack {
-    /// What the backend answered.
-    pub(crate) answer: Release,
-    /// The lock had been held until then, as far as the answer can tell.
-    pub(crate) in_time: bool,
-}
-
-impl GivenBack {
-    fn new(answer: Release, excused: bool) -> Self {
-        Self { answer, in_time: answer != Release::NotHeld || excused }
-    }
 }
 
 #[derive(Debug, Default)]
