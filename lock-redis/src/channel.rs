@@ -207,6 +207,7 @@ impl Source {
                 open(&client, *timeouts, slot, generation, |_| {}).await
             }
             Self::Subscriber { origin, timeouts, news } => {
+                news.followers.clear(); // they were followed over another connection
                 let heard = Arc::clone(news);
                 let hear = move |push: &PushInfo| heard.hear(push);
                 let client = origin.listening_client().await?;

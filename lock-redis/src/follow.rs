@@ -43,7 +43,9 @@ struct Following {
 /// The holder that has released the key may well ask for it again, and needs one round trip for that.
 /// A waiter that is woken first and asks then comes too late every time. So its request leaves as soon
 /// as the release is heard of. The waiter asks again when it is awake and finds itself granted, as by
-/// the queue (law E2); if it has gone meanwhile, its undo frees the key.
+/// the queue (law E2); if it has gone meanwhile, its undo frees the key. The request may also be late,
+/// and arrive when its owner has acquired by itself and released: so the release of such an owner leaves
+/// a tombstone in any case.
 #[derive(Clone)]
 struct Shot {
     command: Cmd,
@@ -107,6 +109,8 @@ impl Followers {
         if *locked(&self.prefixes) == wanted {
             return Ok(());
         }
+        // Unknown until both commands are answered.
+        locked(&self.prefixes).clear();
         let mut request = redis::pipe();
         request.cmd("CLIENT").arg("TRACKING").arg("OFF").ignore();
         if !wanted.is_empty() {

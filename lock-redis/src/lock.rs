@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,13 +34,16 @@ pub(crate) struct RedisLock {
     token: AtomicU64,
     /// The kind of its watch, so that the scripts may know it as a waiter.
     watched: OnceLock<WatchKind>,
+    /// A request of it may be sent, or be on its way, without anybody who waits for its answer.
+    followed: AtomicBool,
 }
 
 impl RedisLock {
     pub(crate) fn new(store: Arc<Store>, claim: Claim) -> Self {
         let keys = Keys::that_take_long(&store.prefix, claim.key(), claim.owner());
         let keys = keys.map(Box::new);
-        Self { store, claim, keys, token: AtomicU64::new(0), watched: OnceLock::new() }
+        let (token, watched, followed) = Default::default();
+        Self { store, claim, keys, token, watched, followed }
     }
 
     fn keys(&self) -> Cow<'_, Keys> {
@@ -114,6 +117,7 @@ impl Lock for RedisLock {
                         && is_text
                         && listens
                     {
+                        self.followed.store(true, Ordering::Relaxed);
                         let command = self.acquisition(&keys).0.command();
                         news.follow(self.claim.owner().fingerprint(), &keys, command);
                     }
@@ -156,6 +160,9 @@ impl Lock for RedisLock {
         call.arg(self.owner());
         if let Some((text, _)) = self.in_line(&keys) {
             call.arg(text);
+            if self.followed.load(Ordering::Relaxed) {
+                call.arg(1);
+            }
         }
         match self.store.links.invoke(Lane::Release, call).await? {
             Value::Int(1) => Ok(Release::Released),
@@ -212,6 +219,9 @@ impl Lock for RedisLock {
         if let Some(news) = self.store.links.news() {
             for kind in [WatchKind::Queue, WatchKind::Hints] {
                 call.arg(news.in_line(next, kind, &keys));
+            }
+            if self.followed.load(Ordering::Relaxed) {
+                call.arg(1);
             }
         }
         let (answer, backed) = self.store.links.grant(Lane::Release, call).await?;

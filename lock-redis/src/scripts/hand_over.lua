@@ -3,6 +3,7 @@
 -- KEYS  1 lock   2 fence   3 tombstone of this owner   4 line   5 tombstone of the next owner
 -- ARGV  1 owner token   2 next owner token, byte 31 and metadata   3 its ttl in ms
 --       4, 5 the next owner in line, in whatever way it may stand there, if at all
+--       6 '1' if a request of this owner may be on its way that nobody waits for: see `follow.rs`
 -- Returns {token, number of others in line} | 1 if the next owner was undone | 0 if nothing was held
 
 local stored = call('MGET', KEYS[1], KEYS[2], KEYS[5])
@@ -32,9 +33,13 @@ if last and not stored[3] then
   token, ahead = mint(last)
 end
 door = door or open_door()
-if not token or not door.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) then
+local granted = token and door.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+if granted then
+  keep(KEYS[2], token, mark, ARGV[3], ahead)
+else
   door.queue().free(KEYS[1], KEYS[2], KEYS[4], fence)
-  return 1
 end
-keep(KEYS[2], token, mark, ARGV[3], ahead)
-return {token, others}
+if ARGV[6] then
+  door.call('SET', KEYS[3], '', 'PX', TOMBSTONE)
+end
+return granted and {token, others} or 1

@@ -88,16 +88,18 @@ local function open_door(mark)
       end
     end
 
-    -- Makes the break that is due, and tells the head of the queue when it ends.
+    -- Makes the break that is due, and tells the head of the queue when it ends. Nobody is told by a head
+    -- that is gone, and without its mark ours would not keep to the break: then there is none this time.
     local function is_due(fence, stored, first)
       local millis = now() / 1000
       if not since or millis < since + UNBROKEN then
         return false
       end
+      if tell(first, ' ~BREAK') == 0 then
+        return false
+      end
       local ends = string.format('*,,%d', millis + BREAK)
-      door.call('SET', fence, string.match(stored, '^%d+') .. ends, 'KEEPTTL')
-      tell(first, ' ~BREAK')
-      return true
+      return door.call('SET', fence, string.match(stored, '^%d+') .. ends, 'KEEPTTL')
     end
 
     -- Returns how many ms of a break are left, if there is one.
@@ -234,7 +236,14 @@ local function open_door(mark)
         -- A later lease that ends by itself is no lapse of the queue's grant.
         door.call('SET', fence, string.match(stored, '^%d+'), 'KEEPTTL')
       end
-      return served == 'contested'
+      if served ~= 'contested' then
+        return false
+      end
+      local first = door.call('ZRANGE', line, 0, 0)
+      if first and first[1] then
+        tell(first[1], ' ~BREAK') -- it may not know that it has to ask
+      end
+      return true
     end
 
     return queue

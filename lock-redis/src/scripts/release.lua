@@ -4,6 +4,7 @@
 --
 -- KEYS  1 lock   2 fence   3 tombstone of this owner   4 line
 -- ARGV  1 owner token   2 this waiter in line, if it ever listened
+--       3 '1' if a request of it may be on its way that nobody waits for: see `follow.rs`
 -- Returns 1 if the key was this owner's, 2 if besides foreign lockers compete for it, else 0
 
 local stored = call('MGET', KEYS[1], KEYS[2]) -- another type reads as absent
@@ -19,7 +20,11 @@ if ARGV[2] then
   door.call('ZREM', KEYS[4], ARGV[2])
 end
 if ours then
-  return door.queue().free(KEYS[1], KEYS[2], KEYS[4], fence) and 2 or 1
+  local contested = door.queue().free(KEYS[1], KEYS[2], KEYS[4], fence)
+  if ARGV[3] then
+    door.call('SET', KEYS[3], '', 'PX', TOMBSTONE)
+  end
+  return contested and 2 or 1
 end
 -- A server out of memory refuses this; the caller must know that there is no tombstone.
 call('SET', KEYS[3], '', 'PX', TOMBSTONE)

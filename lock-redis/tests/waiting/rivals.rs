@@ -133,3 +133,65 @@ async fn p5_a_key_that_is_passed_on_all_the_time_is_free_for_others_now_and_then
     server.command("DEL k");
     workers.iter().for_each(JoinHandle::abort);
 }
+
+fn claim(ttl: Duration) -> lock_core::Claim {
+    let (key, owner) = (lock_core::LockKey::new("k").unwrap(), lock_core::OwnerToken::mint());
+    lock_core::Claim::new(key, owner.unwrap(), lock_core::Ttl::new(ttl).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn u1_a_request_that_a_foreign_release_has_sent_takes_nothing_after_its_owners_release() {
+    use lock_core::{Attempt, Release, WatchKind};
+    let server = Server::start();
+    let provider = server.provider().await;
+    let lock = provider.lock(claim(ms(60_000)));
+    server.command("SET k somebody PX 60000");
+    let _watch = lock.watch(WatchKind::Queue).await.unwrap().unwrap();
+    assert!(matches!(lock.try_acquire().await.unwrap(), Attempt::Contested { .. }));
+    server.command("DEL k");
+    until(|| is_ours(&server)).await;
+    assert!(matches!(lock.try_acquire().await.unwrap(), Attempt::Granted { .. }));
+    assert_ne!(lock.release().await.unwrap(), Release::NotHeld);
+    // As a copy of the request that is late on its way.
+    assert_eq!(lock.try_acquire().await.unwrap(), Attempt::Undone);
+    assert_eq!(server.command("EXISTS k"), ":0\r\n");
+}
+
+/// Whether one of ours holds the key.
+fn is_ours(server: &Server) -> bool {
+    server.command("GET k").contains('\u{1f}')
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p5_a_break_that_is_due_passes_over_a_head_that_is_gone() {
+    let server = Server::start();
+    let (holding, waiting) = (server.client().await, server.client().await);
+    let holder = holding.lock("k").ttl(ms(60_000)).acquire().await.unwrap();
+    let gone = format!("{}q{}60000:nobody", "A".repeat(22), "0".repeat(16));
+    server.send(&["ZADD", LINE, "1", &gone]);
+    let live = patient(&waiting, "k");
+    in_line(&server, 2).await;
+    // The key was passed on for longer than two seconds without a break.
+    let token = holder.fencing_token().unwrap();
+    server.send(&["SET", "k\u{1f}fence{k}", &format!("{token}*,1000000000000"), "KEEPTTL"]);
+    let freed = Instant::now();
+    holder.release().await.unwrap();
+    soon(live).await.unwrap().unwrap().release().await.unwrap();
+    assert!(freed.elapsed() < ms(1_500), "idle for {:?}", freed.elapsed());
+}
+
+#[tokio::test]
+async fn f1_a_counter_that_was_deleted_comes_back_although_somebody_waits() {
+    let server = Server::start();
+    let (holding, waiting) = (server.client().await, server.client().await);
+    let guard = holding.lock("k").ttl(ms(60_000)).acquire().await.unwrap();
+    server.send(&["DEL", "k\u{1f}fence{k}"]);
+    let waiter = patient(&waiting, "k");
+    in_line(&server, 1).await;
+    guard.renew(ms(60_000)).await.unwrap();
+    let token = guard.fencing_token();
+    guard.release().await.unwrap();
+    let next = soon(waiter).await.unwrap().unwrap();
+    assert!(next.fencing_token() > token);
+    next.release().await.unwrap();
+}

@@ -183,7 +183,8 @@ impl Hold {
         if !rivals.are_none() {
             rivals.released(self.lock.claim(), self.now());
         }
-        lines.freed(key, answer != Release::NotHeld);
+        // A store serves nobody while foreign lockers compete, so the head must ask.
+        lines.freed(key, answer == Release::Released);
         Ok(GivenBack::new(answer, excused))
     }
 
