@@ -23,6 +23,10 @@ use crate::observe::EventKind;
 use crate::provider::{Attempt, Lock, Watch};
 use crate::retry::RetryStrategy;
 
+/// After how long without an answer an acquisition whose requests are in doubt goes on under another
+/// owner token.
+const SAME_OWNER: Duration = Duration::from_secs(2);
+
 /// How long an acquisition may wait for a key that is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
@@ -76,6 +80,8 @@ pub(crate) struct Pursuit {
     watching_since: Moment,
     last_attempt: Moment,
     attempts: u32,
+    /// Since when it has tried under the present owner token.
+    owner_since: Moment,
     /// What the last attempt has shown.
     seen: Seen,
     /// A request has left and its answer has not come.
@@ -132,6 +138,7 @@ impl Pursuit {
             watching_since: started,
             last_attempt: started,
             attempts: 0,
+            owner_since: started,
             seen: Seen::default(),
             under_way: false,
             stray: false,
@@ -243,6 +250,11 @@ impl Pursuit {
             self.place.iter().for_each(|place| place.fail(&failure));
             return Err(failure);
         }
+        // What became of this owner's requests may be what stands in the way.
+        let since = self.owner_since.max(self.seen.failing_since.unwrap_or(now));
+        if self.stray && self.patience.owner_is_minted && now.since(since) >= SAME_OWNER {
+            self.begin_anew()?;
+        }
         Ok(())
     }
 
@@ -324,6 +336,7 @@ impl Pursuit {
             Arc::clone(&self.engine).undo(undone, &self.runtime, uncertain);
         }
         self.lock = self.engine.provider.lock(fresh);
+        self.owner_since = self.engine.clock.now();
         (self.stray, self.in_store, self.trusting, self.watch) = (false, false, true, None);
         Ok(())
     }
