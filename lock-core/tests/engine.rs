@@ -352,3 +352,23 @@ async fn u1_an_acquisition_whose_attempt_was_undone_goes_on_under_a_fresh_owner(
     assert_eq!((holder.owner(), holder.metadata().as_bytes()), (guard.owner(), &b"note"[..]));
     guard.release().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn u1_an_owner_whose_requests_stay_in_doubt_is_replaced_and_undone() {
+    let (store, faults) = (MemoryProvider::new(), Faults::new());
+    let client = LockClient::builder(faults.around(store.clone()));
+    let client = client.token_source(Counted::default()).unavailable_after(seconds(60));
+    let client = client.build().unwrap();
+    faults.always(Verb::TryAcquire, Fault::LoseAnswer);
+    let often = Backoff::fixed(Duration::from_millis(100));
+    let waiting = tokio::spawn(client.lock("k").wait_forever().retry(often).acquire());
+    tokio::time::sleep(Duration::from_millis(1_900)).await;
+    assert_eq!(faults.count(Verb::Release), 0, "too early to give the first owner up");
+    tokio::time::sleep(seconds(1)).await;
+    assert!(faults.count(Verb::Release) > 0, "its requests are undone");
+    faults.clear();
+    let guard = waiting.await.unwrap().unwrap();
+    assert_ne!(*guard.owner_token(), Counted::token(1));
+    guard.release().await.unwrap();
+    LockClient::new(store).lock("k").try_acquire().await.unwrap().expect("nothing is left locked");
+}
