@@ -1,4 +1,4 @@
-//! No owner token is ever logged. Alone in its file: the logging library keeps one state a process.
+//! No owner token is ever logged. Alone in its file: the logging library keeps one state per process.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,3 +1,5 @@
+//! The verbs of one lock in Redis.
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;

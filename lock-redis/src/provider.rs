@@ -1,3 +1,5 @@
+//! The provider: one server, sentinels, a cluster or a pool.
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Fencing tokens, and the gate that refuses stale ones.
+
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
@@ -61,7 +63,7 @@ impl fmt::Debug for FencingToken {
 ///
 /// The gate keeps the largest token that it has admitted, and its owner. It refuses a smaller token,
 /// and an equal one from another owner (law F1), which covers the one tie that a split store could
-/// produce. Keep one gate a resource, on the side of the *resource*: a check inside the lock holder
+/// produce. Keep one gate per resource, on the side of the *resource*: a check inside the lock holder
 /// proves nothing, as the holder may be paused right after it.
 ///
 /// Admitting a writer and its write must be one step for the resource, under one lock or in one

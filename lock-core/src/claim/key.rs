@@ -1,3 +1,5 @@
+//! Lock keys and their limits.
+
 use std::fmt;
 use std::sync::Arc;
 

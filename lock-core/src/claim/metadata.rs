@@ -1,3 +1,5 @@
+//! The note beside a lock.
+
 use std::fmt;
 use std::sync::Arc;
 

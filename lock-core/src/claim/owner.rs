@@ -1,3 +1,5 @@
+//! Owner tokens, and the fingerprints that may be shown.
+
 use std::fmt;
 
 use base64::Engine as _;

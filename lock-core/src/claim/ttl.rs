@@ -1,3 +1,5 @@
+//! Checked times to live.
+
 use std::fmt;
 use std::num::NonZeroU64;
 use std::time::Duration;

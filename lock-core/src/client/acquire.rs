@@ -1,3 +1,5 @@
+//! The builder of an acquisition, and the verbs that end it.
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The choice of who gets a key next.
+
 use std::fmt;
 
 /// Who gets the key next when many wait for it.

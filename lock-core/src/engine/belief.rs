@@ -1,3 +1,5 @@
+//! What a holder may believe about its lease: arithmetic, without clock and I/O.
+
 use std::time::Duration;
 
 use crate::claim::Ttl;

@@ -1,3 +1,5 @@
+//! One request to the backend: with a time limit, and its panics turned into errors.
+
 use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};

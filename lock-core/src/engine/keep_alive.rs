@@ -1,3 +1,5 @@
+//! The task that renews a held lock.
+
 use std::sync::Arc;
 use std::time::Duration;
 

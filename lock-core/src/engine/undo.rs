@@ -1,3 +1,5 @@
+//! Undoing an acquisition whose outcome is not known, in the background.
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;

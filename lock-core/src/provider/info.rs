@@ -1,3 +1,5 @@
+//! What a provider says of itself.
+
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;

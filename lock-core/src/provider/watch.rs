@@ -1,3 +1,5 @@
+//! Waiting for signals of a backend.
+
 use std::fmt;
 use std::time::Duration;
 

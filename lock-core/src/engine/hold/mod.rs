@@ -1,3 +1,5 @@
+//! A held lock: its deadline, its renewals, and how it ends.
+
 mod release;
 
 use std::fmt;
