@@ -6,8 +6,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::claim::LockKey;
-
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -36,7 +34,7 @@ struct Inner {
     effect: Effect,
     message: Cow<'static, str>,
     operation: Option<Operation>,
-    key: Option<LockKey>,
+    key: Option<Arc<str>>,
     provider: Option<Arc<str>>,
     effort: Option<Effort>,
     remaining: Option<Duration>,
@@ -158,11 +156,10 @@ impl Error {
 
     /// Names the operation, key and provider, where they are not named yet. Core does this for
     /// errors that a backend returns from a verb.
-    #[must_use]
-    pub fn in_operation(
+    pub(crate) fn in_operation(
         self,
         operation: Operation,
-        key: Option<&LockKey>,
+        key: Option<&Arc<str>>,
         provider: &Arc<str>,
     ) -> Self {
         self.edit(|inner| {
@@ -172,11 +169,16 @@ impl Error {
         })
     }
 
-    pub(crate) fn about(self, key: &LockKey, provider: &Arc<str>) -> Self {
+    pub(crate) fn about(self, key: &Arc<str>, provider: &Arc<str>) -> Self {
         self.edit(|inner| {
-            inner.key = Some(key.clone());
+            inner.key = Some(Arc::clone(key));
             inner.provider = Some(Arc::clone(provider));
         })
+    }
+
+    /// Makes an error about a setting that is wrong.
+    pub(crate) fn misconfigured(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Misconfigured, message)
     }
 
     pub(crate) fn with_effort(self, effort: Effort) -> Self {
@@ -208,8 +210,8 @@ impl Error {
     }
 
     /// Returns the key it was about.
-    pub fn key(&self) -> Option<&LockKey> {
-        self.0.key.as_ref()
+    pub fn key(&self) -> Option<&str> {
+        self.0.key.as_deref()
     }
 
     /// Returns the name of the provider.
@@ -350,7 +352,7 @@ mod tests {
 
     #[test]
     fn w3_an_error_names_operation_key_provider_and_keeps_its_cause() {
-        let key = LockKey::new("invoice/42").unwrap();
+        let key = Arc::from("invoice/42");
         let error = Error::new(ErrorKind::Unavailable, "no answer within 2s")
             .with_source(std::io::Error::other("connection reset"))
             .in_operation(Operation::Acquire, Some(&key), &"redis".into())

@@ -1,35 +1,34 @@
 #![doc = include_str!("../README.md")]
 
-mod claim;
+mod acquiring;
+mod backend;
 mod client;
 mod clock;
 mod engine;
 mod error;
-mod guard;
+mod fairness;
+mod fencing;
+mod holding;
 mod loss;
 mod observe;
-mod provider;
-mod quorum;
 mod registry;
 mod retry;
+mod value;
 
-pub use claim::{
-    Claim, FencingGate, FencingToken, LockKey, Metadata, OsTokens, OwnerFingerprint, OwnerToken,
-    StaleWriter, TokenSource, Ttl,
+pub use backend::{
+    Attempt, Capabilities, Capability, Claim, Handover, Holder, Lock, LockProvider,
+    ProviderFactory, ProviderInfo, ProviderUrl, Release, Renewal, Signal, UrlOptions, Watch,
+    WatchKind, WatchSender, limited,
 };
-pub use client::{Acquire, ClientBuilder, Fairness, LockClient};
+pub use client::{Acquire, ClientBuilder, Lease, LockClient, LockGuard, ReleaseError};
 pub use clock::{Clock, Moment, Sleep, SystemClock, TokioClock};
 pub use error::{Effect, Effort, Error, ErrorKind, Operation, Result};
-pub use guard::{Lease, LockGuard, ReleaseError};
+pub use fairness::Fairness;
+pub use fencing::{FencingGate, StaleWriter};
 pub use loss::{AtRisk, Loss};
 pub use observe::{Event, EventKind, Observer};
-pub use provider::{
-    Attempt, Capabilities, Capability, Handover, Holder, Lock, LockProvider, ProviderInfo, Release,
-    Renewal, Signal, Watch, WatchKind, WatchSender,
-};
-pub use quorum::Quorum;
-pub use registry::{
-    Clients, LocksConfig, ProviderConfig, ProviderFactory, ProviderRegistry, ProviderUrl,
-    UrlOptions,
-};
+pub use registry::{Clients, LocksConfig, ProviderConfig, ProviderRegistry};
 pub use retry::{Backoff, RetryStrategy, from_fn};
+pub use value::{
+    FencingToken, LockKey, Metadata, OsTokens, OwnerFingerprint, OwnerToken, TokenSource, Ttl,
+};

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-use crate::claim::{FencingToken, LockKey};
+use crate::backend::Release;
 use crate::error::{Effort, Error, ErrorKind, Result};
 use crate::loss::Loss;
-use crate::provider::Release;
+use crate::value::{FencingToken, LockKey};
 
 /// Something that happened to a lock.
 ///

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lock_core::{Error, ErrorKind, LockProvider, ProviderUrl, Quorum, Result, Ttl};
+use lock_core::{Error, ErrorKind, LockProvider, ProviderUrl, Result, Ttl};
+use lock_quorum::Quorum;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 

@@ -70,7 +70,7 @@ fn at_root() -> Result {
 /// Checks the models, those that need optimised code as well.
 fn model() -> Result<ExitCode> {
     run(cargo(
-        "test --release -p lock-core --lib quorum::model -- --include-ignored --show-output \
+        "test --release -p lock-quorum --lib model -- --include-ignored --show-output \
          --test-threads 1",
     ))?;
     Ok(ExitCode::SUCCESS)

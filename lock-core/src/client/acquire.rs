@@ -8,13 +8,16 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::{Defaults, Fairness, LockClient};
-use crate::claim::{Claim, LockKey, Metadata, OwnerToken, Ttl};
-use crate::engine::{Engine, Hold, Patience, Pursuit, Terms, Wait, check_margin, keep_alive};
+use super::{Defaults, LockClient};
+use crate::acquiring::{Patience, Pursuit, Wait};
+use crate::backend::{Capability, Claim, Lock};
+use crate::client::LockGuard;
+use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::guard::{LockGuard, usable_ttl};
-use crate::provider::{Capability, Lock};
+use crate::fairness::Fairness;
+use crate::holding::{Hold, Terms, check_margin, keep_alive, usable_ttl};
 use crate::retry::RetryStrategy;
+use crate::value::{LockKey, Metadata, OwnerToken, Ttl};
 
 /// An acquisition that is being described: how long, how patient, and what to do with the lock.
 ///
@@ -271,7 +274,9 @@ impl Acquire {
         let name = Arc::clone(self.engine.provider.info().name());
         let key = self.key.as_ref().ok().cloned();
         let checked = self.checked(renew_unless_told);
-        checked.map_err(|error| error.in_operation(Operation::Acquire, key.as_ref(), &name))
+        checked.map_err(|error| {
+            error.in_operation(Operation::Acquire, key.as_ref().map(LockKey::shared), &name)
+        })
     }
 
     fn checked(self, renew_unless_told: bool) -> Result<Plan> {

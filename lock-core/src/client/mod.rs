@@ -1,22 +1,27 @@
 //! What an application talks to.
 
 mod acquire;
-mod fairness;
+mod builder;
+mod guard;
+mod lease;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use acquire::Acquire;
-pub use fairness::Fairness;
+pub use builder::ClientBuilder;
+pub use guard::{LockGuard, ReleaseError};
+pub use lease::Lease;
 
-use crate::claim::{Claim, LockKey, OsTokens, OwnerToken, TokenSource, Ttl};
+use crate::acquiring::Wait;
+use crate::backend::{Capabilities, Capability, Claim, Holder, LockProvider, ProviderInfo};
 use crate::clock::{Clock, SystemClock};
-use crate::engine::{Engine, Latency, Lines, Rivals, Wait};
-use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::guard::{LockGuard, usable_ttl};
-use crate::observe::{Observer, Reporter};
-use crate::provider::{Capabilities, Capability, Holder, LockProvider, ProviderInfo};
-use crate::retry::{Backoff, RetryStrategy};
+use crate::engine::{Engine, Latency, Lines, Rivals};
+use crate::error::{Error, Operation, Result};
+use crate::fairness::Fairness;
+use crate::observe::Reporter;
+use crate::retry::RetryStrategy;
+use crate::value::{LockKey, OwnerToken, Ttl};
 
 /// Acquires locks from one provider: the door to everything else.
 ///
@@ -182,7 +187,8 @@ impl LockClient {
         let name = self.info().name();
         let unkeyed = |error: Error| error.in_operation(Operation::Inspect, None, name);
         let key = key.try_into().map_err(|error| unkeyed(Error::from(error)))?;
-        let explain = |error: Error| error.in_operation(Operation::Inspect, Some(&key), name);
+        let explain =
+            |error: Error| error.in_operation(Operation::Inspect, Some(key.shared()), name);
         self.require([Capability::Inspect]).map_err(explain)?;
         let owner = self.engine.tokens.mint().map_err(explain)?;
         let lock = self.engine.provider.lock(Claim::new(key.clone(), owner, Ttl::MIN));
@@ -212,166 +218,4 @@ impl LockClient {
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.engine.clock
     }
-}
-
-/// Sets up a [`LockClient`].
-///
-/// # Examples
-///
-/// ```
-/// use lock_core::{Backoff, Capability, LockClient};
-/// use std::time::Duration;
-///
-/// let locks = LockClient::builder(lock_memory::MemoryProvider::new())
-///     .require([Capability::Fencing])
-///     .ttl(Duration::from_secs(10))
-///     .wait_at_most(Duration::from_secs(20))
-///     .retry(Backoff::fixed(Duration::from_millis(50)))
-///     .build()?;
-/// # Ok::<(), lock_core::Error>(())
-/// ```
-#[derive(Debug)]
-#[must_use = "nothing is made until `build` is called"]
-pub struct ClientBuilder {
-    provider: Arc<dyn LockProvider>,
-    clock: Option<Arc<dyn Clock>>,
-    tokens: Arc<dyn TokenSource>,
-    observer: Option<Arc<dyn Observer>>,
-    needed: Vec<Capability>,
-    request_timeout: Duration,
-    unavailable_after: Duration,
-    defaults: Defaults,
-}
-
-impl ClientBuilder {
-    pub(crate) fn new(provider: Arc<dyn LockProvider>) -> Self {
-        Self {
-            clock: None,
-            tokens: Arc::new(OsTokens),
-            observer: None,
-            needed: Vec::new(),
-            request_timeout: LockClient::DEFAULT_REQUEST_TIMEOUT,
-            unavailable_after: LockClient::DEFAULT_UNAVAILABLE_AFTER,
-            defaults: Defaults {
-                ttl: LockClient::DEFAULT_TTL,
-                wait: Wait::AtMost(LockClient::DEFAULT_WAIT),
-                retry: Arc::new(match provider.info().capabilities().has(Capability::Hints) {
-                    true => Backoff::beside_hints(),
-                    false => Backoff::default(),
-                }),
-                fairness: None,
-                stop_margin: None,
-            },
-            provider,
-        }
-    }
-
-    /// Refuses a provider that lacks one of these capabilities.
-    pub fn require(mut self, needed: impl IntoIterator<Item = Capability>) -> Self {
-        self.needed.extend(needed);
-        self
-    }
-
-    /// Sets the ttl of acquisitions that set none.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.defaults.ttl = ttl;
-        self
-    }
-
-    /// Sets how long acquisitions wait that do not say.
-    pub fn wait_at_most(mut self, wait: Duration) -> Self {
-        self.defaults.wait = Wait::AtMost(wait);
-        self
-    }
-
-    /// Sets the retry strategy of acquisitions that set none.
-    pub fn retry(mut self, strategy: impl RetryStrategy) -> Self {
-        self.defaults.retry = Arc::new(strategy);
-        self
-    }
-
-    /// Sets the fairness of acquisitions that set none.
-    pub fn fairness(mut self, fairness: Fairness) -> Self {
-        self.defaults.fairness = Some(fairness);
-        self
-    }
-
-    /// Sets how long before its deadline a lock is declared lost, so that the holder can stop in
-    /// time. The default is a tenth of the ttl, 5 seconds at most.
-    pub fn stop_margin(mut self, margin: Duration) -> Self {
-        self.defaults.stop_margin = Some(margin);
-        self
-    }
-
-    /// Sets the limit of one request to the backend.
-    pub fn request_timeout(mut self, limit: Duration) -> Self {
-        self.request_timeout = limit;
-        self
-    }
-
-    /// Sets for how long an acquisition tries a failing backend again before it reports
-    /// [`ErrorKind::Unavailable`].
-    pub fn unavailable_after(mut self, limit: Duration) -> Self {
-        self.unavailable_after = limit;
-        self
-    }
-
-    /// Measures leases with this clock rather than the provider's or the system's.
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Some(Arc::new(clock));
-        self
-    }
-
-    /// Mints owner tokens with this source; for tests.
-    pub fn token_source(mut self, tokens: impl TokenSource) -> Self {
-        self.tokens = Arc::new(tokens);
-        self
-    }
-
-    /// Sends events to an observer, on a thread of its own.
-    pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.observer = Some(Arc::new(observer));
-        self
-    }
-
-    /// Makes the client.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Unsupported`] when the provider lacks a required capability or the fairness
-    /// asked for, [`ErrorKind::Invalid`] when the default ttl is one that the provider does not keep,
-    /// [`ErrorKind::Misconfigured`] when a limit makes no sense.
-    pub fn build(self) -> Result<LockClient> {
-        let info = self.provider.info();
-        info.require(self.needed.iter().copied())?;
-        check_default_ttl(self.defaults.ttl, info)?;
-        self.defaults.fairness(info)?;
-        if self.request_timeout.is_zero() {
-            let message = "the request timeout is zero; give every request some time";
-            return Err(Error::new(ErrorKind::Misconfigured, message));
-        }
-        let reporter = match &self.observer {
-            Some(observer) => Reporter::start(Arc::clone(observer))?,
-            None => Reporter::default(),
-        };
-        Ok(LockClient::with(self, reporter))
-    }
-}
-
-/// Refuses a default that every acquisition without a ttl of its own would fail with.
-fn check_default_ttl(ttl: Duration, info: &ProviderInfo) -> Result<()> {
-    let ttl = usable_ttl(ttl)?;
-    if info.check_ttl(ttl).is_ok() {
-        return Ok(());
-    }
-    let (shortest, longest) = (info.ttls().start(), info.ttls().end());
-    Err(Error::new(
-        ErrorKind::Invalid,
-        format!(
-            "the default ttl {ttl} is out of range for the provider `{}`, which keeps {shortest} to \
-             {longest}; set a default within that range, with `ClientBuilder::ttl` or the `ttl` of a \
-             `ProviderConfig`, or configure the provider to keep {ttl}",
-            info.name()
-        ),
-    ))
 }

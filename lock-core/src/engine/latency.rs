@@ -11,14 +11,14 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    pub(super) fn observe(&self, took: Duration) {
+    pub(crate) fn observe(&self, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.last.store(nanos.max(1), Ordering::Relaxed);
     }
 
     /// Returns how long past its deadline the last attempt of a bounded wait may take (law W1): twice
     /// what the backend took last, within 100 ms and a second; half a second while nothing is known.
-    pub(super) fn grace(&self) -> Duration {
+    pub(crate) fn grace(&self) -> Duration {
         match self.last.load(Ordering::Relaxed) {
             0 => Duration::from_millis(500),
             nanos => (Duration::from_nanos(nanos).saturating_mul(2))

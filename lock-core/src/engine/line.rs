@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::Engine;
-use crate::claim::{Claim, FencingToken, LockKey};
-use crate::client::Fairness;
+use crate::backend::{Claim, Lock};
 use crate::clock::Moment;
 use crate::error::Error;
-use crate::provider::Lock;
+use crate::fairness::Fairness;
+use crate::value::{FencingToken, LockKey};
 
 /// The waiters of one client, in a line for each key: only the head of a line makes requests, so
 /// that any number of waiters costs the backend no more than one (law W2).
@@ -34,17 +34,17 @@ struct Line {
 
 /// What the attempts of anybody in line have shown.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Known {
+pub(crate) struct Known {
     /// Until when an attempt is under way at the most, or when the last one ended.
-    pub(super) busy_until: Moment,
+    pub(crate) busy_until: Moment,
     /// When the head means to try next, at the latest.
-    pub(super) head_due: Moment,
+    pub(crate) head_due: Moment,
     /// The key was seen to be held.
-    pub(super) held: bool,
+    pub(crate) held: bool,
     /// This client holds the key, and will tell the line when it lets go.
-    pub(super) ours: bool,
+    pub(crate) ours: bool,
     /// Since when the backend fails.
-    pub(super) failing_since: Option<Moment>,
+    pub(crate) failing_since: Option<Moment>,
 }
 
 /// Where one waiter hears of what concerns it.
@@ -84,19 +84,19 @@ enum Handing {
 
 /// A grant that came with somebody else's release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Handed {
-    pub(super) fencing: Option<FencingToken>,
+pub(crate) struct Handed {
+    pub(crate) fencing: Option<FencingToken>,
     /// How many hand-overs in a row have passed over others who wait in the store.
-    pub(super) turn: u8,
+    pub(crate) turn: u8,
     /// Since when the key has been handed over in this client without a break.
-    pub(super) passed_on_since: Option<Moment>,
+    pub(crate) passed_on_since: Option<Moment>,
     /// Before the request left.
-    pub(super) sent: Moment,
+    pub(crate) sent: Moment,
 }
 
 /// What a waiter hears, in the order of importance.
 #[derive(Debug)]
-pub(super) enum News {
+pub(crate) enum News {
     Handed(Handed),
     /// A hand-over had no known outcome: it may still take effect.
     Missed,
@@ -142,7 +142,7 @@ impl Lines {
 
     /// Tells the line, if there is one, that this client has released the key: its head should try,
     /// unless the store has given the key to the head of its own queue and has `told` it.
-    pub(super) fn freed(&self, key: &LockKey, told: bool) {
+    pub(crate) fn freed(&self, key: &LockKey, told: bool) {
         if self.are_none() {
             return;
         }
@@ -158,12 +158,12 @@ impl Lines {
     }
 
     /// Tells whether somebody waits for the key: whoever comes now stands behind.
-    pub(super) fn has(&self, key: &LockKey) -> bool {
+    pub(crate) fn has(&self, key: &LockKey) -> bool {
         !self.are_none() && self.lines().contains_key(key)
     }
 
     /// Picks the waiter to whom the holder may pass the key.
-    pub(super) fn successor(&self, key: &LockKey) -> Option<Successor> {
+    pub(crate) fn successor(&self, key: &LockKey) -> Option<Successor> {
         if self.are_none() {
             return None;
         }
@@ -182,22 +182,22 @@ impl Lines {
 }
 
 /// The waiter that a holder passes the key to. Dropping it says that the outcome is not known.
-pub(super) struct Successor {
+pub(crate) struct Successor {
     seat: Arc<Seat>,
     answered: bool,
 }
 
 impl Successor {
-    pub(super) fn claim(&self) -> &Claim {
+    pub(crate) fn claim(&self) -> &Claim {
         self.seat.lock.claim()
     }
 
-    pub(super) fn grant(self, handed: Handed) {
+    pub(crate) fn grant(self, handed: Handed) {
         self.answer(|unheard| unheard.handover = Handing::Done(handed));
     }
 
     /// Nothing was done for the waiter, which should try by itself.
-    pub(super) fn refuse(self) {
+    pub(crate) fn refuse(self) {
         let seat = Arc::clone(&self.seat);
         self.answer(|unheard| unheard.handover = Handing::Possible);
         seat.nudge.notify_one();
@@ -218,7 +218,7 @@ impl Drop for Successor {
 }
 
 /// A place in line; dropping it leaves the line.
-pub(super) struct Place {
+pub(crate) struct Place {
     engine: Arc<Engine>,
     seat: Arc<Seat>,
     number: u64,
@@ -227,7 +227,7 @@ pub(super) struct Place {
 
 impl Place {
     /// Joins the line for the key of `lock`; its end, or the head if nobody waits.
-    pub(super) fn join(engine: &Arc<Engine>, lock: &Arc<dyn Lock>, fairness: Fairness) -> Self {
+    pub(crate) fn join(engine: &Arc<Engine>, lock: &Arc<dyn Lock>, fairness: Fairness) -> Self {
         let (handover, willing) = match fairness {
             Fairness::Turns => (Handing::Possible, 1),
             Fairness::Race | Fairness::Fifo => (Handing::Unwanted, 0),
@@ -254,19 +254,19 @@ impl Place {
         ours.then(|| look(line))
     }
 
-    pub(super) fn is_head(&self) -> bool {
+    pub(crate) fn is_head(&self) -> bool {
         let first = |line: &mut Line| line.seats.keys().next() == Some(&self.number);
         self.with_line(first).unwrap_or_default()
     }
 
     /// Waits until this waiter should try: it has become the head, this client has released the key,
     /// or a waiter's patience asks. Dropping the future loses nothing.
-    pub(super) async fn nudged(&self) {
+    pub(crate) async fn nudged(&self) {
         self.seat.nudge.notified().await;
     }
 
     /// Waits for something that concerns this waiter. Dropping the future loses nothing.
-    pub(super) async fn news(&self) -> News {
+    pub(crate) async fn news(&self) -> News {
         loop {
             if let Some(news) = self.seat.hear() {
                 return news;
@@ -276,7 +276,7 @@ impl Place {
     }
 
     /// Asks the head to try at once.
-    pub(super) fn nudge_head(&self) {
+    pub(crate) fn nudge_head(&self) {
         self.with_line(|line| {
             if let Some(head) = line.seats.values().next() {
                 head.nudge.notify_one();
@@ -285,12 +285,12 @@ impl Place {
     }
 
     /// Says whether the store's queue will tell this waiter of a release.
-    pub(super) fn set_queued(&self, queued: bool) {
+    pub(crate) fn set_queued(&self, queued: bool) {
         self.seat.unheard().queued = queued;
     }
 
     /// Hears of the grant that came with another's release, if there is one.
-    pub(super) fn handed(&self) -> Option<Handed> {
+    pub(crate) fn handed(&self) -> Option<Handed> {
         let mut unheard = self.seat.unheard();
         let Handing::Done(handed) = unheard.handover else { return None };
         unheard.handover = Handing::Possible;
@@ -299,7 +299,7 @@ impl Place {
 
     /// Leaves the line, and tells whether the key may have been passed on to this waiter without its
     /// having heard of it.
-    pub(super) fn leave(self) -> bool {
+    pub(crate) fn leave(self) -> bool {
         let seat = Arc::clone(&self.seat);
         // Once out of the line, no holder can pick this waiter any more.
         drop(self);
@@ -307,17 +307,17 @@ impl Place {
     }
 
     /// Returns what anybody in line has learned.
-    pub(super) fn known(&self) -> Known {
+    pub(crate) fn known(&self) -> Known {
         self.with_line(|line| line.known).unwrap_or_default()
     }
 
     /// Tells everybody in line what was learned.
-    pub(super) fn learn(&self, lesson: impl FnOnce(&mut Known)) {
+    pub(crate) fn learn(&self, lesson: impl FnOnce(&mut Known)) {
         self.with_line(|line| lesson(&mut line.known));
     }
 
     /// Tells everybody in line that the backend is dead. Who comes later begins a new line.
-    pub(super) fn fail(&self, error: &Error) {
+    pub(crate) fn fail(&self, error: &Error) {
         let seats = self.with_line(|line| std::mem::take(&mut line.seats));
         let mut lines = self.engine.lines.lines();
         if seats.is_some() {

@@ -1,32 +1,22 @@
-//! What every backend gets for free: attempts with undo, waiting, renewal, loss, release.
+//! What acquiring and holding share: the backend, the clock, the waiters of this client, undoing.
 
-mod belief;
-mod call;
-mod hold;
-mod keep_alive;
-mod latency;
-mod line;
-mod pursuit;
-mod rivals;
+pub(crate) mod latency;
+pub(crate) mod line;
+pub(crate) mod rivals;
 mod undo;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use belief::{default_margin, validity};
-pub(crate) use call::limited;
-pub(crate) use hold::{Hold, Over};
-pub(crate) use keep_alive::keep_alive;
 pub(crate) use latency::Latency;
 pub(crate) use line::Lines;
-pub(crate) use pursuit::{Patience, Pursuit, Terms, Wait};
 pub(crate) use rivals::Rivals;
 
-use crate::claim::{LockKey, TokenSource, Ttl};
+use crate::backend::{LockProvider, limited};
 use crate::clock::Clock;
-use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::error::{Error, Operation, Result};
 use crate::observe::{Event, EventKind, Reporter};
-use crate::provider::LockProvider;
+use crate::value::{LockKey, TokenSource};
 
 /// What the parts of the engine share: the backend, the clock, the limits.
 #[derive(Debug)]
@@ -54,17 +44,15 @@ impl Engine {
 
     /// Names operation, key and provider in an error that a backend returned.
     pub(crate) fn explain(&self, error: Error, operation: Operation, key: &LockKey) -> Error {
-        error.in_operation(operation, Some(key), self.provider.info().name())
+        error.in_operation(operation, Some(key.shared()), self.provider.info().name())
     }
-}
 
-/// Checks that something of a ttl can be used before the holder is told to stop, and returns how much.
-pub(crate) fn check_margin(ttl: Ttl, margin: Option<Duration>) -> Result<Duration> {
-    let margin = margin.unwrap_or_else(|| default_margin(ttl));
-    let usable = validity(ttl).saturating_sub(margin);
-    if usable.is_zero() {
-        let message = format!("the stop margin {margin:?} leaves nothing of the ttl {ttl}");
-        return Err(Error::new(ErrorKind::Invalid, message));
+    /// Runs one request to the backend, as [`limited`] does, by the engine's clock.
+    pub(crate) async fn call<T>(
+        &self,
+        limit: Duration,
+        request: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        limited(&*self.clock, limit, request).await
     }
-    Ok(usable)
 }

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::claim::{Claim, LockKey, OwnerFingerprint};
+use crate::backend::Claim;
 use crate::clock::Moment;
+use crate::value::{LockKey, OwnerFingerprint};
 
 /// How long a key counts as contested after a foreign locker was seen there. Until then this client
 /// passes it on to none of its own waiters, so that the foreign ones find it free as well.
-pub(super) const CONTESTED: Duration = Duration::from_secs(1);
+pub(crate) const CONTESTED: Duration = Duration::from_secs(1);
 
 /// The shortest pause between two attempts on a contested key. The longest is five times as long.
 const SHORTEST_POLL: Duration = Duration::from_millis(10);
@@ -38,7 +39,7 @@ impl Rivals {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn are_none(&self) -> bool {
+    pub(crate) fn are_none(&self) -> bool {
         self.count.load(Ordering::Acquire) == 0
     }
 
@@ -50,7 +51,7 @@ impl Rivals {
     }
 
     /// Notes that a foreign locker competes for the key, or may do so, for some time from now.
-    pub(super) fn seen(&self, key: &LockKey, now: Moment, time: Duration) {
+    pub(crate) fn seen(&self, key: &LockKey, now: Moment, time: Duration) {
         let mut keys = self.keys();
         let until = now.after(time);
         match keys.get_mut(key) {
@@ -64,12 +65,12 @@ impl Rivals {
     }
 
     /// Whether a foreign locker was seen at the key a moment ago.
-    pub(super) fn compete(&self, key: &LockKey, now: Moment) -> bool {
+    pub(crate) fn compete(&self, key: &LockKey, now: Moment) -> bool {
         self.find(key, now).is_some()
     }
 
     /// Notes that this client has released the key: others get the first chance now.
-    pub(super) fn released(&self, claim: &Claim, now: Moment) {
+    pub(crate) fn released(&self, claim: &Claim, now: Moment) {
         if let Some(contest) = self.keys().get_mut(claim.key()) {
             let owner = claim.owner().fingerprint();
             contest.quiet_until = now.after(poll(Duration::ZERO, owner, now));
@@ -77,7 +78,7 @@ impl Rivals {
     }
 
     /// Returns until when the key is left to others, if it is contested.
-    pub(super) fn quiet_until(&self, key: &LockKey, now: Moment) -> Option<Moment> {
+    pub(crate) fn quiet_until(&self, key: &LockKey, now: Moment) -> Option<Moment> {
         Some(self.find(key, now)?.quiet_until).filter(|quiet| now < *quiet)
     }
 }
@@ -86,7 +87,7 @@ impl Rivals {
 /// the holder is known to have had the key, if that is longer.
 ///
 /// Seeded by who asks and when, so that a test that knows both gets the same pauses again.
-pub(super) fn poll(held_for: Duration, owner: OwnerFingerprint, now: Moment) -> Duration {
+pub(crate) fn poll(held_for: Duration, owner: OwnerFingerprint, now: Moment) -> Duration {
     let shortest = SHORTEST_POLL.max(held_for / PART_OF_THE_HOLD);
     let time = u64::try_from(now.since_start().as_nanos()).unwrap_or(u64::MAX);
     shortest.mul_f64(1.0 + 4.0 * fastrand::Rng::with_seed(owner.get() ^ time).f64())
@@ -95,7 +96,7 @@ pub(super) fn poll(held_for: Duration, owner: OwnerFingerprint, now: Moment) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::claim::{OwnerToken, Ttl};
+    use crate::value::{OwnerToken, Ttl};
 
     fn at(millis: u64) -> Moment {
         Moment::from_start(Duration::from_millis(millis))

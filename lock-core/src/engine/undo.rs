@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::Engine;
+use crate::backend::{Lock, Release};
 use crate::clock::Moment;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::observe::EventKind;
-use crate::provider::{Lock, Release};
 use crate::retry::{Backoff, RetryStrategy};
 
 /// How many copies of one acquisition may land while it is being undone.
@@ -29,7 +29,7 @@ impl Engine {
     ///
     /// The backend's release compares the owner, so this is harmless if the request never arrived,
     /// and its tombstone keeps it harmless if the request arrives later.
-    pub(super) fn undo(self: Arc<Self>, lock: Arc<dyn Lock>, runtime: &Handle, event: bool) {
+    pub(crate) fn undo(self: Arc<Self>, lock: Arc<dyn Lock>, runtime: &Handle, event: bool) {
         runtime.spawn(async move {
             let claim = lock.claim();
             let give_up = self.clock.now().after(claim.ttl().get());
@@ -51,7 +51,7 @@ impl Engine {
 
     /// Releases until the backend answers "not held": only that leaves the tombstone which keeps a
     /// stray copy of the acquisition from taking the key (again).
-    pub(super) async fn release_for_good(&self, lock: &dyn Lock) -> Result<()> {
+    pub(crate) async fn release_for_good(&self, lock: &dyn Lock) -> Result<()> {
         for _ in 0..MOST_COPIES {
             if self.call(self.request_timeout, lock.release()).await? == Release::NotHeld {
                 return Ok(());
@@ -63,7 +63,7 @@ impl Engine {
 
     /// Repeats a request of the background until it is answered or refused for good, or `give_up` has
     /// come.
-    pub(super) async fn retry_until<T, F: Future<Output = Result<T>>>(
+    pub(crate) async fn retry_until<T, F: Future<Output = Result<T>>>(
         &self,
         give_up: Moment,
         mut request: impl FnMut() -> F,

@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::{misconfigured, unknown_name};
+use super::unknown_name;
 use crate::client::ClientBuilder;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Names the providers of an application and says which is the default.
 ///
@@ -94,7 +94,7 @@ impl LocksConfig {
                 let name = name.to_lowercase();
                 let entry = ProviderConfig::new(value);
                 if config.providers.insert(name.clone(), entry).is_some() {
-                    return Err(misconfigured(format!(
+                    return Err(Error::misconfigured(format!(
                         "two environment variables name the provider `{name}`"
                     )));
                 }

@@ -1,41 +1,16 @@
 //! Choosing a provider by name or URL at start-up.
 
 mod config;
-mod url;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-
 pub use self::config::{LocksConfig, ProviderConfig};
-pub use self::url::{ProviderUrl, UrlOptions};
 
+use crate::backend::{LockProvider, ProviderFactory, ProviderUrl, listed};
 use crate::client::{ClientBuilder, LockClient};
-use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::provider::LockProvider;
-
-/// Makes providers of the URLs of some schemes; every backend crate has one.
-///
-/// # For implementors
-///
-/// Take every option through [`ProviderUrl::options`], which refuses unknown ones. Connect and check
-/// the server before you return: an application wants to fail at start-up. Bound the time that
-/// takes. No message may hold a password; `ProviderUrl` shows none.
-#[async_trait]
-pub trait ProviderFactory: Debug + Send + Sync + 'static {
-    /// Lists the URL schemes it serves, in lower case.
-    fn schemes(&self) -> &[&str];
-
-    /// Connects to the store that the URL names.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Misconfigured`] for a URL that can never work, [`ErrorKind::Denied`] for a wrong
-    /// password, [`ErrorKind::Unavailable`] for a store out of reach.
-    async fn connect(&self, url: &ProviderUrl) -> Result<Arc<dyn LockProvider>>;
-}
+use crate::error::{Error, Operation, Result};
 
 /// The providers an application can choose from: a value that it builds, no global.
 ///
@@ -75,7 +50,7 @@ impl ProviderRegistry {
         let factory: Arc<dyn ProviderFactory> = Arc::new(factory);
         for scheme in factory.schemes() {
             if let Some(other) = self.factories.insert((*scheme).into(), Arc::clone(&factory)) {
-                return Err(misconfigured(format!(
+                return Err(Error::misconfigured(format!(
                     "the scheme `{scheme}` is registered twice, by {other:?} and {factory:?}"
                 )));
             }
@@ -133,7 +108,7 @@ impl ProviderRegistry {
 
     async fn provider_of(&self, url: &ProviderUrl) -> Result<Arc<dyn LockProvider>> {
         let Some(factory) = self.factories.get(url.scheme()) else {
-            return Err(misconfigured(format!(
+            return Err(Error::misconfigured(format!(
                 "no provider for the scheme `{}`; known are: {}",
                 url.scheme(),
                 listed(self.schemes())
@@ -213,7 +188,7 @@ impl Clients {
     pub fn default_client(&self) -> Result<&LockClient> {
         match &self.default {
             Some(name) => self.get(name),
-            None => Err(misconfigured(format!(
+            None => Err(Error::misconfigured(format!(
                 "no default provider is configured; choose one of: {}",
                 listed(self.clients.keys())
             ))),
@@ -235,16 +210,6 @@ fn connecting(url: &ProviderUrl, error: Error) -> Error {
     error.in_operation(Operation::Connect, None, &Arc::from(url.to_string()))
 }
 
-fn misconfigured(message: String) -> Error {
-    Error::new(ErrorKind::Misconfigured, message)
-}
-
 fn unknown_name<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Error {
-    misconfigured(format!("no provider is named `{name}`; known are: {}", listed(known)))
-}
-
-/// Joins names for a message.
-fn listed(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
-    let names: Vec<_> = names.into_iter().map(|name| name.as_ref().to_owned()).collect();
-    if names.is_empty() { "none".into() } else { names.join(", ") }
+    Error::misconfigured(format!("no provider is named `{name}`; known are: {}", listed(known)))
 }

@@ -1,0 +1,276 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use crate::error::{Error, Result};
+
+/// The URL of a store: parsed once, and never shown with its password.
+///
+/// Several hosts may stand between commas, as clusters need. `Debug` and `Display` show scheme,
+/// hosts and path, neither user nor options.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::ProviderUrl;
+///
+/// let url = ProviderUrl::parse("redis://app:s3cret@db-1:6380/2?prefix=app:")?;
+/// assert_eq!(url.password().as_deref(), Some("s3cret"));
+/// assert_eq!(url.options(&["prefix"])?.get("prefix"), Some("app:"));
+/// assert_eq!(format!("{url} {url:?}"), "redis://db-1:6380/2 ProviderUrl(redis://db-1:6380/2)");
+/// # Ok::<(), lock_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct ProviderUrl {
+    /// The URL with the first host alone.
+    url: Url,
+    hosts: Vec<(String, Option<u16>)>,
+}
+
+impl ProviderUrl {
+    /// Parses `scheme://[user[:password]@][host[:port],…][/path][?option=value&…]`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured); the message does not repeat
+    /// the URL, which may hold a password.
+    pub fn parse(text: &str) -> Result<Self> {
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err(Error::misconfigured(
+                "not a provider URL; it looks like `scheme://host/path?option=value`",
+            ));
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, tail) = rest.split_at(end);
+        if tail.contains('@') {
+            // Most likely a password with a `/`, `?` or `#` in it, so nothing of it is repeated.
+            return Err(Error::misconfigured(
+                "the provider URL has an `@` after its host; write `/`, `?`, `#` and `@` in a \
+                 password or option as `%2F`, `%3F`, `%23` and `%40`",
+            ));
+        }
+        let (user, hosts) = match authority.rsplit_once('@') {
+            Some((user, hosts)) => (format!("{user}@"), hosts),
+            None => (String::new(), authority),
+        };
+        let one = |host: &str| {
+            Url::parse(&format!("{scheme}://{user}{host}{tail}")).map_err(|source| {
+                Error::misconfigured("the provider URL is malformed").with_source(source)
+            })
+        };
+        let urls = hosts.split(',').map(one).collect::<Result<Vec<_>>>()?;
+        let several = urls.len() > 1;
+        let mut named = Vec::new();
+        for url in &urls {
+            match url.host_str() {
+                Some(host) if !host.is_empty() => named.push((host.to_owned(), url.port())),
+                _ if several => {
+                    return Err(Error::misconfigured("the provider URL has an empty host"));
+                }
+                _ => {}
+            }
+        }
+        let Some(url) = urls.into_iter().next() else {
+            return Err(Error::misconfigured("the provider URL is malformed"));
+        };
+        if url.fragment().is_some() {
+            return Err(Error::misconfigured(
+                "the provider URL has a fragment; write `#` in a password or prefix as `%23`",
+            ));
+        }
+        Ok(Self { url, hosts: named })
+    }
+
+    /// Returns the scheme, in lower case.
+    pub fn scheme(&self) -> &str {
+        self.url.scheme()
+    }
+
+    /// Returns hosts and ports; IPv6 addresses stand in brackets.
+    pub fn hosts(&self) -> &[(String, Option<u16>)] {
+        &self.hosts
+    }
+
+    /// Returns the user name, decoded.
+    pub fn username(&self) -> Option<String> {
+        (!self.url.username().is_empty()).then(|| decoded(self.url.username()))
+    }
+
+    /// Returns the password, decoded.
+    pub fn password(&self) -> Option<String> {
+        self.url.password().map(decoded)
+    }
+
+    /// Returns the path with its leading slash, decoded.
+    pub fn path(&self) -> String {
+        decoded(self.url.path())
+    }
+
+    /// Returns the options, all of which must be known.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) for an unknown option, listing
+    /// the known ones, and for one given twice.
+    pub fn options(&self, known: &[&str]) -> Result<UrlOptions> {
+        let mut options = BTreeMap::new();
+        for (name, value) in self.url.query_pairs() {
+            if !known.contains(&&*name) {
+                // Only what looks like a name is repeated: anything else may be a piece of a secret.
+                let looks_like_one = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+                let shown = if looks_like_one { &name } else { "…" };
+                return Err(Error::misconfigured(format!(
+                    "unknown option `{shown}`; known are: {}",
+                    listed(known)
+                )));
+            }
+            if options.insert(name.to_string(), value.into_owned()).is_some() {
+                return Err(Error::misconfigured(format!("the option `{name}` is given twice")));
+            }
+        }
+        Ok(UrlOptions { options })
+    }
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+impl fmt::Display for ProviderUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://", self.url.scheme())?;
+        for (n, (host, port)) in self.hosts.iter().enumerate() {
+            f.write_str(if n > 0 { "," } else { "" })?;
+            f.write_str(host)?;
+            if let Some(port) = port {
+                write!(f, ":{port}")?;
+            }
+        }
+        f.write_str(self.url.path())
+    }
+}
+
+impl fmt::Debug for ProviderUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ProviderUrl({self})")
+    }
+}
+
+/// The options of a [`ProviderUrl`], each known to the factory that asked.
+#[derive(Clone, Default)]
+pub struct UrlOptions {
+    options: BTreeMap<String, String>,
+}
+
+impl UrlOptions {
+    /// Returns an option as text.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.options.get(name).map(String::as_str)
+    }
+
+    /// Returns an option as a time, such as `250ms`, `30s` or `1h 30m`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when it is none.
+    pub fn duration(&self, name: &str) -> Result<Option<Duration>> {
+        let parse = |text| {
+            humantime::parse_duration(text).map_err(|source| {
+                let message = format!("the option `{name}` is not a time such as `250ms` or `30s`");
+                Error::misconfigured(message).with_source(source)
+            })
+        };
+        self.get(name).map(parse).transpose()
+    }
+
+    /// Returns an option that is `on` or `off`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when it is neither.
+    pub fn switch(&self, name: &str) -> Result<Option<bool>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some("on") => Ok(Some(true)),
+            Some("off") => Ok(Some(false)),
+            Some(_) => Err(Error::misconfigured(format!("the option `{name}` is `on` or `off`"))),
+        }
+    }
+}
+
+impl fmt::Debug for UrlOptions {
+    /// Shows the names only: a value may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.options.keys()).finish()
+    }
+}
+
+/// Joins names for a message.
+pub(crate) fn listed(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let names: Vec<_> = names.into_iter().map(|name| name.as_ref().to_owned()).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn several_hosts_keep_their_ports_and_share_user_and_path() {
+        let url = ProviderUrl::parse("redis+cluster://u:p@h1:7000,[::1]:7001,h3/x").unwrap();
+        let hosts = [("h1".into(), Some(7000)), ("[::1]".into(), Some(7001)), ("h3".into(), None)];
+        assert_eq!(url.hosts(), hosts);
+        assert_eq!((url.username().unwrap(), url.password().unwrap()), ("u".into(), "p".into()));
+        assert_eq!(url.to_string(), "redis+cluster://h1:7000,[::1]:7001,h3/x");
+        assert_eq!(ProviderUrl::parse("memory://").unwrap().hosts(), []);
+    }
+
+    #[test]
+    fn malformed_urls_are_refused_without_showing_a_password() {
+        for bad in [
+            "",
+            "localhost",
+            "redis:localhost",
+            "redis://u:hunter2@h:port",
+            "redis://u:hunter2@h1,,h2",
+            "redis://u:hunter2@h/#x",
+            "redis://u:1?hunter2@h",
+            "redis://u:1/hunter2@h",
+            "redis://u:1#hunter2@h",
+            "re dis://u:hunter2@h",
+        ] {
+            let error = ProviderUrl::parse(bad).unwrap_err();
+            assert!(error.is_misconfigured(), "{bad}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn l36_unknown_and_doubled_options_are_refused_listing_the_known_ones() {
+        let options = |text| ProviderUrl::parse(text).unwrap().options(&["prefix", "checks"]);
+        assert_eq!(
+            options("redis://h?prefx=a").unwrap_err().to_string(),
+            "unknown option `prefx`; known are: prefix, checks"
+        );
+        assert!(options("redis://h?prefix=a&prefix=b").unwrap_err().to_string().contains("twice"));
+        let parsed = options("redis://h?prefix=a%26b&checks=off").unwrap();
+        assert_eq!(parsed.get("prefix"), Some("a&b"));
+        assert_eq!(parsed.switch("checks").unwrap(), Some(false));
+        assert!(parsed.duration("prefix").unwrap_err().is_misconfigured());
+        assert!(!format!("{parsed:?}").contains("a&b"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in ".{0,60}", tail in ".{0,40}") {
+            let _ = ProviderUrl::parse(&text);
+            if let Ok(url) = ProviderUrl::parse(&format!("redis://{tail}")) {
+                let _ = (url.options(&[]), url.path(), url.password(), url.to_string());
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! A view of a held lock.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Moment;
+use crate::error::{Error, Operation, Result};
+use crate::holding::{Hold, Over};
+use crate::loss::{AtRisk, Loss};
+use crate::value::{FencingToken, LockKey, Metadata, OwnerFingerprint, OwnerToken};
+
+/// A view of a held lock: cheap to clone, free to pass around, unable to release it.
+///
+/// A [`LockGuard`] derefs to its lease; [`Acquire::run`](crate::Acquire::run) passes one to the work.
+///
+/// A lease cannot close the gap between a check and the act that follows: the process may be paused
+/// in between for longer than the ttl. Only a resource that checks the [`FencingToken`] can.
+pub struct Lease {
+    pub(super) hold: Arc<Hold>,
+    /// How many failures of renewals `at_risk` has told.
+    told: AtomicU64,
+}
+
+impl Clone for Lease {
+    fn clone(&self) -> Self {
+        let told = AtomicU64::new(self.told.load(Ordering::Relaxed));
+        Self { hold: Arc::clone(&self.hold), told }
+    }
+}
+
+impl Lease {
+    pub(super) fn new(hold: Arc<Hold>) -> Self {
+        Self { hold, told: AtomicU64::new(0) }
+    }
+
+    /// Returns the key of the lock.
+    pub fn key(&self) -> &LockKey {
+        self.hold.lock.claim().key()
+    }
+
+    /// Returns the identity of this acquisition, a bearer secret.
+    pub fn owner_token(&self) -> &OwnerToken {
+        self.hold.lock.claim().owner()
+    }
+
+    /// Returns a hash of the owner token that may be shown, logged and sent to the resource.
+    pub fn owner(&self) -> OwnerFingerprint {
+        self.owner_token().fingerprint()
+    }
+
+    /// Returns the number of the grant; `None` if the provider has no fencing.
+    pub fn fencing_token(&self) -> Option<FencingToken> {
+        self.hold.fencing
+    }
+
+    /// Returns the note that was left beside the lock, which may be empty; `None` for a lock that was
+    /// [resumed](crate::Acquire::resume), as its note is in the store alone.
+    pub fn metadata(&self) -> Option<&Metadata> {
+        (!self.hold.resumed).then(|| self.hold.lock.claim().metadata())
+    }
+
+    /// Tells whether the lock is certainly still held, by the clock and without I/O (law G1).
+    ///
+    /// It turns false before the backend may grant the key to another, also after a suspend.
+    pub fn is_held(&self) -> bool {
+        !self.hold.left().is_zero()
+    }
+
+    /// Checks that the lock is certainly held for at least `min_left` more (law G1).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Lost`] with the reason, or when less than `min_left` is left.
+    pub fn check(&self, min_left: Duration) -> Result<()> {
+        let left = self.hold.left();
+        if left.is_zero() || left < min_left {
+            return Err(self.lost_error());
+        }
+        Ok(())
+    }
+
+    /// The error for everybody who needs the lock when it is over.
+    pub(crate) fn lost_error(&self) -> Error {
+        self.hold.stop_if_due();
+        self.hold.lost_error()
+    }
+
+    /// Returns until when the lock is certainly held, on the client's clock, unless it is renewed;
+    /// `None` as soon as [`is_held`](Self::is_held) is false.
+    pub fn held_until(&self) -> Option<Moment> {
+        self.is_held().then(|| self.hold.deadline())
+    }
+
+    /// Asks the backend how long the lease has left; `None` when it is not ours any more.
+    ///
+    /// # Errors
+    ///
+    /// Those of `inspect`, e.g. [`ErrorKind::Unsupported`] for a backend that cannot tell.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing but the answer.
+    pub async fn remaining(&self) -> Result<Option<Duration>> {
+        let Hold { engine, lock, .. } = &*self.hold;
+        let answer = engine.call(engine.request_timeout, lock.inspect()).await;
+        let holder =
+            answer.map_err(|error| engine.explain(error, Operation::Inspect, self.key()))?;
+        let ours = holder.filter(|holder| holder.owner() == self.owner());
+        Ok(ours.and_then(|holder| holder.remaining()))
+    }
+
+    /// Waits until the lock is lost and says why; `None` when the holder gave it back instead.
+    ///
+    /// It resolves a stop margin *before* the lease may end at the backend (law G2), at once if the
+    /// loss has already happened, and never with a reason because of a normal release.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing: a later call tells the same.
+    pub async fn lost(&self) -> Option<Loss> {
+        match self.hold.ended().await {
+            Over::Lost(loss) => Some(loss),
+            Over::Done => None,
+        }
+    }
+
+    /// Waits until a renewal has failed and no later one has succeeded; `None` when the lock is over.
+    ///
+    /// The lock is still held then, and renewing goes on (law G3): a good moment to stop taking on
+    /// new work. Each failure is told once, so the next call waits for the next one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn at_risk(&self) -> Option<AtRisk> {
+        let (risk, failures) = self.hold.risk(self.told.load(Ordering::Relaxed)).await?;
+        self.told.store(failures, Ordering::Relaxed);
+        Some(risk)
+    }
+
+    /// Returns a token that is cancelled when the lock is lost, and not when it is released.
+    ///
+    /// The first call starts a task, on the runtime it is called on, that ends with the lock. Hand out `child_token`s of it.
+    pub fn cancellation_token(&self) -> CancellationToken {
+        self.hold.cancellation()
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.hold.fmt(f)
+    }
+}

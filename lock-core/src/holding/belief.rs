@@ -1,0 +1,219 @@
+//! What a holder may believe about its lease: arithmetic, without clock and I/O.
+
+use std::time::Duration;
+
+use crate::backend::Release;
+use crate::clock::Moment;
+use crate::value::Ttl;
+
+/// The longest default stop margin.
+const LONGEST_MARGIN: Duration = Duration::from_secs(5);
+
+/// How long a request without a known outcome may still take effect: as long as backends keep the
+/// tombstones of undone owners.
+const STRAY_LIFE: Duration = Release::TOMBSTONE;
+
+/// What a holder may believe about its lease: arithmetic alone, without clock and I/O.
+///
+/// A request that sets the lease may take effect late although its answer was lost, and then sets the
+/// remaining time to *its* ttl. So while one may be under way, no more than its ttl is believed,
+/// whatever a later request was granted (law G1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Belief {
+    /// The ttl that was asked for last and confirmed.
+    ttl: Ttl,
+    /// The ttl that the deadline was counted with: smaller while a stray request may shorten it.
+    span: Ttl,
+    deadline: Moment,
+    stray: Option<Stray>,
+    /// When the store may still keep the lease at the latest.
+    latest_end: Moment,
+}
+
+/// The shortest ttl that a request without a known outcome asked for, and how long to fear it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stray {
+    ttl: Ttl,
+    until: Moment,
+}
+
+/// A request that has left. Forgetting it means that its outcome is not known.
+#[must_use]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    at: Moment,
+    ttl: Ttl,
+    before: Belief,
+}
+
+impl Belief {
+    /// Believes a grant whose request left at `sent`; `stray` if an earlier one may still arrive.
+    pub(crate) fn granted(sent: Moment, ttl: Ttl, stray: bool) -> Self {
+        Self {
+            ttl,
+            span: ttl,
+            deadline: sent.after(ttl.validity()),
+            stray: stray.then(|| Stray { ttl, until: sent.after(STRAY_LIFE) }),
+            latest_end: sent.after(ttl.get()),
+        }
+    }
+
+    /// Returns the ttl to renew with.
+    pub(crate) fn ttl(&self) -> Ttl {
+        self.ttl
+    }
+
+    /// Returns the moment until which the lock may be believed to be held.
+    pub(crate) fn deadline(&self) -> Moment {
+        self.deadline
+    }
+
+    /// Returns the moment at which the holder is told to stop: a margin before the deadline.
+    pub(crate) fn stop_at(&self, margin: Option<Duration>) -> Moment {
+        self.deadline.before(margin.unwrap_or_else(|| default_margin(self.span)))
+    }
+
+    /// Returns when the store may still keep the lease at the latest.
+    pub(crate) fn latest_end(&self) -> Moment {
+        self.latest_end
+    }
+
+    /// A renewal leaves: from now on it may take effect at any moment.
+    pub(crate) fn send(&mut self, at: Moment, ttl: Ttl) -> Sent {
+        let before = *self;
+        let feared = self.stray.filter(|stray| at < stray.until);
+        self.stray = Some(Stray {
+            ttl: feared.map_or(ttl, |stray| stray.ttl.min(ttl)),
+            until: at.after(STRAY_LIFE),
+        });
+        let deadline = at.after(ttl.validity());
+        if deadline < self.deadline {
+            (self.deadline, self.span) = (deadline, ttl);
+        }
+        self.latest_end = self.latest_end.max(at.after(ttl.get()));
+        Sent { at, ttl, before }
+    }
+
+    /// The renewal took effect.
+    pub(crate) fn confirm(&mut self, sent: Sent) {
+        self.stray = sent.before.stray.filter(|stray| sent.at < stray.until);
+        self.ttl = sent.ttl;
+        self.span = self.stray.map_or(sent.ttl, |stray| stray.ttl.min(sent.ttl));
+        self.deadline = sent.at.after(self.span.validity());
+    }
+
+    /// The renewal certainly did nothing.
+    pub(crate) fn refute(&mut self, sent: Sent) {
+        *self = sent.before;
+    }
+}
+
+/// How long before the deadline the holder is told to stop, unless the client says otherwise.
+pub(crate) fn default_margin(ttl: Ttl) -> Duration {
+    (ttl.get() / 10).min(LONGEST_MARGIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn at(millis: u64) -> Moment {
+        Moment::from_start(ms(millis))
+    }
+
+    fn ttl(millis: u64) -> Ttl {
+        Ttl::new(ms(millis)).unwrap()
+    }
+
+    #[test]
+    fn g1_validity_counts_from_before_the_request_less_drift_and_granularity() {
+        let belief = Belief::granted(at(100_000), ttl(30_000), false);
+        assert_eq!(belief.deadline(), at(100_000 + 30_000 - 300 - 2));
+    }
+
+    #[test]
+    fn g1_a_stray_short_renewal_is_feared_after_a_longer_one() {
+        let mut belief = Belief::granted(at(0), ttl(30_000), false);
+        let _forgotten = belief.send(at(0), ttl(10_000));
+        let longer = belief.send(at(2_000), ttl(60_000));
+        belief.confirm(longer);
+        assert_eq!(belief.deadline(), at(2_000).after(ttl(10_000).validity()));
+        assert_eq!(belief.ttl(), ttl(60_000));
+        let later = belief.send(at(61_000), ttl(60_000));
+        belief.confirm(later);
+        assert_eq!(belief.deadline(), at(61_000).after(ttl(60_000).validity()), "not for ever");
+    }
+
+    #[test]
+    fn t2_a_renewal_that_certainly_did_nothing_changes_nothing() {
+        let mut belief = Belief::granted(at(0), ttl(30_000), true);
+        let before = belief;
+        let refused = belief.send(at(1_000), ttl(10));
+        assert!(belief.deadline() < before.deadline());
+        belief.refute(refused);
+        assert_eq!(belief, before);
+    }
+
+    proptest! {
+        #[test]
+        fn g1_a_holder_whose_clock_runs_one_percent_slow_still_stops_first(
+            millis in 1u64..=Ttl::MAX.as_millis(), travel in any::<u32>(),
+        ) {
+            // The store counts the whole ttl from the arrival; the holder's slow clock shows the
+            // validity when this much true time has passed since before the request left:
+            let true_time = ttl(millis).validity().as_nanos() * 100 / 99;
+            prop_assert!(true_time <= ms(millis).as_nanos() + u128::from(travel));
+            prop_assert!(default_margin(ttl(millis)) <= ms(millis) / 10);
+        }
+
+        /// Renewals of any ttls, confirmed, refused, lost or late: at every end of the lease in the
+        /// store, the holder has stopped believing.
+        #[test]
+        fn g1_no_belief_outlives_the_lease_whatever_becomes_of_renewals(
+            first in 4u64..20_000,
+            stray_grant in proptest::option::of(0u64..50_000),
+            steps in proptest::collection::vec((1u64..8_000, 4u64..40_000, 0u8..5, 0u64..50_000), 1..20),
+        ) {
+            let mut belief = Belief::granted(at(0), ttl(first), stray_grant.is_some());
+            let mut landings: Vec<(u64, u64)> = vec![(0, first)];
+            landings.extend(stray_grant.map(|late| (late, first)));
+            let mut beliefs = vec![(0, belief.deadline())];
+            let mut now = 0;
+            for (pause, millis, outcome, late) in steps {
+                now += pause;
+                if at(now) >= belief.deadline() {
+                    break; // a careful holder sends nothing any more
+                }
+                let sent = belief.send(at(now), ttl(millis));
+                beliefs.push((now, belief.deadline()));
+                match outcome {
+                    0 | 1 => {
+                        landings.push((now, millis));
+                        belief.confirm(sent);
+                    }
+                    2 => belief.refute(sent),
+                    3 => landings.push((now, millis)), // it landed, the answer was lost
+                    _ => landings.push((now + late, millis)),
+                }
+                beliefs.push((now, belief.deadline()));
+            }
+            // The true end: landings in order, of two at a time the shorter last, until a gap.
+            landings.sort_unstable_by_key(|(landed, millis)| (*landed, u64::MAX - millis));
+            let mut ends = first;
+            for (landed, millis) in landings {
+                if landed > ends {
+                    break;
+                }
+                ends = landed + millis;
+            }
+            let held = beliefs.iter().take_while(|(when, _)| *when <= ends);
+            let believed = held.map(|(_, deadline)| *deadline).last().unwrap();
+            prop_assert!(believed <= at(ends), "believed until {believed:?}, ended at {ends}");
+        }
+    }
+}

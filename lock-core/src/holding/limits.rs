@@ -1,0 +1,30 @@
+//! Checks that the times of a lease leave something to work with.
+
+use std::time::Duration;
+
+use super::belief::default_margin;
+use crate::error::{Error, ErrorKind, Result};
+use crate::value::Ttl;
+
+/// Checks that something of a ttl can be used before the holder is told to stop, and returns how much.
+pub(crate) fn check_margin(ttl: Ttl, margin: Option<Duration>) -> Result<Duration> {
+    let margin = margin.unwrap_or_else(|| default_margin(ttl));
+    let usable = ttl.validity().saturating_sub(margin);
+    if usable.is_zero() {
+        let message = format!("the stop margin {margin:?} leaves nothing of the ttl {ttl}");
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    Ok(usable)
+}
+
+/// Checks a ttl and that something of it is left after the safety margins of law G1.
+pub(crate) fn usable_ttl(ttl: Duration) -> Result<Ttl> {
+    let ttl = Ttl::new(ttl)?;
+    if ttl.validity().is_zero() {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!("the ttl {ttl} is shorter than the safety margins; give at least 3ms"),
+        ));
+    }
+    Ok(ttl)
+}

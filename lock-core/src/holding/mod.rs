@@ -1,0 +1,10 @@
+//! Holding: what a holder may believe about its lease, its renewals, and how it ends.
+
+mod belief;
+mod hold;
+mod keep_alive;
+mod limits;
+
+pub(crate) use hold::{Grant, Hold, Over, Terms};
+pub(crate) use keep_alive::keep_alive;
+pub(crate) use limits::{check_margin, usable_ttl};

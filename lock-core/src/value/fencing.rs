@@ -1,0 +1,57 @@
+//! Fencing tokens: the numbers of grants.
+
+use std::fmt;
+use std::num::NonZeroU64;
+
+/// Numbers the grants of one key: of two holders, the later has the larger token (law F1).
+///
+/// A lease can end while its holder is paused and does not know it. Sent along with every write and
+/// checked by the resource (see [`FencingGate`]), the token is what keeps such a holder from
+/// overwriting its successor's work. It is public and grants nothing.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::FencingToken;
+///
+/// let (earlier, later) = (FencingToken::new(33).unwrap(), FencingToken::new(34).unwrap());
+/// assert!(later > earlier);
+/// assert_eq!(later.get(), 34);
+/// assert!(FencingToken::new(0).is_none());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FencingToken(NonZeroU64);
+
+impl FencingToken {
+    /// The largest token that a holder may [raise](crate::Lock::raise) its own to: 2⁵³ − 1, as some
+    /// stores count in floating-point numbers.
+    pub const LARGEST: Self = match Self::new((1 << 53) - 1) {
+        Some(largest) => largest,
+        None => Self(NonZeroU64::MAX),
+    };
+
+    /// Makes a token, or `None` for zero, which is never one.
+    pub const fn new(number: u64) -> Option<Self> {
+        match NonZeroU64::new(number) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+
+    /// Returns the number, to send along with a write.
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for FencingToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for FencingToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FencingToken({})", self.0)
+    }
+}

@@ -1,0 +1,13 @@
+//! The values that locks are made of: keys, owners, times, notes and fencing tokens.
+
+mod fencing;
+mod key;
+mod metadata;
+mod owner;
+mod ttl;
+
+pub use fencing::FencingToken;
+pub use key::LockKey;
+pub use metadata::Metadata;
+pub use owner::{OsTokens, OwnerFingerprint, OwnerToken, TokenSource};
+pub use ttl::Ttl;

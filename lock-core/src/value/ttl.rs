@@ -1,0 +1,128 @@
+//! Checked times to live.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A time to live that every backend can keep: whole milliseconds between [`Ttl::MIN`] and
+/// [`Ttl::MAX`].
+///
+/// The check happens here, once, so that zero and out-of-range times are refused identically
+/// everywhere and before any request (law T1), and a backend never sees a value it would have to
+/// refuse.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::Ttl;
+/// use std::time::Duration;
+///
+/// assert_eq!(Ttl::new(Duration::from_micros(1)).unwrap().as_millis(), 1); // rounded up
+/// assert!(Ttl::new(Duration::ZERO).unwrap_err().is_invalid());
+/// assert!(Ttl::new(Duration::MAX).unwrap_err().is_invalid());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ttl {
+    millis: NonZeroU64,
+}
+
+/// The share of the ttl by which the clocks of holder and store may drift apart: 1 %, as in the
+/// Redlock description on redis.io and its usual implementations.
+const DRIFT_DIVISOR: u128 = 100;
+
+/// Covers the resolution of both clocks; redis.io counts 1 ms for each side.
+const GRANULARITY: Duration = Duration::from_millis(2);
+
+impl Ttl {
+    /// The shortest ttl: one millisecond.
+    pub const MIN: Self = Self { millis: NonZeroU64::MIN };
+    /// The longest ttl: 365 days.
+    pub const MAX: Self =
+        Self { millis: NonZeroU64::MIN.saturating_add(365 * 24 * 60 * 60 * 1000 - 1) };
+
+    /// Checks a duration and rounds it up to whole milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] when `ttl` is zero or longer than [`Ttl::MAX`].
+    pub fn new(ttl: Duration) -> Result<Self> {
+        let millis = ttl.as_nanos().div_ceil(1_000_000);
+        let refuse = |why| Err(Error::new(ErrorKind::Invalid, why));
+        match u64::try_from(millis).map(NonZeroU64::new) {
+            Ok(None) => refuse("the ttl is zero; it must be longer".to_owned()),
+            Ok(Some(millis)) if millis <= Self::MAX.millis => Ok(Self { millis }),
+            _ => refuse(format!("the ttl is {}s; the longest is 365 days", ttl.as_secs())),
+        }
+    }
+
+    /// Returns the ttl as a duration.
+    pub const fn get(self) -> Duration {
+        Duration::from_millis(self.millis.get())
+    }
+
+    /// Returns the ttl in milliseconds, as wire protocols want it.
+    pub const fn as_millis(self) -> u64 {
+        self.millis.get()
+    }
+
+    /// Returns how long a lease of this ttl may be believed to be held, counted from *before* its
+    /// request left: the ttl less 1 % for drift and 2 ms for the resolution of clocks, zero for tiny
+    /// ttls (law G1).
+    pub fn validity(self) -> Duration {
+        let ttl = self.get();
+        // A hundredth of a ttl always fits 64 bits.
+        let drift = u64::try_from(ttl.as_nanos().div_ceil(DRIFT_DIVISOR)).unwrap_or(u64::MAX);
+        ttl.saturating_sub(Duration::from_nanos(drift)).saturating_sub(GRANULARITY)
+    }
+}
+
+impl From<Ttl> for Duration {
+    fn from(ttl: Ttl) -> Self {
+        ttl.get()
+    }
+}
+
+impl TryFrom<Duration> for Ttl {
+    type Error = Error;
+
+    fn try_from(ttl: Duration) -> Result<Self> {
+        Self::new(ttl)
+    }
+}
+
+impl fmt::Display for Ttl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", humantime::format_duration(self.get()))
+    }
+}
+
+impl fmt::Debug for Ttl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ttl({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l10_submillisecond_ttls_round_up_and_the_rest_is_refused() {
+        let millis = |d| Ttl::new(d).map(Ttl::as_millis);
+        assert_eq!(millis(Duration::from_nanos(1)).unwrap(), 1);
+        assert_eq!(millis(Duration::from_micros(999)).unwrap(), 1);
+        assert_eq!(millis(Duration::from_micros(1_001)).unwrap(), 2);
+        assert_eq!(Ttl::new(Ttl::MAX.get()).unwrap(), Ttl::MAX);
+        for refused in [
+            Duration::ZERO,
+            Ttl::MAX.get() + Duration::from_nanos(1),
+            Duration::from_millis(u64::MAX),
+            Duration::from_secs(1 << 53),
+            Duration::MAX,
+        ] {
+            assert!(millis(refused).unwrap_err().is_invalid(), "{refused:?}");
+        }
+    }
+}

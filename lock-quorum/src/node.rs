@@ -1,0 +1,80 @@
+//! One node of a quorum, and whether it can be relied on.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+
+use super::campaign::{Answer, Ask, Reach};
+use lock_core::{Error, LockProvider, Moment};
+
+/// One node of a quorum, and whether it can be relied on.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) provider: Arc<dyn LockProvider>,
+    /// When a node that has failed is asked again, in ns; zero for one that works.
+    again: AtomicU64,
+}
+
+impl Node {
+    pub(super) fn new(provider: Arc<dyn LockProvider>) -> Self {
+        Self { provider, again: AtomicU64::new(0) }
+    }
+
+    pub(super) fn again(&self) -> Self {
+        Self::new(Arc::clone(&self.provider))
+    }
+
+    /// How to treat it now: a node that has failed is asked by one request at a time.
+    pub(super) fn reach(&self, now: Moment, every: Duration) -> Reach {
+        let (now, again) = (nanos(now), self.again.load(Ordering::Relaxed));
+        if again == 0 {
+            return Reach::Awaited;
+        }
+        if now < again {
+            return Reach::Skipped;
+        }
+        let next = now.saturating_add(u64::try_from(every.as_nanos()).unwrap_or(u64::MAX)).max(1);
+        let swap = self.again.compare_exchange(again, next, Ordering::Relaxed, Ordering::Relaxed);
+        if swap.is_ok() { Reach::Probed } else { Reach::Skipped }
+    }
+
+    /// Whether it has not failed lately.
+    pub(super) fn is_reliable(&self) -> bool {
+        self.again.load(Ordering::Relaxed) == 0
+    }
+
+    pub(super) fn worked(&self) {
+        if self.again.load(Ordering::Relaxed) != 0 {
+            self.again.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn failed(&self, now: Moment) {
+        let _ =
+            self.again.compare_exchange(0, nanos(now).max(1), Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+fn nanos(moment: Moment) -> u64 {
+    u64::try_from(moment.since_start().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A request to a node that is under way.
+pub(super) type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What is heard of a request to a node.
+pub(super) enum Word {
+    Answer(Answer<Error>),
+    /// It has no answer within the node's time, but may have one later.
+    Late(Error, Pending<(Ask, Word)>),
+}
+
+/// Requests that are under way; each is polled when it has news, not whenever another has.
+pub(super) type Requests<T> = FuturesUnordered<Pending<T>>;
+
+/// Answers of nodes, each with what was asked.
+pub(super) type Answers = Requests<(Ask, Word)>;

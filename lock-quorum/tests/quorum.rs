@@ -1,0 +1,270 @@
+//! Quorums of memory stores in virtual time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::time::Duration;
+
+use lock_core::{Attempt, Claim, Effect, Lock, LockClient, LockKey, LockProvider, OwnerToken, Ttl};
+use lock_memory::{Fault, Faults, MemoryProvider, Verb};
+use lock_quorum::Quorum;
+use lock_testkit::{Pace, Subject, conformance};
+
+fn subject(size: usize) -> Subject {
+    let nodes: Vec<_> = (0..size).map(|_| MemoryProvider::new()).collect();
+    let stores = nodes.clone();
+    Subject::new(Quorum::of(nodes).unwrap()).expire_with(move |key| {
+        stores.iter().for_each(|store| store.expire_now(&key));
+        async {}
+    })
+}
+
+conformance!(quorum_of_3, Pace::Paused, || async { subject(3) });
+conformance!(quorum_of_5, Pace::Paused, || async { subject(5) });
+
+#[tokio::test(start_paused = true)]
+async fn u1_q1_a_failed_attempt_that_some_node_has_granted_is_not_called_unapplied() {
+    let faults = Faults::new();
+    let failing = || faults.around(MemoryProvider::new());
+    let working = Faults::new().around(MemoryProvider::new());
+    faults.always(Verb::TryAcquire, Fault::unavailable());
+    let locks = LockClient::new(Quorum::of([failing(), failing(), working]).unwrap());
+    let error = locks.lock("k").no_wait().acquire().await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    assert_eq!(error.effect(), Effect::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w3_q1_one_denied_node_does_not_speak_for_the_quorum() {
+    let (frozen, denied) = (Faults::new(), Faults::new());
+    frozen.always(Verb::TryAcquire, Fault::unavailable());
+    let error = lock_core::Error::new(lock_core::ErrorKind::Denied, "no");
+    denied.always(Verb::TryAcquire, Fault::Fail(error));
+    let nodes = [&frozen, &denied, &Faults::new()].map(|one| one.around(MemoryProvider::new()));
+    let locks = LockClient::new(Quorum::of(nodes).unwrap());
+    for _ in 0..3 {
+        let error = locks.lock("k").no_wait().acquire().await.unwrap_err();
+        assert!(error.is_unavailable(), "{error}");
+    }
+}
+
+fn claim(ttl: Duration) -> Claim {
+    let (key, ttl) = (LockKey::new("k").unwrap(), Ttl::new(ttl).unwrap());
+    Claim::new(key, OwnerToken::mint().unwrap(), ttl)
+}
+
+#[tokio::test(start_paused = true)]
+async fn u1_q1_an_owner_that_a_majority_has_seen_release_is_told_so() {
+    let minute = Duration::from_secs(60);
+    let stores = [MemoryProvider::new(), MemoryProvider::new(), MemoryProvider::new()];
+    let (faults, late) = (Faults::new(), Faults::new());
+    late.always(Verb::TryAcquire, Fault::DelayAnswer(Duration::from_millis(50)));
+    let [one, two, three] = stores.clone();
+    let nodes = [faults.around(one), late.around(two), faults.around(three)];
+    let gone = claim(minute);
+    for store in &stores[..2] {
+        store.lock(gone.clone()).release().await.unwrap();
+    }
+    let other = stores[2].lock(claim(minute)).try_acquire().await;
+    assert!(matches!(other, Ok(Attempt::Granted { .. })));
+    let answer = Quorum::of(nodes).unwrap().lock(gone).try_acquire().await;
+    assert!(matches!(answer, Ok(Attempt::Undone)), "{answer:?}");
+}
+
+/// A release that comes after the lease has ended leaves a tombstone, also that of a failed attempt.
+#[tokio::test(start_paused = true)]
+async fn u1_q1_an_attempt_that_was_given_back_late_is_no_release_by_the_owner() {
+    let second = Duration::from_secs(1);
+    let stores = [MemoryProvider::new(), MemoryProvider::new(), MemoryProvider::new()];
+    let faults = Faults::new();
+    faults.always(Verb::Release, Fault::Late(second / 10));
+    let nodes = stores.clone().map(|store| faults.around(store));
+    let quorum = Quorum::of(nodes).unwrap().node_timeout(second).unwrap();
+    let lock = quorum.lock(claim(second / 20));
+    for lone in [0, 1] {
+        let others: Vec<_> = stores
+            .iter()
+            .enumerate()
+            .filter(|(node, _)| *node != lone)
+            .map(|(_, store)| store.lock(claim(second * 60)))
+            .collect();
+        for other in &others {
+            assert!(matches!(other.try_acquire().await, Ok(Attempt::Granted { .. })));
+        }
+        let answer = lock.try_acquire().await;
+        assert!(!matches!(answer, Ok(Attempt::Undone | Attempt::Granted { .. })), "{answer:?}");
+        for other in &others {
+            other.release().await.unwrap();
+        }
+    }
+    let error = lock.try_acquire().await.unwrap_err();
+    assert!(error.is_unavailable() && error.to_string().contains("earlier attempt"), "{error}");
+    tokio::time::sleep(second * 61).await;
+    assert!(matches!(lock.try_acquire().await, Ok(Attempt::Granted { .. })));
+}
+
+/// Three stores, each behind faults of its own.
+fn three() -> ([MemoryProvider; 3], [Faults; 3], Quorum) {
+    let stores = [MemoryProvider::new(), MemoryProvider::new(), MemoryProvider::new()];
+    let faults = [Faults::new(), Faults::new(), Faults::new()];
+    let nodes = faults.iter().zip(stores.clone()).map(|(faults, store)| faults.around(store));
+    let quorum = Quorum::of(nodes).unwrap();
+    (stores, faults, quorum)
+}
+
+fn granted(answer: &lock_core::Result<Attempt>) -> bool {
+    matches!(answer, Ok(Attempt::Granted { .. }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn q1_a_node_that_is_back_is_asked_again_however_dense_the_traffic() {
+    let (_, [_, _, third], quorum) = three();
+    let traffic = async |times: usize| {
+        for _ in 0..times {
+            let owner = OwnerToken::mint().unwrap();
+            let key = LockKey::new(owner.fingerprint().to_string()).unwrap();
+            let claim = Claim::new(key, owner, Ttl::new(Duration::from_secs(10)).unwrap());
+            assert!(granted(&quorum.lock(claim).try_acquire().await));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    third.always(Verb::TryAcquire, Fault::unavailable());
+    traffic(50).await;
+    third.clear();
+    third.forget_calls();
+    traffic(100).await;
+    let asked = third.count(Verb::TryAcquire);
+    assert!(asked > 50, "asked {asked} times of 100");
+}
+
+#[tokio::test(start_paused = true)]
+async fn u1_q1_a_release_that_a_node_has_not_taken_is_sent_again() {
+    for fault in [Fault::unavailable(), Fault::LoseAnswer] {
+        let ([_, _, store], [_, _, third], quorum) = three();
+        let lock = quorum.lock(claim(Duration::from_secs(60)));
+        assert!(granted(&lock.try_acquire().await));
+        third.next(Verb::Release, 3, fault);
+        lock.release().await.unwrap();
+        drop(lock);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let next = store.lock(claim(Duration::from_secs(1))).try_acquire().await;
+        assert!(granted(&next), "{next:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn u1_q1_a_release_that_a_node_refuses_is_not_sent_for_ever() {
+    let (_, [_, _, third], quorum) = three();
+    let lock = quorum.lock(claim(Duration::from_secs(60)));
+    assert!(granted(&lock.try_acquire().await));
+    third.always(Verb::Release, Fault::unavailable());
+    lock.release().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let asked = third.count(Verb::Release);
+    assert!((5..20).contains(&asked), "asked {asked} times");
+}
+
+#[tokio::test(start_paused = true)]
+async fn i1_q1_nobody_is_said_to_hold_only_where_no_majority_can() {
+    let (_, [_, second, third], quorum) = three();
+    for verb in [Verb::TryAcquire, Verb::Inspect] {
+        third.next(verb, 1, Fault::unavailable());
+    }
+    let lock = quorum.lock(claim(Duration::from_secs(60)));
+    assert!(granted(&lock.try_acquire().await));
+    assert!(lock.inspect().await.unwrap().is_some());
+    second.always(Verb::Inspect, Fault::unavailable());
+    let told = lock.inspect().await;
+    assert!(told.as_ref().is_err_and(lock_core::Error::is_unavailable), "{told:?}");
+    second.clear();
+    lock.release().await.unwrap();
+    assert!(lock.inspect().await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn u1_q1_an_attempt_that_is_dropped_goes_on_hearing_its_nodes() {
+    let (stores, [_, second, third], quorum) = three();
+    for late in [&second, &third] {
+        late.always(Verb::TryAcquire, Fault::DelayAnswer(Duration::from_millis(100)));
+    }
+    let lock = quorum.lock(claim(Duration::from_secs(60)));
+    let short = tokio::time::timeout(Duration::from_millis(50), lock.try_acquire()).await;
+    assert!(short.is_err());
+    lock.release().await.unwrap();
+    drop(lock);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for store in stores {
+        assert!(granted(&store.lock(claim(Duration::from_secs(1))).try_acquire().await));
+    }
+}
+
+#[tokio::test]
+async fn row_36_a_store_that_is_named_twice_is_refused() {
+    let store = MemoryProvider::new();
+    let error = Quorum::of([store.clone(), MemoryProvider::new(), store]).unwrap_err();
+    assert!(error.is_misconfigured());
+    assert!(error.to_string().contains("nodes 1 and 3"), "{error}");
+    assert!(Quorum::of::<MemoryProvider>([]).unwrap_err().is_misconfigured());
+}
+
+fn held(answer: &lock_core::Result<Attempt>) -> bool {
+    matches!(answer, Ok(Attempt::Held { .. }))
+}
+
+/// One node is cut off, so both others are needed; each is slower than its time limit, once.
+#[tokio::test(start_paused = true)]
+async fn w3_q1_a_node_that_was_slow_to_undo_an_attempt_can_grant_the_next_one() {
+    let ([_, second, _], [first, _, third], quorum) = three();
+    third.always(Verb::TryAcquire, Fault::unavailable());
+    let other = second.lock(claim(Duration::from_secs(60)));
+    assert!(granted(&other.try_acquire().await));
+    let lock = quorum.lock(claim(Duration::from_secs(60)));
+    first.next(Verb::Release, 1, Fault::DelayAnswer(Duration::from_millis(300)));
+    let answer = lock.try_acquire().await;
+    assert!(held(&answer), "{answer:?}");
+    let answer = lock.try_acquire().await;
+    assert!(held(&answer), "the holder is at a node that answers: {answer:?}");
+    other.release().await.unwrap();
+    let answer = lock.try_acquire().await;
+    assert!(granted(&answer), "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn w3_q1_a_node_that_was_slow_to_grant_is_not_freed_twice() {
+    let ([_, second, _], [first, _, third], quorum) = three();
+    third.always(Verb::TryAcquire, Fault::unavailable());
+    let other = second.lock(claim(Duration::from_secs(60)));
+    let lock = quorum.lock(claim(Duration::from_secs(60)));
+    first.next(Verb::TryAcquire, 1, Fault::DelayAnswer(Duration::from_millis(300)));
+    let answer = lock.try_acquire().await;
+    assert!(answer.as_ref().is_err_and(lock_core::Error::is_unavailable), "{answer:?}");
+    assert!(granted(&other.try_acquire().await));
+    // It has granted the first attempt and grants the second, which is given back: once.
+    let answer = lock.try_acquire().await;
+    assert!(held(&answer), "{answer:?}");
+    other.release().await.unwrap();
+    let answer = lock.try_acquire().await;
+    assert!(granted(&answer), "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn w3_q1_a_dead_node_is_not_waited_for_where_the_others_have_answered() {
+    let ([_, second, _], [first, _, third], quorum) = three();
+    let other = second.lock(claim(Duration::from_secs(60)));
+    assert!(granted(&other.try_acquire().await));
+    for verb in [Verb::TryAcquire, Verb::Release] {
+        third.always(verb, Fault::DelayAnswer(Duration::from_secs(60)));
+    }
+    first.next(Verb::TryAcquire, 1, Fault::unavailable());
+    let failed = quorum.lock(claim(Duration::from_secs(60))).try_acquire().await;
+    assert!(failed.is_err(), "{failed:?}");
+    // Now two have failed lately, of which one is well.
+    let began = tokio::time::Instant::now();
+    let answer = quorum.lock(claim(Duration::from_secs(60))).try_acquire().await;
+    assert!(held(&answer), "{answer:?}");
+    assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+}
