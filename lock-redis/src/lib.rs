@@ -1,21 +1,14 @@
 #![doc = include_str!("../README.md")]
 
-mod channel;
-mod checks;
-#[cfg(feature = "cluster")]
-mod cluster;
 mod config;
 mod error;
 mod factory;
-mod follow;
 mod keys;
-mod link;
-mod lock;
-mod news;
-mod origin;
+mod net;
 mod provider;
 mod redlock;
-mod scripts;
+mod verbs;
+mod wait;
 
 pub use config::{RedisConfig, RedisOptions};
 pub use factory::{RedisFactory, factory};

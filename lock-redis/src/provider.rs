@@ -6,14 +6,14 @@ use std::sync::Arc;
 use lock_core::{Capabilities, Capability, Claim, Lock, LockProvider, ProviderInfo, Result, Ttl};
 use redis::Value;
 
-use crate::channel::Timeouts;
-use crate::checks::Vetting;
 use crate::config::{RedisConfig, RedisOptions, Target};
 use crate::keys::Prefix;
-use crate::link::{Lane, Links};
-use crate::lock::{RedisLock, Store};
-use crate::origin::Origin;
-use crate::scripts::Call;
+use crate::net::checks::Vetting;
+use crate::net::connection::Timeouts;
+use crate::net::endpoint::Origin;
+use crate::net::links::{Lane, Links};
+use crate::verbs::lock::{RedisLock, Store};
+use crate::verbs::scripts::Call;
 
 /// Keeps locks on a Redis (7 or later) or Valkey server.
 ///

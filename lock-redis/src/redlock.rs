@@ -8,8 +8,8 @@ use lock_core::{Error, ErrorKind, LockProvider, ProviderUrl, Quorum, Result, Ttl
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::checks::{Roster, Vetting};
 use crate::config::{RedisConfig, URL_OPTIONS, misconfigured};
+use crate::net::checks::{Roster, Vetting};
 use crate::provider::RedisProvider;
 
 /// How long a node without its memory is left out, unless the application says otherwise.

@@ -19,9 +19,9 @@ use redis::{Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisCo
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 
 use super::{Place, RedisConfig, RedisOptions, Sentinels, misconfigured};
-use crate::channel::Timeouts;
 use crate::error::translate;
-use crate::origin::Origin;
+use crate::net::connection::Timeouts;
+use crate::net::endpoint::Origin;
 
 /// While one node of a cluster is silent, the driver asks it for the new lay-out for so long, and
 /// everybody waits.

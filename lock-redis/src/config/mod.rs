@@ -12,8 +12,8 @@ use lock_core::{Error, ErrorKind, Result, Ttl};
 
 pub(crate) use self::driver::Target;
 pub(crate) use self::url::URL_OPTIONS;
-use crate::channel::Timeouts;
-use crate::scripts::Scripts;
+use crate::net::connection::Timeouts;
+use crate::verbs::scripts::Scripts;
 
 /// Says where a server is, who we are there, and how locks are kept on it.
 ///

@@ -12,8 +12,8 @@ use lock_core::OwnerFingerprint;
 use redis::Cmd;
 use redis::aio::MultiplexedConnection;
 
-use crate::channel::Channel;
-use crate::news::News;
+use crate::net::connection::Channel;
+use crate::wait::news::News;
 
 /// For how long nothing is asked of a server that has refused to report changes.
 const REFUSED: Duration = Duration::from_secs(60);

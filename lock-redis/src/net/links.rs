@@ -7,20 +7,20 @@ use lock_core::{Effect, Error, ErrorKind, Result};
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 
-use crate::channel::{Channel, Source, Timeouts};
-use crate::checks::Vetting;
 use crate::config::Replicas;
 #[cfg(any(feature = "deadpool", feature = "cluster"))]
 use crate::error::translate;
 use crate::keys::Prefix;
-use crate::news::Newsroom;
-use crate::origin::Origin;
-use crate::scripts::Call;
+use crate::net::checks::Vetting;
+use crate::net::connection::{Channel, Source, Timeouts};
+use crate::net::endpoint::Origin;
+use crate::verbs::scripts::Call;
+use crate::wait::news::Newsroom;
 #[cfg(feature = "cluster")]
 use crate::{
-    checks::check_server,
-    cluster::{self, Nodes, Shards},
-    news::News,
+    net::checks::check_server,
+    net::cluster::{self, Nodes, Shards},
+    wait::news::News,
 };
 #[cfg(feature = "deadpool")]
 use deadpool_redis::Pool;

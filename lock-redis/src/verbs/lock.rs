@@ -15,8 +15,8 @@ use lock_core::{
 use redis::Value;
 
 use crate::keys::{Keys, Prefix};
-use crate::link::{Lane, Links};
-use crate::scripts::{Call, Scripts};
+use crate::net::links::{Lane, Links};
+use crate::verbs::scripts::{Call, Scripts};
 
 /// What the locks of one provider share.
 pub(crate) struct Store {

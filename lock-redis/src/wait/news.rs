@@ -13,12 +13,12 @@ use lock_core::{
 };
 use redis::{Cmd, PushInfo, PushKind, Value};
 
-use crate::channel::{Channel, Source, Timeouts};
-#[cfg(feature = "cluster")]
-use crate::cluster::Shards;
-use crate::follow::Followers;
 use crate::keys::{Keys, Prefix};
-use crate::origin::Origin;
+#[cfg(feature = "cluster")]
+use crate::net::cluster::Shards;
+use crate::net::connection::{Channel, Source, Timeouts};
+use crate::net::endpoint::Origin;
+use crate::wait::follow::Followers;
 
 /// For how long nothing is asked of a server that has refused the subscription.
 const SULK: Duration = Duration::from_secs(60);

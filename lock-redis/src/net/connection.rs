@@ -11,10 +11,10 @@ use redis::{
     RedisResult, ServerErrorKind,
 };
 
-use crate::checks::Vetting;
 use crate::error::translate;
-use crate::news::News;
-use crate::origin::Origin;
+use crate::net::checks::Vetting;
+use crate::net::endpoint::Origin;
+use crate::wait::news::News;
 
 /// A connection that owes answers for this long is taken for broken: packets may get lost without an
 /// error ever being seen.

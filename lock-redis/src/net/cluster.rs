@@ -16,8 +16,8 @@ use tokio::sync::{OnceCell, RwLock};
 
 use crate::error::translate;
 use crate::keys::slot;
-use crate::news::News;
-use crate::scripts::Call;
+use crate::verbs::scripts::Call;
+use crate::wait::news::News;
 
 /// How many channels that nobody listens to any more may stay open, beside as many as are in use.
 const IDLE: usize = 100;

@@ -1,0 +1,4 @@
+//! Waiting: what the server reports, and the waiter that it concerns.
+
+pub(crate) mod follow;
+pub(crate) mod news;
