@@ -1,19 +1,22 @@
 //! The provider: one server, sentinels, a cluster or a pool.
 
+#[cfg(not(feature = "cluster"))]
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
 use lock_core::{Capabilities, Capability, Claim, Lock, LockProvider, ProviderInfo, Result, Ttl};
 use redis::Value;
+#[cfg(feature = "cluster")]
+use redis::cluster::ClusterClient;
 
-use crate::config::{RedisConfig, RedisOptions, Target};
+use crate::config::{RedisConfig, RedisOptions};
 use crate::keys::Prefix;
 use crate::net::checks::Vetting;
-use crate::net::connection::Timeouts;
 use crate::net::endpoint::Origin;
 use crate::net::links::{Lane, Links};
 use crate::verbs::lock::{RedisLock, Store};
-use crate::verbs::scripts::Call;
+use crate::verbs::scripts::{Call, Scripts};
 
 /// Keeps locks on a Redis (7 or later) or Valkey server.
 ///
@@ -63,16 +66,11 @@ impl RedisProvider {
     ///
     /// Dropping the future closes whatever was opened.
     pub async fn connect(config: RedisConfig) -> Result<Self> {
-        match config.into_target()? {
-            (Target::Server(origin), options) => Self::with_origin(origin, options).await,
-            #[cfg(feature = "cluster")]
-            (Target::Cluster(client), options) => {
-                options.refuse_replicas("a cluster")?;
-                let prefix = Prefix::new(&options.prefix)?;
-                let links = Links::of_cluster(&client, options.server_checks).await?;
-                Ok(Self::over(links, prefix, &options))
-            }
+        let options = config.options().clone();
+        if config.is_cluster() {
+            return Self::with_cluster(config.cluster_client()?, options).await;
         }
+        Self::with_origin(Origin::of(config)?, options).await
     }
 
     /// Opens connections with a client that the application has already.
@@ -90,16 +88,28 @@ impl RedisProvider {
 
     async fn with_origin(origin: Origin, options: RedisOptions) -> Result<Self> {
         options.check()?;
-        let timeouts = Timeouts { connect: options.connect_timeout, ..Timeouts::default() };
         let prefix = Prefix::new(&options.prefix)?;
         // What is true of one server need not be true of the next.
         let vetting = match origin.is_fixed() {
             true => Vetting::of_a_server(options.server_checks),
             false => Some(Vetting::of_a_master(options.server_checks)),
         };
-        let links = Links::closed(origin, timeouts, &prefix, vetting, options.replicas)?;
+        let links = Links::closed(origin, options.timeouts(), &prefix, vetting, options.replicas)?;
         links.connect().await?;
         Ok(Self::over(links, prefix, &options))
+    }
+
+    #[cfg(feature = "cluster")]
+    async fn with_cluster(client: ClusterClient, options: RedisOptions) -> Result<Self> {
+        options.refuse_replicas("a cluster")?;
+        let prefix = Prefix::new(&options.prefix)?;
+        let links = Links::of_cluster(&client, options.server_checks).await?;
+        Ok(Self::over(links, prefix, &options))
+    }
+
+    #[cfg(not(feature = "cluster"))]
+    async fn with_cluster(client: Infallible, _: RedisOptions) -> Result<Self> {
+        match client {}
     }
 
     /// Runs locks over a pool that the application has already.
@@ -133,23 +143,23 @@ impl RedisProvider {
         let has = |one: &Capability| told || !matches!(one, Capability::Hints | Capability::Queue);
         let capabilities = Capabilities::of(Capability::ALL.into_iter().filter(has));
         let info = ProviderInfo::new("redis", capabilities).with_resending(links.may_resend());
-        let scripts = options.scripts();
+        let scripts = Scripts::new(options.tokens_stay());
         Self { info, store: Arc::new(Store { links, scripts, prefix, settle: None }) }
     }
 
     /// Prepares one node of a quorum; it connects when it is asked to, and again when it must.
     pub(crate) fn node(config: RedisConfig, settle: Option<Ttl>, vetting: Vetting) -> Result<Self> {
-        let (origin, options) = config.into_origin()?;
+        let options = config.options().clone();
+        let origin = Origin::of(config)?;
         options.refuse_replicas("a node of a quorum")?;
-        let timeouts = Timeouts { connect: options.connect_timeout, ..Timeouts::default() };
         let prefix = Prefix::new(&options.prefix)?;
-        let links = Links::closed(origin, timeouts, &prefix, Some(vetting), None)?;
+        let links = Links::closed(origin, options.timeouts(), &prefix, Some(vetting), None)?;
         let of_a_quorum = |one: &Capability| !matches!(one, Capability::Hints | Capability::Queue);
         let capabilities = Capabilities::of(Capability::ALL.into_iter().filter(of_a_quorum));
         let longest = settle.unwrap_or(Ttl::MAX);
         let info = ProviderInfo::new("redis", capabilities).with_ttls(Ttl::MIN..=longest);
         let settle = settle.map(|time| (prefix.mark(), time));
-        let scripts = options.scripts_of_a_node()?;
+        let scripts = Scripts::new(options.tokens_stay_at_a_node()?);
         Ok(Self { info, store: Arc::new(Store { links, scripts, prefix, settle }) })
     }
 

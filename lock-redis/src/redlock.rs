@@ -8,7 +8,9 @@ use lock_core::{Error, ErrorKind, LockProvider, ProviderUrl, Quorum, Result, Ttl
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::config::{RedisConfig, URL_OPTIONS, misconfigured};
+use crate::config::RedisConfig;
+use crate::config::url::URL_OPTIONS;
+use crate::error::misconfigured;
 use crate::net::checks::{Roster, Vetting};
 use crate::provider::RedisProvider;
 
@@ -127,7 +129,7 @@ impl RedlockConfig {
         let roster = Arc::new(Roster::default());
         let mut nodes = Vec::new();
         for (number, node) in self.nodes.into_iter().enumerate() {
-            let vetting = Vetting::of_a_node(number + 1, node.server_checks_are_on(), &roster);
+            let vetting = Vetting::of_a_node(number + 1, node.options().server_checks, &roster);
             nodes.push(RedisProvider::node(node, settle, vetting)?);
         }
         let node_timeout = self.node_timeout.unwrap_or(Quorum::DEFAULT_NODE_TIMEOUT);

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lock_core::{Effect, Error, ErrorKind, OwnerFingerprint, Result, Watch};
 use redis::cluster::{ClusterClient, ClusterConfig};
@@ -14,6 +14,7 @@ use redis::{InfoDict, RedisError, RedisResult, Value};
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, RwLock};
 
+use crate::config::timeouts::Timeouts;
 use crate::error::translate;
 use crate::keys::slot;
 use crate::verbs::scripts::Call;
@@ -21,9 +22,6 @@ use crate::wait::news::News;
 
 /// How many channels that nobody listens to any more may stay open, beside as many as are in use.
 const IDLE: usize = 100;
-
-/// A request that is not answered for so long has met a node that is frozen or cut off.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// Connections to all nodes, which are opened anew when one of them says nothing.
 ///
@@ -121,7 +119,7 @@ impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         let Some(nodes) = self.nodes else { return };
         let since = locked(&nodes.0.unanswered_since).get(&self.slot).copied();
-        if since.is_some_and(|since| since.elapsed() >= SILENCE) {
+        if since.is_some_and(|since| since.elapsed() >= Timeouts::SILENCE) {
             nodes.open_again();
         }
     }

@@ -11,14 +11,12 @@ use redis::{
     RedisResult, ServerErrorKind,
 };
 
+use crate::config::timeouts::Timeouts;
 use crate::error::translate;
 use crate::net::checks::Vetting;
 use crate::net::endpoint::Origin;
 use crate::wait::news::News;
 
-/// A connection that owes answers for this long is taken for broken: packets may get lost without an
-/// error ever being seen.
-const SILENCE: Duration = Duration::from_secs(1);
 /// A connection is busy that owes more answers than these, or has given none for so long.
 const FEW: usize = 100;
 const PROMPT: Duration = Duration::from_millis(50);
@@ -38,19 +36,6 @@ pub(crate) enum Source {
     /// The application's pool, past its limit: a pool that is used up must not cost a held lock.
     #[cfg(feature = "deadpool")]
     Pool { pool: deadpool_redis::Pool, vetting: Option<Arc<Vetting>> },
-}
-
-/// How long the driver waits.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timeouts {
-    pub(crate) connect: Duration,
-    pub(crate) response: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self { connect: Duration::from_secs(2), response: Duration::from_secs(5) }
-    }
 }
 
 /// One connection for any number of concurrent requests.
@@ -295,7 +280,7 @@ impl Drop for Doubt<'_> {
         }
         self.slot.about(self.generation, |present| {
             present.owed = present.owed.saturating_sub(1);
-            if present.unanswered_since.is_some_and(|since| since.elapsed() >= SILENCE) {
+            if present.unanswered_since.is_some_and(|since| since.elapsed() >= Timeouts::SILENCE) {
                 present.connection = None;
             }
         });

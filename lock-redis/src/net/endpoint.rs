@@ -1,14 +1,17 @@
 //! Which server to connect to, and as whom: always the same, or to be found out each time.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use lock_core::Result;
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::io::tcp::TcpSettings;
 use redis::{Client, ProtocolVersion};
 
 use crate::config::RedisConfig;
+use crate::config::driver::keepalive;
 use crate::error::translate;
+
+/// How many probes of an idle connection may stay unanswered.
+const PROBES: u32 = 3;
 
 /// Where new connections go.
 #[derive(Clone)]
@@ -19,6 +22,14 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
+    /// Goes where a configuration leads.
+    pub(crate) fn of(config: RedisConfig) -> Result<Self> {
+        Ok(match config.lasting_client()? {
+            Some(client) => Self::Server(Box::new(client)),
+            None => Self::Config(Arc::new(config)),
+        })
+    }
+
     /// Whether every connection goes to the same place.
     pub(crate) fn is_fixed(&self) -> bool {
         match self {
@@ -36,18 +47,15 @@ impl Origin {
     }
 
     /// Returns a client for a connection that only listens.
+    ///
+    /// Such a connection never sends, so the kernel must find out that its other end is gone: after
+    /// some 8 seconds.
     pub(crate) async fn listening_client(&self) -> Result<Client> {
         let info = self.client().await?.get_connection_info().clone();
         // Messages arrive beside answers with RESP3 only, whatever the application's client speaks.
         let user = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive());
+        let probes = keepalive().with_retries(PROBES);
+        let settings = TcpSettings::default().set_nodelay(true).set_keepalive(probes);
         Client::open(info.set_redis_settings(user).set_tcp_settings(settings)).map_err(translate)
     }
-}
-
-/// A connection that only listens never sends, so the kernel must find out that its other end is
-/// gone: after some 8 seconds.
-fn keepalive() -> TcpKeepalive {
-    let probes = TcpKeepalive::new().with_time(Duration::from_secs(5));
-    probes.with_interval(Duration::from_secs(1)).with_retries(3)
 }

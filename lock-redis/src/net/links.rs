@@ -7,12 +7,13 @@ use lock_core::{Effect, Error, ErrorKind, Result};
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 
-use crate::config::Replicas;
-#[cfg(any(feature = "deadpool", feature = "cluster"))]
+use crate::config::options::Replicas;
+use crate::config::timeouts::Timeouts;
+#[cfg(feature = "deadpool")]
 use crate::error::translate;
 use crate::keys::Prefix;
 use crate::net::checks::Vetting;
-use crate::net::connection::{Channel, Source, Timeouts};
+use crate::net::connection::{Channel, Source};
 use crate::net::endpoint::Origin;
 use crate::verbs::scripts::Call;
 use crate::wait::news::Newsroom;

@@ -13,10 +13,11 @@ use lock_core::{
 };
 use redis::{Cmd, PushInfo, PushKind, Value};
 
+use crate::config::timeouts::Timeouts;
 use crate::keys::{Keys, Prefix};
 #[cfg(feature = "cluster")]
 use crate::net::cluster::Shards;
-use crate::net::connection::{Channel, Source, Timeouts};
+use crate::net::connection::{Channel, Source};
 use crate::net::endpoint::Origin;
 use crate::wait::follow::Followers;
 
