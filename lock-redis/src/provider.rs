@@ -12,11 +12,12 @@ use redis::cluster::ClusterClient;
 
 use crate::config::{RedisConfig, RedisOptions};
 use crate::keys::Prefix;
+use crate::net::call::Call;
 use crate::net::checks::Vetting;
 use crate::net::endpoint::Origin;
 use crate::net::links::{Lane, Links};
 use crate::verbs::lock::{RedisLock, Store};
-use crate::verbs::scripts::{Call, Scripts};
+use crate::verbs::scripts::Scripts;
 
 /// Keeps locks on a Redis (7 or later) or Valkey server.
 ///

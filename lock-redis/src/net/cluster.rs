@@ -17,7 +17,7 @@ use tokio::sync::{OnceCell, RwLock};
 use crate::config::timeouts::Timeouts;
 use crate::error::translate;
 use crate::keys::slot;
-use crate::verbs::scripts::Call;
+use crate::net::call::Call;
 use crate::wait::news::News;
 
 /// How many channels that nobody listens to any more may stay open, beside as many as are in use.

@@ -12,10 +12,10 @@ use crate::config::timeouts::Timeouts;
 #[cfg(feature = "deadpool")]
 use crate::error::translate;
 use crate::keys::Prefix;
+use crate::net::call::Call;
 use crate::net::checks::Vetting;
 use crate::net::connection::{Channel, Source};
 use crate::net::endpoint::Origin;
-use crate::verbs::scripts::Call;
 use crate::wait::news::Newsroom;
 #[cfg(feature = "cluster")]
 use crate::{

@@ -1,5 +1,6 @@
 //! Connections: where they go, what is checked when they open, and which of them carries what.
 
+pub(crate) mod call;
 pub(crate) mod checks;
 #[cfg(feature = "cluster")]
 pub(crate) mod cluster;

@@ -15,8 +15,9 @@ use lock_core::{
 use redis::Value;
 
 use crate::keys::{Keys, Prefix};
+use crate::net::call::Call;
 use crate::net::links::{Lane, Links};
-use crate::verbs::scripts::{Call, Scripts};
+use crate::verbs::scripts::Scripts;
 
 /// What the locks of one provider share.
 pub(crate) struct Store {
