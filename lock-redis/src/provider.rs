@@ -13,11 +13,12 @@ use redis::cluster::ClusterClient;
 use crate::config::{RedisConfig, RedisOptions};
 use crate::keys::Prefix;
 use crate::net::call::Call;
-use crate::net::checks::Vetting;
-use crate::net::endpoint::Origin;
+use crate::net::checks::ServerChecks;
+use crate::net::endpoint::Endpoint;
 use crate::net::links::{Lane, Links};
 use crate::verbs::lock::{RedisLock, Store};
 use crate::verbs::scripts::Scripts;
+use crate::wait::subscriber::Subscriber;
 
 /// Keeps locks on a Redis (7 or later) or Valkey server.
 ///
@@ -71,7 +72,7 @@ impl RedisProvider {
         if config.is_cluster() {
             return Self::with_cluster(config.cluster_client()?, options).await;
         }
-        Self::with_origin(Origin::of(config)?, options).await
+        Self::with_endpoint(Endpoint::of(config)?, options).await
     }
 
     /// Opens connections with a client that the application has already.
@@ -84,28 +85,30 @@ impl RedisProvider {
     ///
     /// Dropping the future closes whatever was opened.
     pub async fn with_client(client: &redis::Client, options: RedisOptions) -> Result<Self> {
-        Self::with_origin(Origin::Server(Box::new(client.clone())), options).await
+        Self::with_endpoint(Endpoint::Client(Box::new(client.clone())), options).await
     }
 
-    async fn with_origin(origin: Origin, options: RedisOptions) -> Result<Self> {
+    async fn with_endpoint(endpoint: Endpoint, options: RedisOptions) -> Result<Self> {
         options.check()?;
         let prefix = Prefix::new(&options.prefix)?;
         // What is true of one server need not be true of the next.
-        let vetting = match origin.is_fixed() {
-            true => Vetting::of_a_server(options.server_checks),
-            false => Some(Vetting::of_a_master(options.server_checks)),
+        let checks = match endpoint.is_fixed() {
+            true => ServerChecks::of_a_server(options.server_checks),
+            false => Some(ServerChecks::of_a_master(options.server_checks)),
         };
-        let links = Links::closed(origin, options.timeouts(), &prefix, vetting, options.replicas)?;
+        let (links, subscriber) = closed(endpoint, &options, &prefix, checks)?;
         links.connect().await?;
-        Ok(Self::over(links, prefix, &options))
+        Ok(Self::over(links, Some(subscriber), prefix, &options))
     }
 
     #[cfg(feature = "cluster")]
     async fn with_cluster(client: ClusterClient, options: RedisOptions) -> Result<Self> {
         options.refuse_replicas("a cluster")?;
         let prefix = Prefix::new(&options.prefix)?;
-        let links = Links::of_cluster(&client, options.server_checks).await?;
-        Ok(Self::over(links, prefix, &options))
+        let subscriber = Subscriber::of_a_cluster(&client)?;
+        let replaced = subscriber.hanging_up();
+        let links = Links::of_cluster(&client, &replaced, options.server_checks).await?;
+        Ok(Self::over(links, Some(subscriber), prefix, &options))
     }
 
     #[cfg(not(feature = "cluster"))]
@@ -135,33 +138,43 @@ impl RedisProvider {
     pub async fn with_pool(pool: deadpool_redis::Pool, options: RedisOptions) -> Result<Self> {
         options.refuse_replicas("a pool")?;
         let prefix = Prefix::new(&options.prefix)?;
-        let vetting = Vetting::of_a_server(options.server_checks);
-        Ok(Self::over(Links::of_pool(pool, vetting).await?, prefix, &options))
+        let checks = ServerChecks::of_a_server(options.server_checks);
+        Ok(Self::over(Links::of_pool(pool, checks).await?, None, prefix, &options))
     }
 
-    fn over(links: Links, prefix: Prefix, options: &RedisOptions) -> Self {
-        let told = links.news().is_some();
+    fn over(
+        links: Links,
+        subscriber: Option<Subscriber>,
+        prefix: Prefix,
+        options: &RedisOptions,
+    ) -> Self {
+        let told = subscriber.is_some();
         let has = |one: &Capability| told || !matches!(one, Capability::Hints | Capability::Queue);
         let capabilities = Capabilities::of(Capability::ALL.into_iter().filter(has));
         let info = ProviderInfo::new("redis", capabilities).with_resending(links.may_resend());
         let scripts = Scripts::new(options.tokens_stay());
-        Self { info, store: Arc::new(Store { links, scripts, prefix, settle: None }) }
+        Self { info, store: Arc::new(Store { links, subscriber, scripts, prefix, settle: None }) }
     }
 
     /// Prepares one node of a quorum; it connects when it is asked to, and again when it must.
-    pub(crate) fn node(config: RedisConfig, settle: Option<Ttl>, vetting: Vetting) -> Result<Self> {
+    pub(crate) fn node(
+        config: RedisConfig,
+        settle: Option<Ttl>,
+        checks: ServerChecks,
+    ) -> Result<Self> {
         let options = config.options().clone();
-        let origin = Origin::of(config)?;
+        let endpoint = Endpoint::of(config)?;
         options.refuse_replicas("a node of a quorum")?;
         let prefix = Prefix::new(&options.prefix)?;
-        let links = Links::closed(origin, options.timeouts(), &prefix, Some(vetting), None)?;
+        let (links, subscriber) = closed(endpoint, &options, &prefix, Some(checks))?;
         let of_a_quorum = |one: &Capability| !matches!(one, Capability::Hints | Capability::Queue);
         let capabilities = Capabilities::of(Capability::ALL.into_iter().filter(of_a_quorum));
         let longest = settle.unwrap_or(Ttl::MAX);
         let info = ProviderInfo::new("redis", capabilities).with_ttls(Ttl::MIN..=longest);
         let settle = settle.map(|time| (prefix.mark(), time));
         let scripts = Scripts::new(options.tokens_stay_at_a_node()?);
-        Ok(Self { info, store: Arc::new(Store { links, scripts, prefix, settle }) })
+        let subscriber = Some(subscriber);
+        Ok(Self { info, store: Arc::new(Store { links, subscriber, scripts, prefix, settle }) })
     }
 
     /// Names the server's process, if the node of a quorum has no mark of one that remembers.
@@ -183,6 +196,21 @@ impl RedisProvider {
             _ => None,
         })
     }
+}
+
+/// Prepares the connections to one server at a time, and the subscription beside them. Where the server
+/// may be another one tomorrow, a connection to the new one ends the subscription to the old one.
+fn closed(
+    endpoint: Endpoint,
+    options: &RedisOptions,
+    prefix: &Prefix,
+    checks: Option<ServerChecks>,
+) -> Result<(Links, Subscriber)> {
+    let timeouts = options.timeouts();
+    let subscriber = Subscriber::new(endpoint.clone(), timeouts, prefix)?;
+    let replaced = (!endpoint.is_fixed()).then(|| subscriber.hanging_up());
+    let links = Links::closed(endpoint, timeouts, checks, replaced, options.replicas);
+    Ok((links, subscriber))
 }
 
 impl LockProvider for RedisProvider {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::config::RedisConfig;
 use crate::config::url::URL_OPTIONS;
 use crate::error::misconfigured;
-use crate::net::checks::{Roster, Vetting};
+use crate::net::checks::{NodeProcesses, ServerChecks};
 use crate::provider::RedisProvider;
 
 /// How long a node without its memory is left out, unless the application says otherwise.
@@ -126,11 +126,12 @@ impl RedlockConfig {
             return misconfigured("the quorum has no nodes; write `redlock://host1,host2,host3`");
         }
         let settle = self.settle.map(Ttl::new).transpose()?;
-        let roster = Arc::new(Roster::default());
+        let processes = Arc::new(NodeProcesses::default());
         let mut nodes = Vec::new();
         for (number, node) in self.nodes.into_iter().enumerate() {
-            let vetting = Vetting::of_a_node(number + 1, node.options().server_checks, &roster);
-            nodes.push(RedisProvider::node(node, settle, vetting)?);
+            let checks =
+                ServerChecks::of_a_node(number + 1, node.options().server_checks, &processes);
+            nodes.push(RedisProvider::node(node, settle, checks)?);
         }
         let node_timeout = self.node_timeout.unwrap_or(Quorum::DEFAULT_NODE_TIMEOUT);
         let reached = reach(&nodes, node_timeout).await?;

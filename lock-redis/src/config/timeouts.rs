@@ -19,4 +19,7 @@ impl Timeouts {
     /// A server that owes an answer for this long is taken for frozen or cut off: packets may get lost
     /// without an error ever being seen.
     pub(crate) const SILENCE: Duration = Duration::from_secs(1);
+
+    /// For how long nothing is asked of a server that has denied a subscription or a report.
+    pub(crate) const DENIED: Duration = Duration::from_secs(60);
 }

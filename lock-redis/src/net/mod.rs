@@ -7,3 +7,4 @@ pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod endpoint;
 pub(crate) mod links;
+pub(crate) mod listener;
