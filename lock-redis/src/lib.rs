@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+// Each of these imports only from those before it: error, keys, config, net, wait, verbs, provider,
+// redlock, factory.
 mod config;
 mod error;
 mod factory;

@@ -24,11 +24,11 @@ use crate::wait::subscriber::Subscriber;
 ///
 /// | promise | how it is kept |
 /// |---|---|
-/// | exclusion | one atomic script a verb; the lease ends by the server's clock |
+/// | exclusion | one atomic script per verb; the lease ends by the server's clock |
 /// | fencing | minted in the same script as the grant: the larger of server time in µs and last + 1 |
 /// | fencing after a restart, flush or failover that lost data | still grows, as the server's clock does |
 /// | exclusion after such a loss | **not kept**: the lock is gone with the data; the old holder learns it at its next renewal, and fencing stops its writes |
-/// | cost | two commands a cycle over multiplexed connections: one to acquire, one to release |
+/// | cost | two commands per cycle over multiplexed connections: one to acquire, one to release |
 ///
 /// Two connections are kept: one for acquisitions, one for renewals and releases, so that a flood of
 /// the former cannot delay the latter until a lease ends.
@@ -121,8 +121,8 @@ impl RedisProvider {
     /// A pool takes and checks a connection for every acquisition, which costs three times the
     /// commands and twice the latency of [`connect`](RedisProvider::connect); use it to save
     /// connections, not time. One connection is opened beside the pool, by its manager, for renewals
-    /// and releases: a pool that is used up must not cost a held lock. Its waiters ask again by and
-    /// by: without [`Hints`](lock_core::Capability::Hints) and [`Queue`](lock_core::Capability::Queue).
+    /// and releases: a pool that is used up must not cost a held lock. Its waiters ask again
+    /// after their delays: without [`Hints`](lock_core::Capability::Hints) and [`Queue`](lock_core::Capability::Queue).
     ///
     /// The server is checked at the start, and whenever the connection beside the pool is opened. A
     /// connection that the pool itself opens later is not checked.
@@ -148,8 +148,9 @@ impl RedisProvider {
         prefix: Prefix,
         options: &RedisOptions,
     ) -> Self {
-        let told = subscriber.is_some();
-        let has = |one: &Capability| told || !matches!(one, Capability::Hints | Capability::Queue);
+        let listens = subscriber.is_some();
+        let has =
+            |one: &Capability| listens || !matches!(one, Capability::Hints | Capability::Queue);
         let capabilities = Capabilities::of(Capability::ALL.into_iter().filter(has));
         let info = ProviderInfo::new("redis", capabilities).with_resending(links.may_resend());
         let scripts = Scripts::new(options.tokens_stay());

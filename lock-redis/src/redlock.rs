@@ -67,8 +67,8 @@ impl RedlockConfig {
         self
     }
 
-    /// Sets how long a server that has lost its data grants nothing; 60 seconds unless told. No ttl
-    /// may be longer. `None` is for servers that lose nothing (`appendfsync always`), or for an
+    /// Sets how long a server that has lost its data grants nothing; 60 seconds unless configured. No
+    /// ttl may be longer. `None` is for servers that lose nothing (`appendfsync always`), or for an
     /// operator who keeps such a server down for as long.
     pub fn settle(mut self, time: Option<Duration>) -> Self {
         self.settle = time;

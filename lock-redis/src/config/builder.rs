@@ -32,6 +32,7 @@ pub struct RedisConfig {
     pub(super) ca: Option<PathBuf>,
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
+    /// Takes precedence over the password. With it, clients are made anew for each connection.
     pub(super) password_source: Option<Arc<dyn Fn() -> String + Send + Sync>>,
     pub(super) database: u32,
     pub(super) options: RedisOptions,
@@ -151,7 +152,7 @@ impl RedisConfig {
         self
     }
 
-    /// Authenticates with the password that this tells, which is asked whenever a connection is opened:
+    /// Authenticates with the password that this returns, which is asked whenever a connection is opened:
     /// for passwords that change while locks are held. Connections that are open stay
     /// authenticated. Not for a cluster.
     pub fn password_from(mut self, source: impl Fn() -> String + Send + Sync + 'static) -> Self {

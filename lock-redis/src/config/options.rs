@@ -17,6 +17,7 @@ pub struct RedisOptions {
     pub(crate) server_checks: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) replicas: Option<Replicas>,
+    /// What was configured; the value that stands for none is a longer one at the nodes of a quorum.
     fencing_ttl: Option<Duration>,
 }
 

@@ -8,6 +8,7 @@ use redis::{Arg, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, ToRed
 /// A script, and the name that the server has for it once it has run it.
 pub(crate) struct Script {
     text: String,
+    /// The hash of the text, by which the server knows it.
     sha: String,
 }
 
@@ -20,8 +21,11 @@ impl Script {
 
 /// One call of a script, packed once: a lock is as fast as this is short.
 pub(crate) struct Call<'a> {
+    /// Sent in full where the server does not know it by the name in the command.
     script: &'a Script,
+    /// `EVALSHA` with the script's name, the keys and the arguments.
     command: Cmd,
+    /// The last argument is still missing: only the connection that the call goes over knows it.
     names_process: bool,
 }
 

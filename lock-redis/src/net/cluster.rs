@@ -77,7 +77,7 @@ impl Nodes {
 
     /// Runs a script on the node that has its keys.
     ///
-    /// The driver sends a request again where it sees fit, and tells the last error only: so whether an
+    /// The driver sends a request again where it sees fit, and reports the last error only: so whether an
     /// earlier one was served is not known.
     pub(crate) async fn run(&self, call: &Call<'_>) -> Result<Value> {
         let request = async { call.run(&mut self.connection()).await };

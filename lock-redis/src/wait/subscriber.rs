@@ -21,6 +21,7 @@ use crate::net::listener::Hook;
 
 /// Subscribes for the waiters of one provider.
 pub(crate) struct Subscriber {
+    /// Those whom the subscription wakes; it shares them.
     waiters: Arc<Waiters>,
     subscription: Box<dyn Subscription>,
     /// When the server last denied the subscription; none if the last failure was another one.
