@@ -153,7 +153,7 @@ impl RedisProvider {
             |one: &Capability| listens || !matches!(one, Capability::Hints | Capability::Queue);
         let capabilities = Capabilities::of(Capability::ALL.into_iter().filter(has));
         let info = ProviderInfo::new("redis", capabilities).with_resending(links.may_resend());
-        let scripts = Scripts::new(options.tokens_stay());
+        let scripts = Scripts::new(options.token_retention());
         Self { info, store: Arc::new(Store { links, subscriber, scripts, prefix, settle: None }) }
     }
 
@@ -173,7 +173,7 @@ impl RedisProvider {
         let longest = settle.unwrap_or(Ttl::MAX);
         let info = ProviderInfo::new("redis", capabilities).with_ttls(Ttl::MIN..=longest);
         let settle = settle.map(|time| (prefix.mark(), time));
-        let scripts = Scripts::new(options.tokens_stay_at_a_node()?);
+        let scripts = Scripts::new(options.token_retention_of_a_node()?);
         let subscriber = Some(subscriber);
         Ok(Self { info, store: Arc::new(Store { links, subscriber, scripts, prefix, settle }) })
     }

@@ -17,7 +17,7 @@ pub struct RedisOptions {
     pub(crate) server_checks: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) replicas: Option<Replicas>,
-    /// What was configured; the value that stands for none is a longer one at the nodes of a quorum.
+    /// `None` stands for a default, which is longer at the nodes of a quorum.
     fencing_ttl: Option<Duration>,
 }
 
@@ -105,12 +105,12 @@ impl RedisOptions {
     }
 
     /// Returns for how long a key's last fencing token is kept after its lease.
-    pub(crate) fn tokens_stay(&self) -> Duration {
+    pub(crate) fn token_retention(&self) -> Duration {
         self.fencing_ttl.unwrap_or(FENCING_TTL)
     }
 
-    /// As [`tokens_stay`](Self::tokens_stay), for a node of a quorum.
-    pub(crate) fn tokens_stay_at_a_node(&self) -> Result<Duration> {
+    /// As [`token_retention`](Self::token_retention), for a node of a quorum.
+    pub(crate) fn token_retention_of_a_node(&self) -> Result<Duration> {
         let time = self.fencing_ttl.unwrap_or(FENCING_TTL_OF_A_NODE);
         if time < FENCING_TTL_OF_A_NODE {
             return misconfigured(format!(

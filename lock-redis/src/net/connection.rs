@@ -19,7 +19,7 @@ const FEW: usize = 100;
 const PROMPT: Duration = Duration::from_millis(50);
 
 /// How connections are opened, one after the other, and what is done then.
-pub(crate) struct Opening {
+pub(crate) struct Settings {
     pub(crate) endpoint: Endpoint,
     pub(crate) timeouts: Timeouts,
     /// `None` where no lock depends on the connection, or nothing is to be checked.
@@ -36,7 +36,7 @@ pub(crate) struct Opening {
 /// without an answer; the next request then opens a new one. Whatever goes wrong while opening
 /// concerns that attempt alone.
 pub(crate) struct Connection {
-    opening: Arc<Opening>,
+    settings: Arc<Settings>,
     slot: Arc<Slot>,
     /// Held while a connection is opened, so that one is opened, not one per request.
     one_at_a_time: Arc<tokio::sync::Mutex<()>>,
@@ -97,9 +97,9 @@ impl Slot {
 
 impl Connection {
     /// Prepares a connection; the first request opens it.
-    pub(crate) fn closed(opening: Opening) -> Self {
+    pub(crate) fn closed(settings: Settings) -> Self {
         let (slot, one_at_a_time) = Default::default();
-        Self { opening: Arc::new(opening), slot, one_at_a_time }
+        Self { settings: Arc::new(settings), slot, one_at_a_time }
     }
 
     /// Makes sure that there is a connection.
@@ -148,17 +148,17 @@ impl Connection {
         if let Some(present) = self.slot.opened() {
             return Ok(present);
         }
-        let (opening, slot) = (Arc::clone(&self.opening), Arc::clone(&self.slot));
+        let (settings, slot) = (Arc::clone(&self.settings), Arc::clone(&self.slot));
         let task = tokio::spawn(async move {
             let _until_done = one_at_a_time;
             let generation = slot.begin();
-            let opened = opening.open(&slot, generation).await?;
+            let opened = settings.open(&slot, generation).await?;
             slot.about(generation, |present| {
                 present.opened = Some(opened.clone());
                 present.owed = 0;
                 present.unanswered_since = None;
             });
-            if let Some(replaced) = &opening.replaced
+            if let Some(replaced) = &settings.replaced
                 && generation > 1
             {
                 replaced();
@@ -178,7 +178,7 @@ fn is_of_the_connection(error: &RedisError) -> bool {
         || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
-impl Opening {
+impl Settings {
     /// Opens a connection that empties its slot when it is closed.
     async fn open(&self, slot: &Arc<Slot>, generation: u64) -> Result<Opened> {
         if let Some(listener) = &self.listener {

@@ -17,7 +17,7 @@ use super::checks::ServerChecks;
 use super::checks::check_server;
 #[cfg(feature = "cluster")]
 use super::cluster::{Nodes, infos};
-use super::connection::{Connection, Opening};
+use super::connection::{Connection, Settings};
 use super::endpoint::Endpoint;
 use super::listener::Hook;
 use crate::config::options::Replicas;
@@ -115,7 +115,7 @@ impl Links {
         let checks = checks.map(Arc::new);
         let connection = || {
             let (endpoint, checks, replaced) = (endpoint.clone(), checks.clone(), replaced.clone());
-            Connection::closed(Opening { endpoint, timeouts, checks, replaced, listener: None })
+            Connection::closed(Settings { endpoint, timeouts, checks, replaced, listener: None })
         };
         let transport = || Transport::Connection(Box::new(connection()));
         let backed =
@@ -169,8 +169,8 @@ impl Links {
     pub(crate) async fn of_pool(pool: Pool, checks: Option<ServerChecks>) -> Result<Self> {
         let (endpoint, timeouts) = (Endpoint::Pool(pool.clone()), Timeouts::default());
         let checks = checks.map(Arc::new);
-        let opening = Opening { endpoint, timeouts, checks, replaced: None, listener: None };
-        let hold = Transport::Connection(Box::new(Connection::closed(opening)));
+        let settings = Settings { endpoint, timeouts, checks, replaced: None, listener: None };
+        let hold = Transport::Connection(Box::new(Connection::closed(settings)));
         hold.connect().await?;
         Ok(Self { acquire: Transport::Pool(pool), hold, backed: None })
     }

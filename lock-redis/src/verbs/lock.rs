@@ -14,10 +14,10 @@ use lock_core::{
 };
 use redis::Value;
 
+use super::scripts::Scripts;
 use crate::keys::{Keys, Prefix};
 use crate::net::call::Call;
 use crate::net::links::{Lane, Links};
-use crate::verbs::scripts::Scripts;
 use crate::wait::subscriber::Subscriber;
 
 /// What the locks of one provider share.

@@ -11,7 +11,7 @@ use super::subscription::Subscription;
 use super::waiters::Waiters;
 use crate::config::timeouts::Timeouts;
 use crate::keys::Keys;
-use crate::net::connection::{Connection, Opening};
+use crate::net::connection::{Connection, Settings};
 use crate::net::endpoint::Endpoint;
 use crate::net::listener::{Hook, Listener};
 
@@ -40,8 +40,8 @@ impl Shared {
         let inbox = Arc::new(Inbox { channel, waiters, followers });
         let listener = Some(Arc::clone(&inbox) as Arc<dyn Listener>);
         // It is not checked, as no lock depends on it.
-        let opening = Opening { endpoint, timeouts, checks: None, replaced: None, listener };
-        Self { connection: Arc::new(Connection::closed(opening)), inbox }
+        let settings = Settings { endpoint, timeouts, checks: None, replaced: None, listener };
+        Self { connection: Arc::new(Connection::closed(settings)), inbox }
     }
 }
 
