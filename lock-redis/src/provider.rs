@@ -121,8 +121,9 @@ impl RedisProvider {
     /// A pool takes and checks a connection for every acquisition, which costs three times the
     /// commands and twice the latency of [`connect`](RedisProvider::connect); use it to save
     /// connections, not time. One connection is opened beside the pool, by its manager, for renewals
-    /// and releases: a pool that is used up must not cost a held lock. Its waiters ask again
-    /// after their delays: without [`Hints`](lock_core::Capability::Hints) and [`Queue`](lock_core::Capability::Queue).
+    /// and releases: a pool that is used up must not cost a held lock. Its waiters ask again after their
+    /// delays: it has neither [`Hints`](lock_core::Capability::Hints) nor
+    /// [`Queue`](lock_core::Capability::Queue).
     ///
     /// The server is checked at the start, and whenever the connection beside the pool is opened. A
     /// connection that the pool itself opens later is not checked.
@@ -148,9 +149,8 @@ impl RedisProvider {
         prefix: Prefix,
         options: &RedisOptions,
     ) -> Self {
-        let listens = subscriber.is_some();
-        let has =
-            |one: &Capability| listens || !matches!(one, Capability::Hints | Capability::Queue);
+        let told = subscriber.is_some();
+        let has = |one: &Capability| told || !matches!(one, Capability::Hints | Capability::Queue);
         let capabilities = Capabilities::of(Capability::ALL.into_iter().filter(has));
         let info = ProviderInfo::new("redis", capabilities).with_resending(links.may_resend());
         let scripts = Scripts::new(options.token_retention());
