@@ -1,14 +1,20 @@
 //! What a Redis error means for a lock: its kind, and whether the command took effect.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use lock_core::{Effect, Error, ErrorKind};
+use lock_core::{Effect, Error, ErrorKind, Result};
 use redis::{ErrorKind as RedisKind, RedisError, ServerErrorKind};
 
 /// Translates an error of the driver or server, and keeps it as the source.
 pub(crate) fn translate(error: RedisError) -> Error {
     let (kind, effect, message) = classify(&error);
     Error::new(kind, message).with_effect(effect).with_source(error)
+}
+
+/// Refuses settings that cannot work.
+pub(crate) fn misconfigured<T>(message: impl Into<Cow<'static, str>>) -> Result<T> {
+    Err(Error::new(ErrorKind::Misconfigured, message))
 }
 
 /// Sorts an error by what may have happened.

@@ -1,9 +1,13 @@
+//! The factory by which a registry finds this provider for a URL.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use lock_core::{LockProvider, ProviderFactory, ProviderUrl, Result};
 
-use crate::{RedisConfig, RedisProvider, RedlockConfig};
+use crate::config::RedisConfig;
+use crate::provider::RedisProvider;
+use crate::redlock::RedlockConfig;
 
 /// Makes the factory for the URLs that [`RedisConfig::from_url`] and [`RedlockConfig::from_url`] list,
 /// to be added to a `ProviderRegistry`.

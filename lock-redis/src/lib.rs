@@ -1,21 +1,16 @@
 #![doc = include_str!("../README.md")]
 
-mod channel;
-mod checks;
-#[cfg(feature = "cluster")]
-mod cluster;
+// Each of these imports only from those before it: error, keys, config, net, wait, verbs, provider,
+// redlock, factory.
 mod config;
 mod error;
 mod factory;
-mod follow;
 mod keys;
-mod link;
-mod lock;
-mod news;
-mod origin;
+mod net;
 mod provider;
 mod redlock;
-mod scripts;
+mod verbs;
+mod wait;
 
 pub use config::{RedisConfig, RedisOptions};
 pub use factory::{RedisFactory, factory};

@@ -1,29 +1,34 @@
 //! The provider: one server, sentinels, a cluster or a pool.
 
+#[cfg(not(feature = "cluster"))]
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
 use lock_core::{Capabilities, Capability, Claim, Lock, LockProvider, ProviderInfo, Result, Ttl};
 use redis::Value;
+#[cfg(feature = "cluster")]
+use redis::cluster::ClusterClient;
 
-use crate::channel::Timeouts;
-use crate::checks::Vetting;
-use crate::config::{RedisConfig, RedisOptions, Target};
+use crate::config::{RedisConfig, RedisOptions};
 use crate::keys::Prefix;
-use crate::link::{Lane, Links};
-use crate::lock::{RedisLock, Store};
-use crate::origin::Origin;
-use crate::scripts::Call;
+use crate::net::call::Call;
+use crate::net::checks::ServerChecks;
+use crate::net::endpoint::Endpoint;
+use crate::net::links::{Lane, Links};
+use crate::verbs::lock::{RedisLock, Store};
+use crate::verbs::scripts::Scripts;
+use crate::wait::subscriber::Subscriber;
 
 /// Keeps locks on a Redis (7 or later) or Valkey server.
 ///
 /// | promise | how it is kept |
 /// |---|---|
-/// | exclusion | one atomic script a verb; the lease ends by the server's clock |
+/// | exclusion | one atomic script per verb; the lease ends by the server's clock |
 /// | fencing | minted in the same script as the grant: the larger of server time in µs and last + 1 |
 /// | fencing after a restart, flush or failover that lost data | still grows, as the server's clock does |
 /// | exclusion after such a loss | **not kept**: the lock is gone with the data; the old holder learns it at its next renewal, and fencing stops its writes |
-/// | cost | two commands a cycle over multiplexed connections: one to acquire, one to release |
+/// | cost | two commands per cycle over multiplexed connections: one to acquire, one to release |
 ///
 /// Two connections are kept: one for acquisitions, one for renewals and releases, so that a flood of
 /// the former cannot delay the latter until a lease ends.
@@ -63,16 +68,11 @@ impl RedisProvider {
     ///
     /// Dropping the future closes whatever was opened.
     pub async fn connect(config: RedisConfig) -> Result<Self> {
-        match config.into_target()? {
-            (Target::Server(origin), options) => Self::with_origin(origin, options).await,
-            #[cfg(feature = "cluster")]
-            (Target::Cluster(client), options) => {
-                options.refuse_replicas("a cluster")?;
-                let prefix = Prefix::new(&options.prefix)?;
-                let links = Links::of_cluster(&client, options.server_checks).await?;
-                Ok(Self::over(links, prefix, &options))
-            }
+        let options = config.options().clone();
+        if config.is_cluster() {
+            return Self::with_cluster(config.cluster_client()?, options).await;
         }
+        Self::with_endpoint(Endpoint::of(config)?, options).await
     }
 
     /// Opens connections with a client that the application has already.
@@ -85,21 +85,35 @@ impl RedisProvider {
     ///
     /// Dropping the future closes whatever was opened.
     pub async fn with_client(client: &redis::Client, options: RedisOptions) -> Result<Self> {
-        Self::with_origin(Origin::Server(Box::new(client.clone())), options).await
+        Self::with_endpoint(Endpoint::Client(Box::new(client.clone())), options).await
     }
 
-    async fn with_origin(origin: Origin, options: RedisOptions) -> Result<Self> {
+    async fn with_endpoint(endpoint: Endpoint, options: RedisOptions) -> Result<Self> {
         options.check()?;
-        let timeouts = Timeouts { connect: options.connect_timeout, ..Timeouts::default() };
         let prefix = Prefix::new(&options.prefix)?;
         // What is true of one server need not be true of the next.
-        let vetting = match origin.is_fixed() {
-            true => Vetting::of_a_server(options.server_checks),
-            false => Some(Vetting::of_a_master(options.server_checks)),
+        let checks = match endpoint.is_fixed() {
+            true => ServerChecks::of_a_server(options.server_checks),
+            false => Some(ServerChecks::of_a_master(options.server_checks)),
         };
-        let links = Links::closed(origin, timeouts, &prefix, vetting, options.replicas)?;
+        let (links, subscriber) = closed(endpoint, &options, &prefix, checks)?;
         links.connect().await?;
-        Ok(Self::over(links, prefix, &options))
+        Ok(Self::over(links, Some(subscriber), prefix, &options))
+    }
+
+    #[cfg(feature = "cluster")]
+    async fn with_cluster(client: ClusterClient, options: RedisOptions) -> Result<Self> {
+        options.refuse_replicas("a cluster")?;
+        let prefix = Prefix::new(&options.prefix)?;
+        let subscriber = Subscriber::of_a_cluster(&client)?;
+        let replaced = subscriber.hanging_up();
+        let links = Links::of_cluster(&client, &replaced, options.server_checks).await?;
+        Ok(Self::over(links, Some(subscriber), prefix, &options))
+    }
+
+    #[cfg(not(feature = "cluster"))]
+    async fn with_cluster(client: Infallible, _: RedisOptions) -> Result<Self> {
+        match client {}
     }
 
     /// Runs locks over a pool that the application has already.
@@ -107,8 +121,9 @@ impl RedisProvider {
     /// A pool takes and checks a connection for every acquisition, which costs three times the
     /// commands and twice the latency of [`connect`](RedisProvider::connect); use it to save
     /// connections, not time. One connection is opened beside the pool, by its manager, for renewals
-    /// and releases: a pool that is used up must not cost a held lock. Its waiters ask again by and
-    /// by: without [`Hints`](lock_core::Capability::Hints) and [`Queue`](lock_core::Capability::Queue).
+    /// and releases: a pool that is used up must not cost a held lock. Its waiters ask again after their
+    /// delays: it has neither [`Hints`](lock_core::Capability::Hints) nor
+    /// [`Queue`](lock_core::Capability::Queue).
     ///
     /// The server is checked at the start, and whenever the connection beside the pool is opened. A
     /// connection that the pool itself opens later is not checked.
@@ -124,33 +139,43 @@ impl RedisProvider {
     pub async fn with_pool(pool: deadpool_redis::Pool, options: RedisOptions) -> Result<Self> {
         options.refuse_replicas("a pool")?;
         let prefix = Prefix::new(&options.prefix)?;
-        let vetting = Vetting::of_a_server(options.server_checks);
-        Ok(Self::over(Links::of_pool(pool, vetting).await?, prefix, &options))
+        let checks = ServerChecks::of_a_server(options.server_checks);
+        Ok(Self::over(Links::of_pool(pool, checks).await?, None, prefix, &options))
     }
 
-    fn over(links: Links, prefix: Prefix, options: &RedisOptions) -> Self {
-        let told = links.news().is_some();
+    fn over(
+        links: Links,
+        subscriber: Option<Subscriber>,
+        prefix: Prefix,
+        options: &RedisOptions,
+    ) -> Self {
+        let told = subscriber.is_some();
         let has = |one: &Capability| told || !matches!(one, Capability::Hints | Capability::Queue);
         let capabilities = Capabilities::of(Capability::ALL.into_iter().filter(has));
         let info = ProviderInfo::new("redis", capabilities).with_resending(links.may_resend());
-        let scripts = options.scripts();
-        Self { info, store: Arc::new(Store { links, scripts, prefix, settle: None }) }
+        let scripts = Scripts::new(options.token_retention());
+        Self { info, store: Arc::new(Store { links, subscriber, scripts, prefix, settle: None }) }
     }
 
     /// Prepares one node of a quorum; it connects when it is asked to, and again when it must.
-    pub(crate) fn node(config: RedisConfig, settle: Option<Ttl>, vetting: Vetting) -> Result<Self> {
-        let (origin, options) = config.into_origin()?;
+    pub(crate) fn node(
+        config: RedisConfig,
+        settle: Option<Ttl>,
+        checks: ServerChecks,
+    ) -> Result<Self> {
+        let options = config.options().clone();
+        let endpoint = Endpoint::of(config)?;
         options.refuse_replicas("a node of a quorum")?;
-        let timeouts = Timeouts { connect: options.connect_timeout, ..Timeouts::default() };
         let prefix = Prefix::new(&options.prefix)?;
-        let links = Links::closed(origin, timeouts, &prefix, Some(vetting), None)?;
+        let (links, subscriber) = closed(endpoint, &options, &prefix, Some(checks))?;
         let of_a_quorum = |one: &Capability| !matches!(one, Capability::Hints | Capability::Queue);
         let capabilities = Capabilities::of(Capability::ALL.into_iter().filter(of_a_quorum));
         let longest = settle.unwrap_or(Ttl::MAX);
         let info = ProviderInfo::new("redis", capabilities).with_ttls(Ttl::MIN..=longest);
         let settle = settle.map(|time| (prefix.mark(), time));
-        let scripts = options.scripts_of_a_node()?;
-        Ok(Self { info, store: Arc::new(Store { links, scripts, prefix, settle }) })
+        let scripts = Scripts::new(options.token_retention_of_a_node()?);
+        let subscriber = Some(subscriber);
+        Ok(Self { info, store: Arc::new(Store { links, subscriber, scripts, prefix, settle }) })
     }
 
     /// Names the server's process, if the node of a quorum has no mark of one that remembers.
@@ -172,6 +197,21 @@ impl RedisProvider {
             _ => None,
         })
     }
+}
+
+/// Prepares the connections to one server at a time, and the subscription beside them. Where the server
+/// may be another one tomorrow, a connection to the new one ends the subscription to the old one.
+fn closed(
+    endpoint: Endpoint,
+    options: &RedisOptions,
+    prefix: &Prefix,
+    checks: Option<ServerChecks>,
+) -> Result<(Links, Subscriber)> {
+    let timeouts = options.timeouts();
+    let subscriber = Subscriber::new(endpoint.clone(), timeouts, prefix)?;
+    let replaced = (!endpoint.is_fixed()).then(|| subscriber.hanging_up());
+    let links = Links::closed(endpoint, timeouts, checks, replaced, options.replicas);
+    Ok((links, subscriber))
 }
 
 impl LockProvider for RedisProvider {

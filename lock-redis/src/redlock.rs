@@ -9,8 +9,10 @@ use lock_quorum::Quorum;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::checks::{Roster, Vetting};
-use crate::config::{RedisConfig, URL_OPTIONS, misconfigured};
+use crate::config::RedisConfig;
+use crate::config::url::URL_OPTIONS;
+use crate::error::misconfigured;
+use crate::net::checks::{NodeProcesses, ServerChecks};
 use crate::provider::RedisProvider;
 
 /// How long a node without its memory is left out, unless the application says otherwise.
@@ -66,8 +68,8 @@ impl RedlockConfig {
         self
     }
 
-    /// Sets how long a server that has lost its data grants nothing; 60 seconds unless told. No ttl
-    /// may be longer. `None` is for servers that lose nothing (`appendfsync always`), or for an
+    /// Sets how long a server that has lost its data grants nothing; 60 seconds unless configured. No
+    /// ttl may be longer. `None` is for servers that lose nothing (`appendfsync always`), or for an
     /// operator who keeps such a server down for as long.
     pub fn settle(mut self, time: Option<Duration>) -> Self {
         self.settle = time;
@@ -125,11 +127,12 @@ impl RedlockConfig {
             return misconfigured("the quorum has no nodes; write `redlock://host1,host2,host3`");
         }
         let settle = self.settle.map(Ttl::new).transpose()?;
-        let roster = Arc::new(Roster::default());
+        let processes = Arc::new(NodeProcesses::default());
         let mut nodes = Vec::new();
         for (number, node) in self.nodes.into_iter().enumerate() {
-            let vetting = Vetting::of_a_node(number + 1, node.server_checks_are_on(), &roster);
-            nodes.push(RedisProvider::node(node, settle, vetting)?);
+            let checks =
+                ServerChecks::of_a_node(number + 1, node.options().server_checks, &processes);
+            nodes.push(RedisProvider::node(node, settle, checks)?);
         }
         let node_timeout = self.node_timeout.unwrap_or(Quorum::DEFAULT_NODE_TIMEOUT);
         let reached = reach(&nodes, node_timeout).await?;

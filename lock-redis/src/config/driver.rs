@@ -1,8 +1,9 @@
 //! What the driver makes of a configuration.
 
+#[cfg(not(feature = "cluster"))]
+use std::convert::Infallible;
 #[cfg(feature = "tls")]
 use std::path::Path;
-use std::sync::Arc;
 #[cfg(feature = "cluster")]
 use std::time::Duration;
 
@@ -18,10 +19,9 @@ use redis::{Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisCo
 #[cfg(feature = "cluster")]
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 
-use super::{Place, RedisConfig, RedisOptions, Sentinels, misconfigured};
-use crate::channel::Timeouts;
-use crate::error::translate;
-use crate::origin::Origin;
+use super::builder::{Place, RedisConfig, Sentinels};
+use super::timeouts::Timeouts;
+use crate::error::{misconfigured, translate};
 
 /// While one node of a cluster is silent, the driver asks it for the new lay-out for so long, and
 /// everybody waits.
@@ -33,46 +33,23 @@ const NODE_TIMEOUT: Duration = Duration::from_secs(1);
 #[cfg(feature = "cluster")]
 const RETRIES: u32 = 5;
 
-/// What the driver connects to.
-pub(crate) enum Target {
-    /// One server at a time.
-    Server(Origin),
-    #[cfg(feature = "cluster")]
-    Cluster(Box<ClusterClient>),
-}
-
 impl RedisConfig {
-    /// Tells the driver what to connect to.
-    pub(crate) fn into_target(self) -> Result<(Target, RedisOptions)> {
-        if let Place::Cluster { nodes } = &self.place {
-            self.check()?;
-            return Ok((self.cluster_client(nodes)?, self.options));
-        }
-        let (origin, options) = self.into_origin()?;
-        Ok((Target::Server(origin), options))
-    }
-
-    /// As [`into_target`](Self::into_target), for something that needs to be one server.
-    pub(crate) fn into_origin(self) -> Result<(Origin, RedisOptions)> {
+    /// Returns the driver's client for one server, or `None` where it has to be made anew for each
+    /// connection: the master may be another one by then, or the password.
+    ///
+    /// Wrong settings are reported in either case.
+    pub(crate) fn lasting_client(&self) -> Result<Option<Client>> {
         self.check()?;
-        let options = self.options.clone();
-        let origin = match &self.place {
+        match &self.place {
             Place::Cluster { .. } => {
-                return misconfigured("a node of a quorum is one server, not a cluster");
+                misconfigured("a node of a quorum is one server, not a cluster")
             }
-            Place::Sentinel(sentinels) => {
-                self.sentinel_client(sentinels)?; // wrong settings are told at once
-                Origin::Config(Arc::new(self))
-            }
+            Place::Sentinel(sentinels) => self.sentinel_client(sentinels).map(|_| None),
             Place::Tcp { .. } | Place::Unix { .. } => {
                 let client = self.server_client(self.fixed_address()?)?;
-                match self.password_source {
-                    None => Origin::Server(Box::new(client)),
-                    Some(_) => Origin::Config(Arc::new(self)),
-                }
+                Ok(self.password_source.is_none().then_some(client))
             }
-        };
-        Ok((origin, options))
+        }
     }
 
     /// Returns the driver's client for the server that is meant now.
@@ -85,11 +62,6 @@ impl RedisConfig {
             }
             _ => self.server_client(self.fixed_address()?),
         }
-    }
-
-    /// Whether the server may be another one tomorrow.
-    pub(crate) fn has_sentinels(&self) -> bool {
-        matches!(self.place, Place::Sentinel(_))
     }
 
     fn fixed_address(&self) -> Result<ConnectionAddr> {
@@ -179,8 +151,13 @@ impl RedisConfig {
         builder.build().map_err(translate)
     }
 
+    /// Returns the driver's client for a cluster.
     #[cfg(feature = "cluster")]
-    fn cluster_client(&self, nodes: &[(String, u16)]) -> Result<Target> {
+    pub(crate) fn cluster_client(&self) -> Result<ClusterClient> {
+        self.check()?;
+        let Place::Cluster { nodes } = &self.place else {
+            return misconfigured("this is not the address of a cluster");
+        };
         if self.password_source.is_some() {
             return misconfigured(
                 "the password of a cluster is a fixed one; use `password`, and two passwords at a \
@@ -210,11 +187,12 @@ impl RedisConfig {
             #[cfg(not(feature = "tls"))]
             true => return no_tls(),
         }
-        Ok(Target::Cluster(Box::new(builder.build().map_err(translate)?)))
+        builder.build().map_err(translate)
     }
 
     #[cfg(not(feature = "cluster"))]
-    fn cluster_client(&self, _: &[(String, u16)]) -> Result<Target> {
+    pub(crate) fn cluster_client(&self) -> Result<Infallible> {
+        self.check()?;
         let message = "a cluster needs the feature `cluster` of the crate `lock-redis`";
         Err(Error::new(ErrorKind::Unsupported, message))
     }
@@ -230,11 +208,17 @@ impl RedisConfig {
 /// go on resending for a quarter of an hour, and every request would wait behind the lost ones.
 fn tcp() -> TcpSettings {
     let limit = Timeouts::default().response;
-    let probes = TcpKeepalive::new().with_time(limit).with_interval(limit / 5);
-    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(probes);
+    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive());
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let tcp = tcp.set_user_timeout(limit);
     tcp
+}
+
+/// How the kernel finds out that the other end of an idle connection is gone: it probes after as long
+/// as an answer may take, and every second from then on.
+pub(crate) fn keepalive() -> TcpKeepalive {
+    let limit = Timeouts::default().response;
+    TcpKeepalive::new().with_time(limit).with_interval(limit / 5)
 }
 
 #[cfg(feature = "tls")]

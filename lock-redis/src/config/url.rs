@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use lock_core::{ProviderUrl, Result, UrlOptions};
 
-use super::{RedisConfig, misconfigured};
+use super::builder::RedisConfig;
+use crate::error::misconfigured;
 
 const SERVER_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;

@@ -15,7 +15,7 @@ use crate::contender::{Contender, Role};
 macro_rules! script {
     ($($file:literal),*) => {
         LazyLock::new(|| {
-            let parts = [$(include_str!(concat!("../../../../lock-redis/src/scripts/", $file))),*];
+            let parts = [$(include_str!(concat!("../../../../lock-redis/src/verbs/scripts/", $file))),*];
             Script::new(&format!("{CONSTANTS}\n{}", parts.join("\n")))
         })
     };

@@ -12,13 +12,14 @@
 --   and after a grant by the queue:  ';'  its window  ';'  the channel of its waiter  and, each
 --   behind a byte 30, the channels of clients that have let such a grant lapse since the last release
 
--- Makes what most calls need. The rest is made by `door.queue`, as every closure takes time.
-local function open_door(mark)
+-- Makes what most calls need, of the mark behind the fence. The rest is made by `line.queue`, as
+-- every closure takes time.
+local function open_line(mark)
   mark = mark or ''
-  local door = {}
+  local line = {}
 
   -- The line's own commands never keep a key from being granted or released.
-  function door.call(...)
+  function line.call(...)
     local answer = redis.pcall(...)
     if type(answer) == 'table' and answer.err then
       return false
@@ -28,26 +29,26 @@ local function open_door(mark)
 
   -- Counts who stands in line, and returns the mark that says so: behind a grant that was passed on, or
   -- one of a key that was free.
-  function door.mark(line, passed_on)
-    local count = tonumber(redis.pcall('ZCARD', line)) or 0
+  function line.mark(key, passed_on)
+    local count = tonumber(redis.pcall('ZCARD', key)) or 0
     if passed_on and count > 0 then
       local first, second = string.byte(mark, 2, 3)
       if first == 44 and second ~= 44 then -- the usual: '*,' and 13 digits
         local same = string.sub(mark, 1, 15)
-        return door.grant and same .. door.grant or same, count
+        return line.grant and same .. line.grant or same, count
       end
     end
-    local seen = #mark > 1 and door.queue().contested() or ''
+    local seen = #mark > 1 and line.queue().contested() or ''
     if count == 0 then
       return seen ~= '' and '*' .. seen or '', 0
     elseif not passed_on then
       return '*' .. seen, count
     end
     local since = string.match(mark, '^%*%d*,(%d+)') or string.format('%d', now() / 1000)
-    return '*' .. seen .. ',' .. since .. (door.grant or ''), count
+    return '*' .. seen .. ',' .. since .. (line.grant or ''), count
   end
 
-  function door.queue()
+  function line.queue()
     local queue = {}
     local most_passed_over = 1000 -- by one call; the next one goes on
     local shortest_window = 60 -- ms: 1000, 500, 250, 125 and 62 are less than two seconds
@@ -60,10 +61,10 @@ local function open_door(mark)
     end
 
     -- Tells a waiter something, and returns how many have heard it.
-    local function tell(waiter, news)
+    local function tell(waiter, message)
       local kind, channel = string.match(waiter, '^%d+([:;])(.*)$', 40)
       local publish = kind == ';' and 'SPUBLISH' or 'PUBLISH'
-      return kind and door.call(publish, channel, string.sub(waiter, 24, 39) .. news) or 0
+      return kind and line.call(publish, channel, string.sub(waiter, 24, 39) .. message) or 0
     end
 
     -- Returns until when foreign lockers are taken to compete, if one was seen within the last second.
@@ -82,9 +83,9 @@ local function open_door(mark)
       end
       mark = string.format('*%d', millis + 1000)
       if stored then
-        door.call('SET', fence, string.match(stored, '^%d+') .. mark, 'KEEPTTL')
+        line.call('SET', fence, string.match(stored, '^%d+') .. mark, 'KEEPTTL')
       else
-        door.call('SET', fence, '0' .. mark, 'PX', 60000, 'NX')
+        line.call('SET', fence, '0' .. mark, 'PX', 60000, 'NX')
       end
     end
 
@@ -99,7 +100,7 @@ local function open_door(mark)
         return false
       end
       local ends = string.format('*,,%d', millis + BREAK)
-      return door.call('SET', fence, string.match(stored, '^%d+') .. ends, 'KEEPTTL')
+      return line.call('SET', fence, string.match(stored, '^%d+') .. ends, 'KEEPTTL')
     end
 
     -- Returns how many ms of a break are left, if there is one.
@@ -131,11 +132,11 @@ local function open_door(mark)
     -- 'granted', or why nobody was: 'asking' is first itself, the key is 'taken', there are only
     -- 'listeners', the line is 'empty' or 'contested', there is a 'break', or there are too many who are
     -- gone for one call ('more').
-    function queue.serve(lock, fence, line, last, condition, asking, stored)
+    function queue.serve(lock, fence, key, last, condition, asking, stored)
       if queue.contested() then
         return 'contested'
       end
-      local first = door.call('ZRANGE', line, 0, 0)
+      local first = line.call('ZRANGE', key, 0, 0)
       if not first or not first[1] then
         return 'empty'
       elseif condition == 'NX' and queue.break_left() or condition == 'XX' and is_due(fence, stored, first[1]) then
@@ -158,7 +159,7 @@ local function open_door(mark)
       local gone, count, result = {}, 0, nil
       local function step_out()
         if #gone > 0 then
-          door.call('ZREM', line, unpack(gone))
+          line.call('ZREM', key, unpack(gone))
         end
         gone = {}
       end
@@ -185,14 +186,14 @@ local function open_door(mark)
               break
             elseif tell(waiter, ' ' .. token) > 0 then
               local owner = string.sub(waiter, 1, 22) .. '\31'
-              if not door.call('SET', lock, owner, 'PX', math.min(ttl, time), condition) then
+              if not line.call('SET', lock, owner, 'PX', math.min(ttl, time), condition) then
                 result = 'empty'
                 break
               end
               lapsed[#lapsed + 1] = channel
-              door.grant = string.format(';%d;%s', time, table.concat(lapsed, '\30'))
-              door.token = token
-              local mark = door.mark(line, true)
+              line.grant = string.format(';%d;%s', time, table.concat(lapsed, '\30'))
+              line.token = token
+              local mark = line.mark(key, true)
               keep(fence, token, mark, ttl, ahead)
               return 'granted'
             end
@@ -200,7 +201,7 @@ local function open_door(mark)
           end
         end
         if not result then
-          first = door.call('ZRANGE', line, #gone, #gone + 99)
+          first = line.call('ZRANGE', key, #gone, #gone + 99)
           if not first or not first[1] then
             result = 'empty'
           elseif count >= most_passed_over then
@@ -211,7 +212,7 @@ local function open_door(mark)
       step_out()
       if result == 'more' and tell(first[1], '') == 0 then
         -- An attempt goes on from here; whoever came last is the likeliest to be alive.
-        local newest = door.call('ZRANGE', line, -1, -1)
+        local newest = line.call('ZRANGE', key, -1, -1)
         tell(newest and newest[1] or '', '')
       end
       return result
@@ -219,27 +220,27 @@ local function open_door(mark)
 
     -- Frees a key that its owner gives back: for the head of the queue, or for whoever comes. Returns
     -- whether foreign lockers compete for it.
-    function queue.free(lock, fence, line, stored)
+    function queue.free(lock, fence, key, stored)
       local last, found = read(stored, fence)
-      local served = last and found ~= '' and queue.serve(lock, fence, line, last, 'XX', nil, stored)
+      local served = last and found ~= '' and queue.serve(lock, fence, key, last, 'XX', nil, stored)
       if served == 'granted' then
         return
       end
       call('DEL', lock)
       if served == 'listeners' then
-        local some = door.call('ZRANGE', line, 0, most_passed_over - 1) or {}
+        local some = line.call('ZRANGE', key, 0, most_passed_over - 1) or {}
         for _, waiter in ipairs(some) do
           tell(waiter, '')
         end
-        door.call('ZREM', line, unpack(some))
+        line.call('ZREM', key, unpack(some))
       elseif served == 'empty' and (window or since) then
         -- A later lease that ends by itself is no lapse of the queue's grant.
-        door.call('SET', fence, string.match(stored, '^%d+'), 'KEEPTTL')
+        line.call('SET', fence, string.match(stored, '^%d+'), 'KEEPTTL')
       end
       if served ~= 'contested' then
         return false
       end
-      local first = door.call('ZRANGE', line, 0, 0)
+      local first = line.call('ZRANGE', key, 0, 0)
       if first and first[1] then
         tell(first[1], ' ~BREAK') -- it may not know that it has to ask
       end
@@ -249,5 +250,5 @@ local function open_door(mark)
     return queue
   end
 
-  return door
+  return line
 end

@@ -32,10 +32,10 @@ if not last then
   return {'fence', found}
 end
 
-local door, pause
+local line, pause
 if not held then
-  door = found ~= '' and open_door(found)
-  local queue = door and door.queue()
+  line = found ~= '' and open_line(found)
+  local queue = line and line.queue()
   local served = queue and queue.serve(KEYS[1], KEYS[2], KEYS[4], last, 'NX', waiter)
   if served == 'break' then
     held, pause = '\31', queue.break_left() -- for all of ours it is as good as held
@@ -46,9 +46,9 @@ if not held then
     end
     if call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
       local mark = ''
-      if door then
-        door.call('ZREM', KEYS[4], waiter or '')
-        mark = door.mark(KEYS[4])
+      if line then
+        line.call('ZREM', KEYS[4], waiter or '')
+        mark = line.mark(KEYS[4])
       end
       keep(KEYS[2], token, mark, ARGV[2], ahead)
       return token
@@ -63,7 +63,7 @@ elseif string.sub(held, 1, 22) == string.sub(ARGV[1], 1, 22) then
   end
   -- A grant by the queue is without the metadata; a server out of memory leaves it so.
   local bare = #held == 23 and #ARGV[1] > 23
-  if not bare or not open_door().call('SET', KEYS[1], ARGV[1], 'XX', 'PX', ARGV[2]) then
+  if not bare or not open_line().call('SET', KEYS[1], ARGV[1], 'XX', 'PX', ARGV[2]) then
     call('PEXPIRE', KEYS[1], ARGV[2], 'GT') -- it may be an old request, after a renewal
   end
   return fence
@@ -76,35 +76,35 @@ local foreign = held ~= '\31'
 if not held and left < 0 then
   return {'foreign'}
 end
-if not door and not KEYS[5] and (waiter or foreign or found ~= '') then
-  door = open_door(found)
+if not line and not KEYS[5] and (waiter or foreign or found ~= '') then
+  line = open_line(found)
 end
-if door and foreign and not KEYS[5] then
-  door.queue().contest(KEYS[2], fence)
+if line and foreign and not KEYS[5] then
+  line.queue().contest(KEYS[2], fence)
 end
 if waiter and ARGV[5] == '1' then
   local place = now()
   if string.sub(waiter, 23, 23) == 'h' then
     place = place + 2 ^ 52 -- behind all those who queue
   end
-  if door.call('ZADD', KEYS[4], 'NX', string.format('%d', place), waiter) then
+  if line.call('ZADD', KEYS[4], 'NX', string.format('%d', place), waiter) then
     -- A waiter that lives comes back by the end of the lease.
     local stays = math.min(left, 1e12) + 60000
-    if door.call('PTTL', KEYS[4]) < stays then
-      door.call('PEXPIRE', KEYS[4], stays)
+    if line.call('PTTL', KEYS[4]) < stays then
+      line.call('PEXPIRE', KEYS[4], stays)
     end
-    if door.token then -- the line may have been empty after that grant
-      door.call('SET', KEYS[2], door.token .. door.mark(KEYS[4], true), 'KEEPTTL')
+    if line.token then -- the line may have been empty after that grant
+      line.call('SET', KEYS[2], line.token .. line.mark(KEYS[4], true), 'KEEPTTL')
     elseif not fence then
-      door.call('SET', KEYS[2], '0*', 'PX', stays, 'NX')
+      line.call('SET', KEYS[2], '0*', 'PX', stays, 'NX')
     elseif found == '' and not foreign then
-      door.call('SET', KEYS[2], fence .. '*', 'KEEPTTL')
+      line.call('SET', KEYS[2], fence .. '*', 'KEEPTTL')
     end
   end
 end
 -- A time right behind the '*' says that a foreign locker was seen.
-local seen = door and string.byte(found, 2) or 44
-if foreign or seen ~= 44 and door.queue().contested() then
+local seen = line and string.byte(found, 2) or 44
+if foreign or seen ~= 44 and line.queue().contested() then
   return {'contested', left, not foreign and 0 or held and 1 or 2}
 end
 return left

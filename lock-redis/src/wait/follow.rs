@@ -6,36 +6,40 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lock_core::OwnerFingerprint;
 use redis::Cmd;
 use redis::aio::MultiplexedConnection;
 
-use crate::channel::Channel;
-use crate::news::News;
-
-/// For how long nothing is asked of a server that has refused to report changes.
-const REFUSED: Duration = Duration::from_secs(60);
+use super::waiters::Waiters;
+use crate::config::timeouts::Timeouts;
+use crate::net::connection::Connection;
 
 /// Which waiters want to hear of the release of a key.
-#[derive(Default)]
-pub(crate) struct Followers {
+pub(super) struct Followers {
+    waiters: Arc<Waiters>,
+    /// The keys that are followed over the present connection. Whoever is here and does not wait any
+    /// more is removed whenever the server is asked or reports.
     keys: Mutex<BTreeMap<String, Following>>,
-    /// What the present connection is told of: every key that begins with one of these.
+    /// What the present connection reports: changes of every key that begins with one of these. Empty
+    /// as well while that is not known.
     prefixes: Mutex<Vec<String>>,
     /// Held while that changes, so that the last change is the one that stays.
     changing: tokio::sync::Mutex<()>,
-    channel: Mutex<Weak<Channel>>,
-    refused: Mutex<Option<Instant>>,
+    /// Over which keys are followed; it may be gone, as it hears of them through these.
+    connection: Mutex<Weak<Connection>>,
+    /// When the server last denied reports of changes.
+    denied: Mutex<Option<Instant>>,
 }
 
 /// The waiters for one key, by their ids.
 #[derive(Default)]
 struct Following {
-    waiters: HashMap<u64, Shot>,
-    /// Another library was seen to hold the key since the last change.
-    armed: bool,
+    waiters: HashMap<u64, Prepared>,
+    /// Another library was seen to hold the key since the last change, so the next change is its
+    /// release; otherwise it is one of our own.
+    foreign: bool,
 }
 
 /// An acquisition that is ready to be sent at once.
@@ -47,40 +51,46 @@ struct Following {
 /// and arrive when its owner has acquired by itself and released: so the release of such an owner leaves
 /// a tombstone in any case.
 #[derive(Clone)]
-struct Shot {
+struct Prepared {
     command: Cmd,
     connection: MultiplexedConnection,
 }
 
 impl Followers {
+    pub(super) fn of(waiters: &Arc<Waiters>) -> Self {
+        let (keys, prefixes, changing, connection, denied) = Default::default();
+        let waiters = Arc::clone(waiters);
+        Self { waiters, keys, prefixes, changing, connection, denied }
+    }
+
     /// Has the server report changes of a key, for one waiter. Where the user lacks the right, the
     /// waiter only asks again.
-    pub(crate) fn follow(
-        news: &Arc<News>,
-        channel: &Arc<Channel>,
+    pub(super) fn follow(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
         key: &str,
         owner: OwnerFingerprint,
         command: Cmd,
     ) {
-        let followers = &news.followers;
-        if locked(&followers.refused).is_some_and(|when| when.elapsed() < REFUSED) {
+        if locked(&self.denied).is_some_and(|when| when.elapsed() < Timeouts::DENIED) {
             return;
         }
-        *locked(&followers.channel) = Arc::downgrade(channel);
-        let (news, channel, key) = (Arc::clone(news), Arc::clone(channel), key.to_owned());
+        *locked(&self.connection) = Arc::downgrade(connection);
+        let (followers, connection) = (Arc::clone(self), Arc::clone(connection));
+        let key = key.to_owned();
         // In the background: the answer to the attempt is known, and must not wait for this.
         tokio::spawn(async move {
-            let asked = async |connection: &mut MultiplexedConnection, _: Option<&str>| {
-                let shot = Shot { command, connection: connection.clone() };
-                news.followers.arm(&key, owner.get(), shot);
-                news.followers.track(&news, connection).await?;
-                redis::cmd("EXISTS").arg(&key).query_async::<bool>(connection).await
+            let asked = async |opened: &mut MultiplexedConnection, _: Option<&str>| {
+                let prepared = Prepared { command, connection: opened.clone() };
+                followers.add(&key, owner.get(), prepared);
+                followers.track(opened).await?;
+                redis::cmd("EXISTS").arg(&key).query_async::<bool>(opened).await
             };
-            match channel.run(asked).await {
+            match connection.run(asked).await {
                 // It has been released meanwhile.
-                Ok(false) => news.followers.changed(&news, &key),
+                Ok(false) => followers.changed(&key),
                 Err(error) if error.is_denied() => {
-                    *locked(&news.followers.refused) = Some(Instant::now());
+                    *locked(&followers.denied) = Some(Instant::now());
                 }
                 // Whatever went wrong, the waiter asks again.
                 Ok(true) | Err(_) => {}
@@ -88,24 +98,20 @@ impl Followers {
         });
     }
 
-    fn arm(&self, key: &str, id: u64, shot: Shot) {
+    fn add(&self, key: &str, id: u64, prepared: Prepared) {
         let mut keys = locked(&self.keys);
         let following = keys.entry(key.to_owned()).or_default();
-        following.waiters.insert(id, shot);
-        following.armed = true;
+        following.waiters.insert(id, prepared);
+        following.foreign = true;
     }
 
     /// Tells the server which keys are followed, if that has changed (`CLIENT TRACKING`).
     ///
     /// In its broadcasting mode, as that writes to followers before it answers whoever has released
     /// the key.
-    async fn track(
-        &self,
-        news: &News,
-        connection: &mut MultiplexedConnection,
-    ) -> redis::RedisResult<()> {
+    async fn track(&self, connection: &mut MultiplexedConnection) -> redis::RedisResult<()> {
         let _one_at_a_time = self.changing.lock().await;
-        let wanted = self.wanted(news);
+        let wanted = self.wanted();
         if *locked(&self.prefixes) == wanted {
             return Ok(());
         }
@@ -127,10 +133,10 @@ impl Followers {
 
     /// Forgets keys that nobody waits for, and returns the others; the server refuses prefixes of one
     /// another, so the shortest stand for all.
-    fn wanted(&self, news: &News) -> Vec<String> {
+    fn wanted(&self) -> Vec<String> {
         let mut keys = locked(&self.keys);
         keys.retain(|_, following| {
-            following.waiters.retain(|id, _| news.is_heard(*id));
+            following.waiters.retain(|id, _| self.waiters.is_heard(*id));
             !following.waiters.is_empty()
         });
         let mut wanted: Vec<String> = Vec::new();
@@ -145,47 +151,46 @@ impl Followers {
 
     /// Takes note that a key has changed: if another library held it, asks for it on behalf of one of
     /// the waiters, and wakes all of them.
-    pub(crate) fn changed(&self, news: &Arc<News>, key: &str) {
+    pub(super) fn changed(self: &Arc<Self>, key: &str) {
         let mut keys = locked(&self.keys);
         let Some(following) = keys.get_mut(key) else { return };
-        following.waiters.retain(|id, _| news.is_heard(*id));
+        following.waiters.retain(|id, _| self.waiters.is_heard(*id));
         let ids: Vec<_> = following.waiters.keys().copied().collect();
-        let armed = std::mem::take(&mut following.armed);
-        let shot = following.waiters.values().next().cloned();
+        let foreign = std::mem::take(&mut following.foreign);
+        let prepared = following.waiters.values().next().cloned();
         drop(keys);
-        match shot {
-            Some(shot) if armed => {
-                shot.fire();
-                ids.iter().for_each(|id| news.hint(*id));
+        match prepared {
+            Some(prepared) if foreign => {
+                prepared.send();
+                ids.iter().for_each(|id| self.waiters.hint(*id));
             }
             Some(_) => {}
-            None => self.stop(news),
+            None => self.stop(),
         }
     }
 
     /// Ends the reports that nobody needs any more, in the background.
-    fn stop(&self, news: &Arc<News>) {
-        let channel = locked(&self.channel).upgrade();
-        if let (Some(channel), Ok(runtime)) = (channel, tokio::runtime::Handle::try_current()) {
-            let news = Arc::clone(news);
+    fn stop(self: &Arc<Self>) {
+        let connection = locked(&self.connection).upgrade();
+        if let (Some(connection), Ok(runtime)) = (connection, tokio::runtime::Handle::try_current())
+        {
+            let followers = Arc::clone(self);
             runtime.spawn(async move {
-                let _ = channel
-                    .run(async |connection, _| news.followers.track(&news, connection).await)
-                    .await;
+                let _ = connection.run(async |opened, _| followers.track(opened).await).await;
             });
         }
     }
 
     /// The connection has ended, and everything that was followed over it.
-    pub(crate) fn clear(&self) {
+    pub(super) fn clear(&self) {
         locked(&self.keys).clear();
         locked(&self.prefixes).clear();
     }
 }
 
-impl Shot {
+impl Prepared {
     /// Hands the request to the driver at once, and leaves its answer alone.
-    fn fire(self) {
+    fn send(self) {
         let Self { command, mut connection } = self;
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let mut sending = Box::pin(async move {

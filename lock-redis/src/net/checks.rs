@@ -10,51 +10,61 @@ use redis::InfoDict;
 const OLDEST_MAJOR: u32 = 7;
 
 /// Checks a server whenever a connection to it is opened: it may be another one than before.
-pub(crate) struct Vetting {
+pub(crate) struct ServerChecks {
+    /// Whether version, role and eviction policy are checked. The others are checked in any case: that
+    /// a master is still one, and that no two nodes are one server.
     server_checks: bool,
-    whom: Whom,
+    subject: Subject,
 }
 
-enum Whom {
-    /// The server at a fixed address, and whether it has been found to be a master.
+/// Which server is checked.
+enum Subject {
+    /// The server at a fixed address, and whether it has been found to be a master. Once it was one,
+    /// being a replica is a failure that may end, not a wrong setting.
     Server(AtomicBool),
+    /// Whoever the sentinels named as the master.
     Master,
     /// A node of a quorum, by its number from one.
-    Node(usize, Arc<Roster>),
+    Node(usize, Arc<NodeProcesses>),
 }
 
-/// Which server each node of a quorum is.
-pub(crate) type Roster = Mutex<HashMap<usize, String>>;
+/// The process that each node of a quorum was when a connection to it was last opened, by the node's
+/// number. No process is there twice: a server that is two nodes would have two votes.
+pub(crate) type NodeProcesses = Mutex<HashMap<usize, String>>;
 
-impl Vetting {
+impl ServerChecks {
     /// Of the server at a fixed address; `None` where nothing is to be asked.
     pub(crate) fn of_a_server(server_checks: bool) -> Option<Self> {
-        let whom = Whom::Server(AtomicBool::new(false));
-        server_checks.then_some(Self { server_checks, whom })
+        let subject = Subject::Server(AtomicBool::new(false));
+        server_checks.then_some(Self { server_checks, subject })
     }
 
     /// Of whoever is the master now.
     pub(crate) fn of_a_master(server_checks: bool) -> Self {
-        Self { server_checks, whom: Whom::Master }
+        Self { server_checks, subject: Subject::Master }
     }
 
     /// Of a node of a quorum.
-    pub(crate) fn of_a_node(number: usize, server_checks: bool, roster: &Arc<Roster>) -> Self {
-        Self { server_checks, whom: Whom::Node(number, Arc::clone(roster)) }
+    pub(crate) fn of_a_node(
+        number: usize,
+        server_checks: bool,
+        processes: &Arc<NodeProcesses>,
+    ) -> Self {
+        Self { server_checks, subject: Subject::Node(number, Arc::clone(processes)) }
     }
 
     /// Refuses a server that no lock should be on, and one that is another node already; returns the
     /// name of the server's process.
-    pub(crate) fn vet(&self, info: &InfoDict) -> Result<Arc<str>> {
-        let lost_by = match &self.whom {
-            Whom::Server(was_master) => was_master.load(Ordering::Relaxed).then_some(
+    pub(crate) fn check(&self, info: &InfoDict) -> Result<Arc<str>> {
+        let lost_by = match &self.subject {
+            Subject::Server(was_master) => was_master.load(Ordering::Relaxed).then_some(
                 "the server is no master any more; it may become one again, or be replaced at its \
                  address",
             ),
-            Whom::Master => {
+            Subject::Master => {
                 Some("the server is no master any more, and its successor is not known yet")
             }
-            Whom::Node(..) => None,
+            Subject::Node(..) => None,
         };
         if let Some(message) = lost_by
             && role(info) != "master"
@@ -66,18 +76,18 @@ impl Vetting {
             check_server(info)?;
         }
         let run_id = info.get::<String>("run_id").unwrap_or_default();
-        let (node, roster) = match &self.whom {
-            Whom::Node(node, roster) => (node, roster),
-            Whom::Master => return Ok(run_id.into()),
-            Whom::Server(was_master) => {
+        let (node, processes) = match &self.subject {
+            Subject::Node(node, processes) => (node, processes),
+            Subject::Master => return Ok(run_id.into()),
+            Subject::Server(was_master) => {
                 was_master.store(true, Ordering::Relaxed);
                 return Ok(run_id.into());
             }
         };
-        let mut roster = roster.lock().unwrap_or_else(PoisonError::into_inner);
-        roster.remove(node); // it may be another server now
+        let mut processes = processes.lock().unwrap_or_else(PoisonError::into_inner);
+        processes.remove(node); // it may be another server now
         let same = |other: &(&usize, &String)| *other.1 == run_id;
-        if let Some((other, _)) = roster.iter().find(same) {
+        if let Some((other, _)) = processes.iter().find(same) {
             return Err(Error::new(
                 ErrorKind::Misconfigured,
                 format!(
@@ -86,7 +96,7 @@ impl Vetting {
                 ),
             ));
         }
-        roster.insert(*node, run_id.clone());
+        processes.insert(*node, run_id.clone());
         Ok(run_id.into())
     }
 }

@@ -1,29 +1,22 @@
 //! Connections to all nodes of a Redis Cluster. The driver keeps them, and finds the node for a key.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use lock_core::{Effect, Error, ErrorKind, OwnerFingerprint, Result, Watch};
+use lock_core::{Effect, Error, ErrorKind, Result};
 use redis::cluster::{ClusterClient, ClusterConfig};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::{InfoDict, RedisError, RedisResult, Value};
 use tokio::runtime::Handle;
-use tokio::sync::{OnceCell, RwLock};
 
+use super::call::Call;
+use super::listener::{Hook, Listener};
+use crate::config::timeouts::Timeouts;
 use crate::error::translate;
 use crate::keys::slot;
-use crate::news::News;
-use crate::scripts::Call;
-
-/// How many channels that nobody listens to any more may stay open, beside as many as are in use.
-const IDLE: usize = 100;
-
-/// A request that is not answered for so long has met a node that is frozen or cut off.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// Connections to all nodes, which are opened anew when one of them says nothing.
 ///
@@ -34,13 +27,17 @@ pub(crate) struct Nodes(Arc<Shared>);
 
 struct Shared {
     client: ClusterClient,
-    news: Arc<News>,
-    /// Whether what the nodes tell is passed on.
-    listens: bool,
+    /// Called when all connections have been replaced.
+    replaced: Hook,
+    /// Hears what the nodes report; without it, connections only answer.
+    listener: Option<Arc<dyn Listener>>,
+    /// The driver's connections. They serve until others are open, so there are some at any time.
     connection: Mutex<ClusterConnection>,
-    /// Since when a slot's node has owed an answer without having given any.
+    /// Since when a slot's node has owed an answer without having given any. An answer removes the slot,
+    /// a request that was given up leaves it.
     unanswered_since: Mutex<HashMap<u16, Instant>>,
-    /// Held while connections are opened again.
+    /// Held while connections are opened again, so that a silent node costs one new set of them, not
+    /// one per request.
     opening: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -48,14 +45,14 @@ impl Nodes {
     /// Connects to the nodes of a cluster.
     pub(crate) async fn connect(
         client: &ClusterClient,
-        news: &Arc<News>,
-        listens: bool,
+        replaced: &Hook,
+        listener: Option<Arc<dyn Listener>>,
     ) -> Result<Self> {
-        let connection = open(client, news, listens).await.map_err(translate)?;
+        let connection = open(client, listener.as_ref()).await.map_err(translate)?;
         Ok(Self(Arc::new(Shared {
             client: client.clone(),
-            news: Arc::clone(news),
-            listens,
+            replaced: Arc::clone(replaced),
+            listener,
             connection: Mutex::new(connection),
             unanswered_since: Mutex::default(),
             opening: Arc::default(),
@@ -66,9 +63,21 @@ impl Nodes {
         locked(&self.0.connection).clone()
     }
 
+    /// Subscribes to a sharded channel at the node that has its slot.
+    pub(crate) async fn subscribe(&self, channel: &str) -> Result<()> {
+        let mut connection = self.connection();
+        let subscribed = connection.ssubscribe(channel);
+        self.answered(slot(channel), subscribed).await.map_err(translate)
+    }
+
+    /// Unsubscribes from a sharded channel. Where it fails, messages that nobody needs go on.
+    pub(crate) async fn unsubscribe(&self, channel: &str) {
+        let _ = self.connection().sunsubscribe(channel).await;
+    }
+
     /// Runs a script on the node that has its keys.
     ///
-    /// The driver sends a request again where it sees fit, and tells the last error only: so whether an
+    /// The driver sends a request again where it sees fit, and reports the last error only: so whether an
     /// earlier one was served is not known.
     pub(crate) async fn run(&self, call: &Call<'_>) -> Result<Value> {
         let request = async { call.run(&mut self.connection()).await };
@@ -100,12 +109,11 @@ impl Nodes {
         let shared = Arc::clone(&self.0);
         runtime.spawn(async move {
             let _until_done = one_at_a_time;
-            // Where it fails, requests go on telling what is wrong.
-            if let Ok(fresh) = open(&shared.client, &shared.news, shared.listens).await {
+            // Where it fails, requests go on to report what is wrong.
+            if let Ok(fresh) = open(&shared.client, shared.listener.as_ref()).await {
                 *locked(&shared.connection) = fresh;
                 locked(&shared.unanswered_since).clear();
-                // Who listens may do so where nothing is told any more.
-                shared.news.end();
+                (shared.replaced)();
             }
         });
     }
@@ -121,7 +129,7 @@ impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         let Some(nodes) = self.nodes else { return };
         let since = locked(&nodes.0.unanswered_since).get(&self.slot).copied();
-        if since.is_some_and(|since| since.elapsed() >= SILENCE) {
+        if since.is_some_and(|since| since.elapsed() >= Timeouts::SILENCE) {
             nodes.open_again();
         }
     }
@@ -133,14 +141,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 async fn open(
     client: &ClusterClient,
-    news: &Arc<News>,
-    listens: bool,
+    listener: Option<&Arc<dyn Listener>>,
 ) -> RedisResult<ClusterConnection> {
     let mut config = ClusterConfig::new();
-    if listens {
-        let news = Arc::clone(news);
+    if let Some(listener) = listener.cloned() {
         config = config.set_push_sender(move |push| {
-            news.hear(&push);
+            listener.hear(&push);
             Ok::<_, Infallible>(())
         });
     }
@@ -159,63 +165,4 @@ pub(crate) async fn infos(nodes: &Nodes) -> Result<Vec<InfoDict>> {
         redis::from_redis_value(info).map_err(|error: redis::ParsingError| translate(error.into()))
     };
     answers.into_iter().map(read).collect()
-}
-
-/// The sharded channels of those who wait: one for each lock, in its slot, so that the node that has
-/// the lock can tell whether a waiter hears it.
-///
-/// They have connections of their own. A server tells of a channel that moves away unasked, and of
-/// several that are subscribed to at once one by one; the driver takes each for the answer to
-/// whatever was sent first. No grant may ever be mistaken like that.
-pub(crate) struct Shards {
-    client: ClusterClient,
-    /// Opened by the first waiter.
-    nodes: OnceCell<Nodes>,
-    open: Mutex<HashSet<Arc<str>>>,
-    /// How many open ones are reason to look for idle ones.
-    enough: AtomicUsize,
-    /// Held by those who subscribe, and alone by who unsubscribes: the two must not cross.
-    subscribing: RwLock<()>,
-}
-
-impl Shards {
-    pub(crate) fn of(client: &ClusterClient) -> Self {
-        let (nodes, open, subscribing) = Default::default();
-        Self { client: client.clone(), nodes, open, enough: AtomicUsize::new(IDLE), subscribing }
-    }
-
-    /// Begins to listen for one claim.
-    pub(crate) async fn watch(
-        &self,
-        news: &Arc<News>,
-        owner: OwnerFingerprint,
-        shard: Option<Arc<str>>,
-    ) -> Result<Watch> {
-        let nodes = self.nodes.get_or_try_init(|| Nodes::connect(&self.client, news, true)).await?;
-        self.close_idle(nodes, news).await;
-        let _subscribing = self.subscribing.read().await;
-        let watch = news.add(owner, shard.clone());
-        if let Some(shard) = shard {
-            locked(&self.open).insert(Arc::clone(&shard));
-            let mut connection = nodes.connection();
-            let subscribed = connection.ssubscribe(&*shard);
-            nodes.answered(slot(&shard), subscribed).await.map_err(translate)?;
-        }
-        Ok(watch)
-    }
-
-    /// Unsubscribes from what nobody listens to, if that has become much.
-    async fn close_idle(&self, nodes: &Nodes, news: &News) {
-        if locked(&self.open).len() < self.enough.load(Ordering::Relaxed) {
-            return;
-        }
-        let Ok(_alone) = self.subscribing.try_write() else { return };
-        let used = news.shards();
-        let idle: Vec<_> = locked(&self.open).difference(&used).cloned().collect();
-        self.enough.store(2 * used.len() + IDLE, Ordering::Relaxed);
-        for shard in idle {
-            locked(&self.open).remove(&shard);
-            let _ = nodes.connection().sunsubscribe(&*shard).await;
-        }
-    }
 }

@@ -15,14 +15,14 @@ local ours = held and string.sub(held, 1, 22) == ARGV[1]
 if ours and tonumber(fence) and not ARGV[2] then
   return call('DEL', KEYS[1])
 end
-local door = open_door(fence and string.match(fence, '%*.*$'))
+local line = open_line(fence and string.match(fence, '%*.*$'))
 if ARGV[2] then
-  door.call('ZREM', KEYS[4], ARGV[2])
+  line.call('ZREM', KEYS[4], ARGV[2])
 end
 if ours then
-  local contested = door.queue().free(KEYS[1], KEYS[2], KEYS[4], fence)
+  local contested = line.queue().free(KEYS[1], KEYS[2], KEYS[4], fence)
   if ARGV[3] then
-    door.call('SET', KEYS[3], '', 'PX', TOMBSTONE)
+    line.call('SET', KEYS[3], '', 'PX', TOMBSTONE)
   end
   return contested and 2 or 1
 end

@@ -3,29 +3,27 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "deadpool")]
+use deadpool_redis::Pool;
 use lock_core::{Effect, Error, ErrorKind, Result};
 use redis::Value;
 use redis::aio::MultiplexedConnection;
-
-use crate::channel::{Channel, Source, Timeouts};
-use crate::checks::Vetting;
-use crate::config::Replicas;
-#[cfg(any(feature = "deadpool", feature = "cluster"))]
-use crate::error::translate;
-use crate::keys::Prefix;
-use crate::news::Newsroom;
-use crate::origin::Origin;
-use crate::scripts::Call;
-#[cfg(feature = "cluster")]
-use crate::{
-    checks::check_server,
-    cluster::{self, Nodes, Shards},
-    news::News,
-};
-#[cfg(feature = "deadpool")]
-use deadpool_redis::Pool;
 #[cfg(feature = "cluster")]
 use redis::cluster::ClusterClient;
+
+use super::call::Call;
+use super::checks::ServerChecks;
+#[cfg(feature = "cluster")]
+use super::checks::check_server;
+#[cfg(feature = "cluster")]
+use super::cluster::{Nodes, infos};
+use super::connection::{Connection, Settings};
+use super::endpoint::Endpoint;
+use super::listener::Hook;
+use crate::config::options::Replicas;
+use crate::config::timeouts::Timeouts;
+#[cfg(feature = "deadpool")]
+use crate::error::translate;
 
 /// Which commands may queue behind each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,27 +37,27 @@ pub(crate) enum Lane {
     Release,
 }
 
-/// One way to the server for each [`Lane`].
+/// One way to the server for each [`Lane`]. There are two, so that no flood of acquisitions delays a
+/// renewal.
 pub(crate) struct Links {
-    acquire: Link,
-    hold: Link,
+    acquire: Transport,
+    hold: Transport,
     /// Where grants must be known to replicas as well.
     backed: Option<Backed>,
-    /// Opened by the first waiter; not with a pool, whose connections cannot be told to listen.
-    news: Option<Newsroom>,
 }
 
 /// Connections on which every command is followed by a wait for replicas: it blocks all that come
 /// after it, so nothing else is sent there, and renewals do not wait behind acquisitions.
 struct Backed {
-    acquire: Channel,
-    hold: Channel,
+    acquire: Connection,
+    hold: Connection,
     replicas: Replicas,
 }
 
-enum Link {
+/// What carries a request.
+enum Transport {
     /// One multiplexed connection.
-    Channel(Box<Channel>),
+    Connection(Box<Connection>),
     /// A connection out of the application's pool for every command.
     #[cfg(feature = "deadpool")]
     Pool(Pool),
@@ -68,10 +66,10 @@ enum Link {
     Cluster(Nodes),
 }
 
-impl Link {
+impl Transport {
     async fn connect(&self) -> Result<()> {
         match self {
-            Self::Channel(channel) => channel.connect().await,
+            Self::Connection(connection) => connection.connect().await,
             #[cfg(feature = "deadpool")]
             Self::Pool(_) => Ok(()),
             #[cfg(feature = "cluster")]
@@ -80,19 +78,18 @@ impl Link {
     }
 
     /// Whether a request sent now would be answered soon, as far as one can tell.
-    fn is_at_ease(&self) -> bool {
-        matches!(self, Self::Channel(channel) if channel.is_at_ease())
+    fn is_prompt(&self) -> bool {
+        matches!(self, Self::Connection(connection) if connection.is_prompt())
     }
 
     async fn invoke(&self, mut call: Call<'_>) -> Result<Value> {
         match self {
-            Self::Channel(channel) => {
-                let request = async |connection: &mut MultiplexedConnection,
-                                     process: Option<&str>| {
+            Self::Connection(connection) => {
+                let request = async |opened: &mut MultiplexedConnection, process: Option<&str>| {
                     call.bind(process);
-                    call.run(connection).await
+                    call.run(opened).await
                 };
-                channel.run(request).await
+                connection.run(request).await
             }
             #[cfg(feature = "deadpool")]
             Self::Pool(pool) => {
@@ -107,26 +104,23 @@ impl Link {
 }
 
 impl Links {
-    /// Prepares the connections; each is vetted when it is opened.
+    /// Prepares the connections; each is checked when it is opened.
     pub(crate) fn closed(
-        origin: Origin,
+        endpoint: Endpoint,
         timeouts: Timeouts,
-        prefix: &Prefix,
-        vetting: Option<Vetting>,
+        checks: Option<ServerChecks>,
+        replaced: Option<Hook>,
         replicas: Option<Replicas>,
-    ) -> Result<Self> {
-        let vetting = vetting.map(Arc::new);
-        let news = Newsroom::new(origin.clone(), timeouts, prefix)?;
-        let replaced = (!origin.is_fixed()).then(|| news.hanging_up());
-        let source = || {
-            let (origin, vetting, replaced) = (origin.clone(), vetting.clone(), replaced.clone());
-            Channel::closed(Source::Client { origin, timeouts, vetting, replaced })
+    ) -> Self {
+        let checks = checks.map(Arc::new);
+        let connection = || {
+            let (endpoint, checks, replaced) = (endpoint.clone(), checks.clone(), replaced.clone());
+            Connection::closed(Settings { endpoint, timeouts, checks, replaced, listener: None })
         };
-        let (acquire, hold) =
-            (Link::Channel(Box::new(source())), Link::Channel(Box::new(source())));
+        let transport = || Transport::Connection(Box::new(connection()));
         let backed =
-            replicas.map(|replicas| Backed { acquire: source(), hold: source(), replicas });
-        Ok(Self { acquire, hold, backed, news: Some(news) })
+            replicas.map(|replicas| Backed { acquire: connection(), hold: connection(), replicas });
+        Self { acquire: transport(), hold: transport(), backed }
     }
 
     /// Makes sure that there are connections.
@@ -142,52 +136,53 @@ impl Links {
         tokio::try_join!(self.acquire.connect(), self.hold.connect(), backed).map(drop)
     }
 
-    pub(crate) fn news(&self) -> Option<&Newsroom> {
-        self.news.as_ref()
-    }
-
     /// Whether the driver may send a request twice: in a cluster it repeats what a node has not
     /// answered.
     pub(crate) fn may_resend(&self) -> bool {
         #[cfg(feature = "cluster")]
-        return matches!(self.acquire, Link::Cluster(_));
+        return matches!(self.acquire, Transport::Cluster(_));
         #[cfg(not(feature = "cluster"))]
         false
     }
 
     /// Connects twice to every node of a cluster, and checks its masters if that is wanted.
     #[cfg(feature = "cluster")]
-    pub(crate) async fn of_cluster(client: &ClusterClient, server_checks: bool) -> Result<Self> {
-        let news = News::named(str::to_owned)?;
+    pub(crate) async fn of_cluster(
+        client: &ClusterClient,
+        replaced: &Hook,
+        server_checks: bool,
+    ) -> Result<Self> {
         let (acquire, hold) = tokio::try_join!(
-            Nodes::connect(client, &news, false),
-            Nodes::connect(client, &news, false)
+            Nodes::connect(client, replaced, None),
+            Nodes::connect(client, replaced, None)
         )?;
         if server_checks {
-            cluster::infos(&hold).await?.iter().try_for_each(check_server)?;
+            infos(&hold).await?.iter().try_for_each(check_server)?;
         }
-        let news = Some(Newsroom::of_a_cluster(news, Shards::of(client)));
-        Ok(Self { acquire: Link::Cluster(acquire), hold: Link::Cluster(hold), backed: None, news })
+        let (acquire, hold) = (Transport::Cluster(acquire), Transport::Cluster(hold));
+        Ok(Self { acquire, hold, backed: None })
     }
 
-    /// Uses the application's pool, and one connection beside it for held locks, which is vetted
+    /// Uses the application's pool, and one connection beside it for held locks, which is checked
     /// whenever it is opened.
     #[cfg(feature = "deadpool")]
-    pub(crate) async fn of_pool(pool: Pool, vetting: Option<Vetting>) -> Result<Self> {
-        let source = Source::Pool { pool: pool.clone(), vetting: vetting.map(Arc::new) };
-        let hold = Link::Channel(Box::new(Channel::closed(source)));
+    pub(crate) async fn of_pool(pool: Pool, checks: Option<ServerChecks>) -> Result<Self> {
+        let (endpoint, timeouts) = (Endpoint::Pool(pool.clone()), Timeouts::default());
+        let checks = checks.map(Arc::new);
+        let settings = Settings { endpoint, timeouts, checks, replaced: None, listener: None };
+        let hold = Transport::Connection(Box::new(Connection::closed(settings)));
         hold.connect().await?;
-        Ok(Self { acquire: Link::Pool(pool), hold, backed: None, news: None })
+        Ok(Self { acquire: Transport::Pool(pool), hold, backed: None })
     }
 
     /// Runs a script.
     pub(crate) async fn invoke(&self, lane: Lane, call: Call<'_>) -> Result<Value> {
-        let link = match lane {
+        let transport = match lane {
             Lane::Acquire => &self.acquire,
-            Lane::Release if self.acquire.is_at_ease() => &self.acquire,
+            Lane::Release if self.acquire.is_prompt() => &self.acquire,
             Lane::Hold | Lane::Release => &self.hold,
         };
-        link.invoke(call).await
+        transport.invoke(call).await
     }
 
     /// Runs a script that may grant something, and returns besides what to say if it has: an error
@@ -196,13 +191,13 @@ impl Links {
         let Some(Backed { acquire, hold, replicas }) = &self.backed else {
             return self.invoke(lane, call).await.map(|answer| (answer, Ok(())));
         };
-        let channel = if lane == Lane::Acquire { acquire } else { hold };
+        let connection = if lane == Lane::Acquire { acquire } else { hold };
         let Replicas { count, limit } = *replicas;
-        let request = async |connection: &mut MultiplexedConnection, _: Option<&str>| {
-            call.run_and_wait(connection, count, limit).await
+        let request = async |opened: &mut MultiplexedConnection, _: Option<&str>| {
+            call.run_and_wait(opened, count, limit).await
         };
-        // Which of the two commands has failed is not told.
-        let answered = channel.run(request).await;
+        // Which of the two commands has failed is not known.
+        let answered = connection.run(request).await;
         let (answer, knowing) = answered.map_err(|error| error.with_effect(Effect::Unknown))?;
         let enough = if knowing >= count {
             Ok(())
@@ -218,11 +213,11 @@ impl Links {
 impl fmt::Debug for Links {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.acquire {
-            Link::Channel(_) => "multiplexed",
+            Transport::Connection(_) => "multiplexed",
             #[cfg(feature = "deadpool")]
-            Link::Pool(_) => "pooled",
+            Transport::Pool(_) => "pooled",
             #[cfg(feature = "cluster")]
-            Link::Cluster(_) => "of a cluster",
+            Transport::Cluster(_) => "of a cluster",
         })
     }
 }

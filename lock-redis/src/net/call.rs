@@ -1,72 +1,31 @@
-//! The Lua side: one file per verb, and three for what they have in common. Each script is idempotent
-//! for one owner token, because drivers and proxies may send a command more than once.
+//! One call of a script: how it is packed, and what is sent where the server does not know the script.
 
 use std::time::Duration;
 
-use lock_core::{Release, Watch};
 use redis::aio::ConnectionLike;
 use redis::{Arg, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, ToRedisArgs, Value};
 
 /// A script, and the name that the server has for it once it has run it.
 pub(crate) struct Script {
     text: String,
+    /// The hash of the text, by which the server knows it.
     sha: String,
 }
 
-/// A key that is passed on all the time is never free for a foreign locker, and so none is ever seen. So
-/// once in this time it is free for a moment, for all but those who queue.
-const UNBROKEN: Duration = Duration::from_secs(2);
-const BREAK: Duration = Duration::from_millis(25);
-
-/// The scripts of one provider.
-pub(crate) struct Scripts {
-    pub(crate) acquire: Script,
-    pub(crate) renew: Script,
-    pub(crate) settle: Script,
-    pub(crate) raise: Script,
-    pub(crate) release: Script,
-    pub(crate) hand_over: Script,
-    pub(crate) inspect: Script,
-}
-
-impl Scripts {
-    /// Makes the scripts that keep a key's last fencing token for so long after its lease.
-    pub(crate) fn new(fencing_ttl: Duration) -> Self {
-        // Numbers in the text cost nothing, where a local that a function uses is allocated each time.
-        let constants = [
-            ("FENCE_OUTLIVES", fencing_ttl),
-            ("TOMBSTONE", Release::TOMBSTONE),
-            ("CLAIM_WINDOW", Watch::CLAIM_WINDOW),
-            ("UNBROKEN", UNBROKEN),
-            ("BREAK", BREAK),
-        ];
-        let script = |parts: &[&str]| {
-            let text = constants.iter().fold(parts.join("\n"), |text, (name, time)| {
-                text.replace(name, &time.as_millis().to_string())
-            });
-            let sha = redis::Script::new(&text).get_hash().to_owned();
-            Script { text, sha }
-        };
-        Self {
-            acquire: script(&[FENCE, MARK, LINE, include_str!("scripts/acquire.lua")]),
-            renew: script(&[include_str!("scripts/renew.lua")]),
-            settle: script(&[FENCE, MARK, include_str!("scripts/settle.lua")]),
-            raise: script(&[FENCE, include_str!("scripts/raise.lua")]),
-            release: script(&[FENCE, LINE, include_str!("scripts/release.lua")]),
-            hand_over: script(&[FENCE, LINE, include_str!("scripts/hand_over.lua")]),
-            inspect: script(&[include_str!("scripts/inspect.lua")]),
-        }
+impl Script {
+    pub(crate) fn new(text: String) -> Self {
+        let sha = redis::Script::new(&text).get_hash().to_owned();
+        Self { text, sha }
     }
 }
 
-const FENCE: &str = include_str!("scripts/fence.lua");
-const MARK: &str = include_str!("scripts/mark.lua");
-const LINE: &str = include_str!("scripts/line.lua");
-
 /// One call of a script, packed once: a lock is as fast as this is short.
 pub(crate) struct Call<'a> {
+    /// Sent in full where the server does not know it by the name in the command.
     script: &'a Script,
+    /// `EVALSHA` with the script's name, the keys and the arguments.
     command: Cmd,
+    /// The last argument is still missing: only the connection that the call goes over knows it.
     names_process: bool,
 }
 

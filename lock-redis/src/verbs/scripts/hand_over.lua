@@ -10,36 +10,36 @@ local stored = call('MGET', KEYS[1], KEYS[2], KEYS[5])
 local held, fence = stored[1], stored[2]
 local owner = held and string.sub(held, 1, 22)
 local last, found = read(fence, KEYS[2])
-local door = last and found ~= '' and open_door(found)
+local line = last and found ~= '' and open_line(found)
 
 if fence and owner == string.sub(ARGV[2], 1, 22) then
   -- This request has been sent again, perhaps long ago: it must not cut a renewed lease short.
   call('PEXPIRE', KEYS[1], ARGV[3], 'GT')
-  return {fence, door and select(2, door.mark(KEYS[4])) or 0}
+  return {fence, line and select(2, line.mark(KEYS[4])) or 0}
 end
 if owner ~= ARGV[1] then
   call('SET', KEYS[3], '', 'PX', TOMBSTONE)
   return 0
 end
 local mark, others = '', 0
-if door then
+if line then
   if ARGV[4] then
     redis.pcall('ZREM', KEYS[4], ARGV[4], ARGV[5])
   end
-  mark, others = door.mark(KEYS[4], true)
+  mark, others = line.mark(KEYS[4], true)
 end
 local token, ahead
 if last and not stored[3] then
   token, ahead = mint(last)
 end
-door = door or open_door()
-local granted = token and door.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+line = line or open_line()
+local granted = token and line.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 if granted then
   keep(KEYS[2], token, mark, ARGV[3], ahead)
 else
-  door.queue().free(KEYS[1], KEYS[2], KEYS[4], fence)
+  line.queue().free(KEYS[1], KEYS[2], KEYS[4], fence)
 end
 if ARGV[6] then
-  door.call('SET', KEYS[3], '', 'PX', TOMBSTONE)
+  line.call('SET', KEYS[3], '', 'PX', TOMBSTONE)
 end
 return granted and {token, others} or 1

@@ -14,17 +14,27 @@ use lock_core::{
 };
 use redis::Value;
 
+use super::scripts::Scripts;
 use crate::keys::{Keys, Prefix};
-use crate::link::{Lane, Links};
-use crate::scripts::{Call, Scripts};
+use crate::net::call::Call;
+use crate::net::links::{Lane, Links};
+use crate::wait::subscriber::Subscriber;
 
 /// What the locks of one provider share.
 pub(crate) struct Store {
     pub(crate) links: Links,
+    /// Lets waiters listen; not with a pool, whose connections cannot.
+    pub(crate) subscriber: Option<Subscriber>,
     pub(crate) scripts: Scripts,
     pub(crate) prefix: Prefix,
     /// The mark of a node of a quorum, and how long it is left out without it.
     pub(crate) settle: Option<(String, Ttl)>,
+}
+
+impl Store {
+    fn subscriber(&self) -> Option<&Subscriber> {
+        self.subscriber.as_ref()
+    }
 }
 
 pub(crate) struct RedisLock {
@@ -61,7 +71,7 @@ impl RedisLock {
 
     /// How the scripts know this waiter in line, and whether it listens; `None` if it never did.
     fn in_line(&self, keys: &Keys) -> Option<(String, bool)> {
-        let (news, kind) = self.store.links.news().zip(self.watched.get())?;
+        let (news, kind) = self.store.subscriber().zip(self.watched.get())?;
         let listens = news.is_heard_by(self.claim.owner().fingerprint());
         Some((news.in_line(&self.claim, *kind, keys), listens))
     }
@@ -115,7 +125,7 @@ impl Lock for RedisLock {
                 (b"contested", [Value::Int(left), Value::Int(foreign)]) => {
                     // Data of other types may be changed at any time by whoever uses it.
                     let (foreign, is_text) = (*foreign != 0, *foreign == 1);
-                    if let Some(news) = self.store.links.news()
+                    if let Some(news) = self.store.subscriber()
                         && is_text
                         && listens
                     {
@@ -218,7 +228,7 @@ impl Lock for RedisLock {
         let mut call = Call::new(&self.store.scripts.hand_over, all);
         call.arg(self.owner()).arg(value(next)).arg(next.ttl().as_millis());
         // It may be about to queue up, over the other connection: so whether it has is not asked.
-        if let Some(news) = self.store.links.news() {
+        if let Some(news) = self.store.subscriber() {
             for kind in [WatchKind::Queue, WatchKind::Hints] {
                 call.arg(news.in_line(next, kind, &keys));
             }
@@ -243,7 +253,7 @@ impl Lock for RedisLock {
     }
 
     async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>> {
-        let Some(news) = self.store.links.news() else { return Ok(None) };
+        let Some(news) = self.store.subscriber() else { return Ok(None) };
         self.watched.get_or_init(|| kind);
         news.watch(self.claim.owner().fingerprint(), &self.keys()).await
     }
@@ -251,7 +261,7 @@ impl Lock for RedisLock {
 
 impl Drop for RedisLock {
     fn drop(&mut self) {
-        if let Some(news) = self.store.links.news()
+        if let Some(news) = self.store.subscriber()
             && self.watched.get().is_some()
         {
             news.forget(self.claim.owner().fingerprint());

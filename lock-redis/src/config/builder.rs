@@ -1,0 +1,335 @@
+//! Where Redis is, who we are there, and how locks are kept on it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(doc)]
+use lock_core::ErrorKind;
+use lock_core::Result;
+
+use super::options::RedisOptions;
+use crate::error::misconfigured;
+
+/// Says where a server is, who we are there, and how locks are kept on it.
+///
+/// `Debug` shows no password.
+///
+/// # Examples
+///
+/// ```
+/// use lock_redis::RedisConfig;
+///
+/// let config = RedisConfig::tcp("db-1", 6379).user("locks").password("s3cret").prefix("app:");
+/// assert!(!format!("{config:?}").contains("s3cret"));
+/// ```
+#[derive(Clone)]
+#[must_use = "a configuration does nothing until it is connected"]
+pub struct RedisConfig {
+    pub(super) place: Place,
+    pub(super) over_tls: bool,
+    pub(super) ca: Option<PathBuf>,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<String>,
+    /// Takes precedence over the password. With it, clients are made anew for each connection.
+    pub(super) password_source: Option<Arc<dyn Fn() -> String + Send + Sync>>,
+    pub(super) database: u32,
+    pub(super) options: RedisOptions,
+}
+
+/// Where the operator says that Redis is.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    Unix {
+        path: PathBuf,
+    },
+    Sentinel(Sentinels),
+    Cluster {
+        #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "only a cluster does"))]
+        nodes: Vec<(String, u16)>,
+    },
+}
+
+/// Who is asked where the master is.
+#[derive(Clone)]
+pub(super) struct Sentinels {
+    pub(super) service: String,
+    pub(super) hosts: Vec<(String, u16)>,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<String>,
+}
+
+impl RedisConfig {
+    fn at(place: Place) -> Self {
+        let (over_tls, ca, user, password, password_source, options) = Default::default();
+        Self { place, over_tls, ca, user, password, password_source, database: 0, options }
+    }
+
+    /// Names a server by host and port, without encryption.
+    pub fn tcp(host: impl Into<String>, port: u16) -> Self {
+        Self::at(Place::Tcp { host: host.into(), port })
+    }
+
+    /// Names a server by host and port, [over TLS](Self::over_tls).
+    pub fn tls(host: impl Into<String>, port: u16) -> Self {
+        Self::tcp(host, port).over_tls()
+    }
+
+    /// Names a server by its unix socket.
+    pub fn unix(path: impl AsRef<Path>) -> Self {
+        Self::at(Place::Unix { path: path.as_ref().into() })
+    }
+
+    /// Names the master of a service by the sentinels that watch it. They are asked whenever a
+    /// connection is opened: at first, and when the master was replaced.
+    ///
+    /// Needs the feature `sentinel`; without it, connecting reports
+    /// [`Unsupported`](ErrorKind::Unsupported).
+    pub fn sentinel<H: Into<String>>(
+        service: impl Into<String>,
+        sentinels: impl IntoIterator<Item = (H, u16)>,
+    ) -> Self {
+        let hosts = sentinels.into_iter().map(|(host, port)| (host.into(), port)).collect();
+        let (user, password) = Default::default();
+        Self::at(Place::Sentinel(Sentinels { service: service.into(), hosts, user, password }))
+    }
+
+    /// Names some nodes of a Redis Cluster; the others are found by them.
+    ///
+    /// Needs the feature `cluster`; without it, connecting reports
+    /// [`Unsupported`](ErrorKind::Unsupported).
+    pub fn cluster<H: Into<String>>(nodes: impl IntoIterator<Item = (H, u16)>) -> Self {
+        let nodes = nodes.into_iter().map(|(host, port)| (host.into(), port)).collect();
+        Self::at(Place::Cluster { nodes })
+    }
+
+    /// Authenticates with the sentinels as this user. Means nothing without sentinels.
+    pub fn sentinel_user(mut self, user: impl Into<String>) -> Self {
+        if let Place::Sentinel(sentinels) = &mut self.place {
+            sentinels.user = Some(user.into());
+        }
+        self
+    }
+
+    /// Authenticates with the sentinels by this password. Means nothing without sentinels.
+    pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
+        if let Place::Sentinel(sentinels) = &mut self.place {
+            sentinels.password = Some(password.into());
+        }
+        self
+    }
+
+    /// Encrypts every connection over TCP, to sentinels too, and verifies the other side's certificate.
+    ///
+    /// Needs the feature `tls`; without it, connecting reports
+    /// [`Unsupported`](ErrorKind::Unsupported) and never falls back to plain text.
+    pub fn over_tls(mut self) -> Self {
+        self.over_tls = true;
+        self
+    }
+
+    /// Verifies certificates by the roots in this PEM file rather than the system's. Means nothing
+    /// without TLS.
+    pub fn ca(mut self, pem: impl AsRef<Path>) -> Self {
+        self.ca = Some(pem.as_ref().into());
+        self
+    }
+
+    /// Authenticates as this ACL user, which needs a password.
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// Authenticates with this password.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// Authenticates with the password that this returns, which is asked whenever a connection is opened:
+    /// for passwords that change while locks are held. Connections that are open stay
+    /// authenticated. Not for a cluster.
+    pub fn password_from(mut self, source: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        self.password_source = Some(Arc::new(source));
+        self
+    }
+
+    /// Selects a numbered database; a cluster has none.
+    pub fn database(mut self, number: u32) -> Self {
+        self.database = number;
+        self
+    }
+
+    /// Puts this before every key; see [`RedisOptions::prefix`].
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.options = self.options.prefix(prefix);
+        self
+    }
+
+    /// Turns the checks of the server on or off; see [`RedisOptions::server_checks`].
+    pub fn server_checks(mut self, on: bool) -> Self {
+        self.options = self.options.server_checks(on);
+        self
+    }
+
+    /// Sets for how long fencing tokens are kept; see [`RedisOptions::fencing_ttl`].
+    pub fn fencing_ttl(mut self, time: Duration) -> Self {
+        self.options = self.options.fencing_ttl(time);
+        self
+    }
+
+    /// Believes a grant only once so many replicas have it; see [`RedisOptions::replicas`].
+    pub fn replicas(mut self, count: u32, limit: Duration) -> Self {
+        self.options = self.options.replicas(count, limit);
+        self
+    }
+
+    /// Sets how long opening a connection may take.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.options = self.options.connect_timeout(limit);
+        self
+    }
+
+    /// Refuses what would silently mean something else.
+    pub(super) fn check(&self) -> Result<()> {
+        self.options.check()?;
+        let nameless = self.user.is_some() && self.password.is_none();
+        if nameless && self.password_source.is_none() {
+            return misconfigured(
+                "there is a user and no password, and the driver would connect as `default`; name the \
+                 password as well",
+            );
+        }
+        match &self.place {
+            Place::Sentinel(Sentinels { user: Some(_), password: None, .. }) => misconfigured(
+                "there is a user for the sentinels and no password; name the password as well",
+            ),
+            Place::Cluster { .. } if self.database != 0 => {
+                misconfigured("a cluster has no numbered databases; leave `database` out")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn options(&self) -> &RedisOptions {
+        &self.options
+    }
+
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.place, Place::Cluster { .. })
+    }
+
+    /// Whether the server may be another one tomorrow.
+    pub(crate) fn has_sentinels(&self) -> bool {
+        matches!(self.place, Place::Sentinel(_))
+    }
+}
+
+impl fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConfig")
+            .field("place", &self.place)
+            .field("over_tls", &self.over_tls)
+            .field("ca", &self.ca)
+            .field("user", &self.user)
+            .field("password", &self.password.as_ref().map(|_| "***"))
+            .field("password_source", &self.password_source.as_ref().map(|_| "…"))
+            .field("database", &self.database)
+            .field("options", &self.options)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Sentinels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sentinels")
+            .field("service", &self.service)
+            .field("hosts", &self.hosts)
+            .field("user", &self.user)
+            .field("password", &self.password.as_ref().map(|_| "***"))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lock_core::ProviderUrl;
+
+    use super::*;
+
+    fn read(url: &str) -> Result<RedisConfig> {
+        RedisConfig::from_url(&ProviderUrl::parse(url).unwrap())
+    }
+
+    #[test]
+    fn urls_name_every_kind_of_place() {
+        let shown = |url| format!("{:?}", read(url).unwrap().place);
+        assert_eq!(shown("redis://h"), r#"Tcp { host: "h", port: 6379 }"#);
+        assert_eq!(shown("redis://[::1]:7/3"), r#"Tcp { host: "::1", port: 7 }"#);
+        let config = read("rediss://h?ca=/etc/ca.pem").unwrap();
+        assert!(config.over_tls && config.ca == Some("/etc/ca.pem".into()));
+        let sentinels = shown("redis+sentinel://a,[::1]:7/main?sentinel_password=hunter2");
+        assert!(sentinels.contains(r#"service: "main", hosts: [("a", 26379), ("::1", 7)]"#));
+        assert_eq!(shown("redis+unix:///run/r.sock"), r#"Unix { path: "/run/r.sock" }"#);
+        assert_eq!(read("redis+unix:///run/r.sock?db=4").unwrap().database, 4);
+        let config = read("redis://:p%40ss@h/3?prefix=a%3A&connect_timeout=250ms").unwrap();
+        assert_eq!(config.database, 3);
+        assert_eq!(config.password.as_deref(), Some("p@ss"));
+        assert_eq!(config.options.prefix, "a:");
+        assert_eq!(config.options.connect_timeout, Duration::from_millis(250));
+    }
+
+    #[test]
+    fn urls_that_cannot_work_say_what_would() {
+        let why = |url| read(url).unwrap_err().to_string();
+        assert!(why("redis:///0").contains("write `redis://host:port/database`"));
+        assert!(why("redis://a,b").contains("several hosts"));
+        assert!(why("redis://h/zero").contains("`zero` is no database"));
+        assert!(why("redis+sentinel://h").contains("`redis+sentinel://host1,host2,host3/service`"));
+        assert!(
+            why("redis+sentinel:///s").contains("`redis+sentinel://host1,host2,host3/service`")
+        );
+        assert!(why("redis+sentinel://h/s/3").contains("`s/3` is no service"));
+        assert!(why("redis+what://h").contains("`redis+what` is no scheme"));
+        assert!(why("redis+unix://h/x").contains("redis+unix:///path/to/socket"));
+        assert!(why("redis+unix://").contains("redis+unix:///path/to/socket"));
+        assert!(why("redis://h?ca=x").contains("unknown option `ca`; known are: prefix, "));
+        assert!(why("redis://h?server_checks=no").contains("is `on` or `off`"));
+        assert!(why("redis://h?connect_timeout=5").contains("not a time such as"));
+    }
+
+    #[test]
+    fn settings_that_would_mean_something_else_are_refused() {
+        let why = |config: RedisConfig| config.lasting_client().err().unwrap().to_string();
+        let here = || RedisConfig::tcp("h", 1);
+        assert!(why(here().user("locks")).contains("name the password as well"));
+        assert!(why(here().connect_timeout(Duration::ZERO)).contains("`connect_timeout` is zero"));
+        assert!(why(here().fencing_ttl(Duration::ZERO)).contains("keep tokens for 60s to "));
+        assert!(why(here().replicas(0, Duration::from_secs(1))).contains("`replicas` is 0"));
+        let sentinels = RedisConfig::sentinel("s", [("h", 1)]).sentinel_user("locks");
+        assert!(why(sentinels).contains("user for the sentinels and no password"));
+        let cluster = RedisConfig::cluster([("h", 1)]).database(3);
+        let error = cluster.cluster_client().err().unwrap();
+        assert!(error.to_string().contains("no numbered databases"), "{error}");
+    }
+
+    #[test]
+    fn no_password_is_ever_shown() {
+        for url in ["redis://me:hunter2@h", "redis+sentinel://h/s?sentinel_password=hunter2"] {
+            assert!(!format!("{:?}", read(url).unwrap()).contains("hunter2"));
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn row_31_without_the_feature_tls_there_is_no_plain_fallback() {
+        let error = read("rediss://h").unwrap().lasting_client().err().unwrap();
+        assert!(error.is_unsupported());
+    }
+}

@@ -1,0 +1,4 @@
+//! The verbs of a lock, and the scripts that they run on the server.
+
+pub(crate) mod lock;
+pub(crate) mod scripts;

@@ -1,0 +1,96 @@
+//! One subscription for all keys, over a connection that the first waiter opens.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lock_core::{OwnerFingerprint, Result, Watch};
+use redis::{Cmd, PushInfo, PushKind, Value};
+
+use super::follow::Followers;
+use super::subscription::Subscription;
+use super::waiters::Waiters;
+use crate::config::timeouts::Timeouts;
+use crate::keys::Keys;
+use crate::net::connection::{Connection, Settings};
+use crate::net::endpoint::Endpoint;
+use crate::net::listener::{Hook, Listener};
+
+/// A channel of one server that all waiters of a provider share.
+pub(super) struct Shared {
+    connection: Arc<Connection>,
+    inbox: Arc<Inbox>,
+}
+
+/// Takes what comes in over the connection.
+struct Inbox {
+    channel: String,
+    waiters: Arc<Waiters>,
+    followers: Arc<Followers>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        timeouts: Timeouts,
+        channel: String,
+        waiters: &Arc<Waiters>,
+    ) -> Self {
+        let waiters = Arc::clone(waiters);
+        let followers = Arc::new(Followers::of(&waiters));
+        let inbox = Arc::new(Inbox { channel, waiters, followers });
+        let listener = Some(Arc::clone(&inbox) as Arc<dyn Listener>);
+        // It is not checked, as no lock depends on it.
+        let settings = Settings { endpoint, timeouts, checks: None, replaced: None, listener };
+        Self { connection: Arc::new(Connection::closed(settings)), inbox }
+    }
+}
+
+#[async_trait]
+impl Subscription for Shared {
+    fn channel(&self, _: &Keys) -> String {
+        format!(":{}", self.inbox.channel)
+    }
+
+    async fn watch(&self, owner: OwnerFingerprint, _: &Keys) -> Result<Watch> {
+        self.connection.connect().await?;
+        Ok(self.inbox.waiters.add(owner, None))
+    }
+
+    fn follow(&self, owner: OwnerFingerprint, keys: &Keys, command: Cmd) {
+        self.inbox.followers.follow(&self.connection, keys.lock(), owner, command);
+    }
+
+    fn hanging_up(&self) -> Hook {
+        let (close, inbox) = (self.connection.closing(), Arc::clone(&self.inbox));
+        Arc::new(move || {
+            close();
+            inbox.waiters.end();
+            inbox.followers.clear();
+        })
+    }
+}
+
+impl Listener for Inbox {
+    fn channel(&self) -> Option<&str> {
+        Some(&self.channel)
+    }
+
+    fn opening(&self) {
+        self.followers.clear(); // they were followed over another connection
+    }
+
+    fn hear(&self, push: &PushInfo) {
+        self.waiters.hear(push);
+        match (&push.kind, push.data.as_slice()) {
+            (PushKind::Invalidate, [Value::Array(keys)]) => {
+                for key in keys {
+                    if let Value::BulkString(key) = key {
+                        self.followers.changed(&String::from_utf8_lossy(key));
+                    }
+                }
+            }
+            (PushKind::Disconnection, _) => self.followers.clear(),
+            _ => {}
+        }
+    }
+}
