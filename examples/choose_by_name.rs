@@ -12,7 +12,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use lock_core::{Capability, LocksConfig, ProviderRegistry};
+use lock_core::Capability;
+use lock_core::registry::{LocksConfig, ProviderRegistry};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/locks.toml");
 
@@ -39,8 +40,7 @@ async fn start() -> Result<(), Box<dyn Error>> {
     jobs.require([Capability::Fencing])?;
 
     for (name, locks) in clients.iter() {
-        let info = locks.info();
-        println!("{name}: on {}, which has {}", info.name(), info.capabilities());
+        println!("{name}: on {}, which has {}", locks.info().name(), locks.capabilities());
     }
 
     // From here on nobody knows where the locks are.

@@ -1,54 +1,40 @@
-//! A whole backend of one's own: the verbs over a map, a factory for its URLs, and the one line
-//! that runs the conformance suite on it.
+//! A whole backend of one's own: three verbs over a map, a factory for its URLs, and the one line that
+//! runs the conformance suite on it.
 //!
 //! ```sh
 //! cargo run --example custom_backend
-//! cargo test --example custom_backend     # is it a lock? the suite tells, within a minute or so
+//! cargo test --example custom_backend     # the suite reports within a minute or so whether it is a lock
 //! ```
 //!
-//! Waiting, retrying, renewing, noticing loss, undoing lost answers: all that is core's business.
+//! Waiting, retrying, renewing, detecting loss and undoing lost answers are done by core.
 
 #![allow(clippy::print_stdout, reason = "an example talks to its reader")]
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use async_trait::async_trait;
-use lock_core::{
-    Attempt, Capabilities, Capability, Claim, Clock, Error, ErrorKind, FencingToken, Handover,
-    Holder, Lock, LockKey, LockProvider, Moment, OwnerToken, ProviderFactory, ProviderInfo,
-    ProviderRegistry, ProviderUrl, Release, Renewal, Result, SystemClock, Ttl, Watch, WatchKind,
+use lock_core::backend::{
+    Attempt, Claim, ProviderFactory, ProviderInfo, ProviderUrl, Release, Renewal, Ttl,
 };
+use lock_core::registry::ProviderRegistry;
+use lock_core::{FencingToken, Lock, LockProvider, Result};
 
-/// The store: a stand-in for whatever you run.
+/// The store: a stand-in for the one that you run.
 #[derive(Debug, Default)]
 struct Store {
-    leases: HashMap<LockKey, Lease>,
+    /// By key: the owner, the fencing token, and when the lease ends.
+    leases: HashMap<String, (String, Option<FencingToken>, Instant)>,
     /// Owners that have released without holding, and until when they are remembered (law U1).
-    tombstones: HashMap<OwnerToken, Moment>,
+    tombstones: HashMap<String, Instant>,
     grants: u64,
-}
-
-#[derive(Debug)]
-struct Lease {
-    claim: Claim,
-    fencing: Option<FencingToken>,
-    ends: Moment,
 }
 
 #[derive(Debug)]
 struct MapProvider {
     info: ProviderInfo,
     store: Arc<Mutex<Store>>,
-}
-
-impl MapProvider {
-    fn new() -> Self {
-        use Capability::{Fencing, Inspect, Metadata, ServerClock};
-        // What it declares, the suite demands. There are no hints: waiters ask again by and by.
-        let capabilities = Capabilities::of([Fencing, Inspect, Metadata, ServerClock]);
-        Self { info: ProviderInfo::new("map", capabilities), store: Arc::default() }
-    }
 }
 
 impl LockProvider for MapProvider {
@@ -68,85 +54,67 @@ struct MapLock {
 }
 
 impl MapLock {
-    /// Opens the store as of now. The mutex makes each verb atomic; what has ended is gone.
-    fn open(&self) -> (MutexGuard<'_, Store>, Moment) {
+    /// Opens the store as of now, without what has ended. The mutex makes each verb atomic.
+    fn open(&self) -> (MutexGuard<'_, Store>, Instant) {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = SystemClock.now();
-        store.leases.retain(|_, lease| now < lease.ends);
+        let now = Instant::now();
+        store.leases.retain(|_, (_, _, ends)| now < *ends);
         store.tombstones.retain(|_, until| now < *until);
         (store, now)
-    }
-
-    fn owns(&self, lease: &Lease) -> bool {
-        lease.claim.owner() == self.claim.owner()
     }
 }
 
 #[async_trait]
 impl Lock for MapLock {
-    fn claim(&self) -> &Claim {
-        &self.claim
-    }
-
     async fn try_acquire(&self) -> Result<Attempt> {
+        self.claim.mode().require_exclusive()?;
         let (mut store, now) = self.open();
-        if store.tombstones.contains_key(self.claim.owner()) {
+        let (key, owner) = (self.claim.key().as_str(), self.claim.owner().expose());
+        let new_end = now + self.claim.ttl().as_duration();
+        if store.tombstones.contains_key(owner) {
             return Ok(Attempt::Undone);
         }
-        let ends = now.after(self.claim.ttl().get());
-        if let Some(lease) = store.leases.get_mut(self.claim.key()) {
-            if !self.owns(lease) {
-                return Ok(Attempt::Held { remaining: Some(lease.ends.since(now)) });
+        if let Some((holder, fencing, ends)) = store.leases.get_mut(key) {
+            if holder != owner {
+                return Ok(Attempt::held(*ends - now));
             }
-            lease.ends = ends.max(lease.ends); // the same owner asks again (law E2)
-            return Ok(Attempt::Granted { fencing: lease.fencing });
+            *ends = new_end.max(*ends); // the same owner asks again (law E2)
+            return Ok(Attempt::granted(*fencing));
         }
         store.grants += 1;
         let fencing = FencingToken::new(store.grants);
-        let lease = Lease { claim: self.claim.clone(), fencing, ends };
-        store.leases.insert(self.claim.key().clone(), lease);
-        Ok(Attempt::Granted { fencing })
+        store.leases.insert(key.into(), (owner.into(), fencing, new_end));
+        Ok(Attempt::granted(fencing))
     }
 
     async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
         let (mut store, now) = self.open();
-        let ours = store.leases.get_mut(self.claim.key()).filter(|lease| self.owns(lease));
-        Ok(ours.map_or(Renewal::Lost, |lease| {
-            lease.ends = now.after(ttl.get());
-            Renewal::Renewed { fencing: lease.fencing }
-        }))
+        match store.leases.get_mut(self.claim.key().as_str()) {
+            Some((holder, fencing, ends)) if holder == self.claim.owner().expose() => {
+                *ends = now + ttl.as_duration();
+                Ok(Renewal::renewed(*fencing))
+            }
+            _ => Ok(Renewal::Lost),
+        }
     }
 
     async fn release(&self) -> Result<Release> {
         let (mut store, now) = self.open();
-        if store.leases.get(self.claim.key()).is_some_and(|lease| self.owns(lease)) {
-            store.leases.remove(self.claim.key());
+        let (key, owner) = (self.claim.key().as_str(), self.claim.owner().expose());
+        if store.leases.get(key).is_some_and(|(holder, ..)| holder == owner) {
+            store.leases.remove(key);
             return Ok(Release::Released);
         }
-        store.tombstones.insert(*self.claim.owner(), now.after(Release::TOMBSTONE));
+        store.tombstones.insert(owner.into(), now + Release::TOMBSTONE);
         Ok(Release::NotHeld)
     }
+}
 
-    async fn inspect(&self) -> Result<Option<Holder>> {
-        let (store, now) = self.open();
-        Ok(store.leases.get(self.claim.key()).map(|lease| {
-            Holder::new(lease.claim.owner().fingerprint())
-                .with_metadata(lease.claim.metadata().clone())
-                .with_remaining(lease.ends.since(now))
-                .with_fencing(lease.fencing)
-        }))
-    }
-
-    async fn raise(&self, _fencing: FencingToken) -> Result<Option<FencingToken>> {
-        Err(Error::new(ErrorKind::Unsupported, "tokens of this store cannot be raised"))
-    }
-
-    async fn hand_over(&self, _next: &Claim) -> Result<Option<Handover>> {
-        Ok(None)
-    }
-
-    async fn watch(&self, _kind: WatchKind) -> Result<Option<Watch>> {
-        Ok(None)
+impl MapProvider {
+    fn new() -> Self {
+        // What it declares, the suite demands.
+        let info = ProviderInfo::new("map").with_fencing(true).with_server_clock(true);
+        Self { info, store: Arc::default() }
     }
 }
 
@@ -161,27 +129,25 @@ impl ProviderFactory for MapFactory {
     }
 
     async fn connect(&self, url: &ProviderUrl) -> Result<Arc<dyn LockProvider>> {
-        url.options(&[])?; // refuses whatever it does not know
-        if url.to_string() != "map://" {
-            return Err(Error::new(ErrorKind::Misconfigured, "write `map://` and nothing else"));
-        }
+        url.require_scheme_only()?; // there is nothing to configure
         Ok(Arc::new(MapProvider::new()))
     }
 }
 
 #[cfg(test)]
-lock_testkit::conformance!(custom, || async { lock_testkit::Subject::new(MapProvider::new()) });
+lock_testkit::conformance!(custom, || async {
+    use lock_core::Capability::{Fencing, ServerClock};
+    lock_testkit::Subject::new(MapProvider::new()).expects([Fencing, ServerClock])
+});
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let locks = ProviderRegistry::new().with(MapFactory)?.connect("map://").await?;
-    let guard = locks.lock("invoice/42").metadata("worker-7").acquire().await?;
-    println!("holding {}", guard.key());
-    if let Some(holder) = locks.inspect("invoice/42").await? {
-        println!("the store says that {} holds it", holder.metadata());
-    }
+    let guard = locks.lock("invoice/42").acquire().await?;
+    println!("holding {} with token {:?}", guard.key(), guard.fencing_token());
     let second = locks.lock("invoice/42").try_acquire().await?;
     println!("a second owner gets it: {}", second.is_some());
-    println!("releasing it says: {:?}", guard.release().await?);
+    guard.release().await?;
+    println!("the lock had been held until it was released");
     Ok(())
 }

@@ -12,7 +12,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use lock_core::{FencingGate, FencingToken, LockClient, LockGuard, OwnerFingerprint, StaleWriter};
+use lock_core::fencing::{FencingGate, StaleWriter};
+use lock_core::{FencingToken, LockClient, LockGuard, OwnerFingerprint};
 use lock_memory::{ManualClock, MemoryProvider};
 
 /// The protected resource, perhaps a service on another machine.

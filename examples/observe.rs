@@ -10,7 +10,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use lock_core::{Event, EventKind, LockClient, Observer};
+use lock_core::LockClient;
+use lock_core::observe::{Event, EventKind, Observer};
 use lock_memory::MemoryProvider;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};

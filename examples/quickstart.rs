@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use lock_core::{LockClient, ProviderRegistry};
+use lock_core::LockClient;
+use lock_core::registry::ProviderRegistry;
 use tokio::time::sleep;
 
 const KEY: &str = "invoice/42";

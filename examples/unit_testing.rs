@@ -11,7 +11,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use lock_core::{Clock, LockClient, Result};
+use lock_core::clock::Clock;
+use lock_core::{LockClient, Result};
 use lock_memory::{Fault, Faults, ManualClock, MemoryProvider, Verb};
 
 // --- The code under test: it gets a `LockClient` and never names a store.

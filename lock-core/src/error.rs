@@ -74,8 +74,6 @@ pub enum ErrorKind {
 pub enum Effect {
     /// Nothing: the store refused it or never saw it.
     NotApplied,
-    /// It took effect, only the answer is bad.
-    Applied,
     /// It may have taken effect, now or later. Core undoes such an acquisition (law U1).
     Unknown,
 }
@@ -91,7 +89,6 @@ pub enum Operation {
     Release,
     Inspect,
     Resume,
-    Watch,
 }
 
 impl fmt::Display for Operation {
@@ -103,13 +100,13 @@ impl fmt::Display for Operation {
             Self::Release => "release",
             Self::Inspect => "inspect",
             Self::Resume => "resume",
-            Self::Watch => "watch",
         })
     }
 }
 
 /// How much an acquisition had tried when it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Effort {
     /// How many requests it made.
     pub attempts: u32,

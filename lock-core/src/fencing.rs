@@ -21,7 +21,8 @@ use crate::value::{FencingToken, OwnerFingerprint};
 /// # Examples
 ///
 /// ```
-/// use lock_core::{FencingGate, FencingToken, OwnerToken};
+/// use lock_core::fencing::FencingGate;
+/// use lock_core::{FencingToken, OwnerToken};
 ///
 /// let gate = FencingGate::new();
 /// let [paused, successor] = [OwnerToken::mint()?.fingerprint(), OwnerToken::mint()?.fingerprint()];
@@ -110,7 +111,7 @@ mod tests {
     #[test]
     fn f1_the_gate_refuses_smaller_tokens_and_equal_ones_of_another_owner() {
         let token = |n| FencingToken::new(n).unwrap();
-        let owner = |n: u8| OwnerFingerprint::of(&[n]);
+        let owner = |n: u8| OwnerFingerprint::from_bytes(&[n]);
         let gate = FencingGate::new();
         assert_eq!(gate.admit(token(5), owner(1)), Ok(()));
         assert_eq!(gate.admit(token(5), owner(1)), Ok(()), "the same writer writes again");

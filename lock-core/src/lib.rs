@@ -1,34 +1,26 @@
 #![doc = include_str!("../README.md")]
 
 mod acquiring;
-mod backend;
+pub mod backend;
 mod client;
-mod clock;
+pub mod clock;
 mod engine;
 mod error;
 mod fairness;
-mod fencing;
+pub mod fencing;
 mod holding;
 mod loss;
-mod observe;
-mod registry;
+pub mod observe;
+pub mod registry;
 mod retry;
 mod value;
 
-pub use backend::{
-    Attempt, Capabilities, Capability, Claim, Handover, Holder, Lock, LockProvider,
-    ProviderFactory, ProviderInfo, ProviderUrl, Release, Renewal, Signal, UrlOptions, Watch,
-    WatchKind, WatchSender, limited,
-};
+pub use backend::capability::{Capabilities, Capability};
+pub use backend::inspect::{Holder, Occupancy};
+pub use backend::{Lock, LockProvider};
 pub use client::{Acquire, ClientBuilder, Lease, LockClient, LockGuard, ReleaseError};
-pub use clock::{Clock, Moment, Sleep, SystemClock, TokioClock};
-pub use error::{Effect, Effort, Error, ErrorKind, Operation, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use fairness::Fairness;
-pub use fencing::{FencingGate, StaleWriter};
 pub use loss::{AtRisk, Loss};
-pub use observe::{Event, EventKind, Observer};
-pub use registry::{Clients, LocksConfig, ProviderConfig, ProviderRegistry};
-pub use retry::{Backoff, RetryStrategy, from_fn};
-pub use value::{
-    FencingToken, LockKey, Metadata, OsTokens, OwnerFingerprint, OwnerToken, TokenSource, Ttl,
-};
+pub use retry::{Backoff, RetryStrategy};
+pub use value::{FencingToken, LockKey, Metadata, OwnerFingerprint, OwnerToken};

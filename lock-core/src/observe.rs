@@ -8,7 +8,8 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use crate::backend::Release;
-use crate::error::{Effort, Error, ErrorKind, Result};
+pub use crate::error::{Effort, Operation};
+use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Loss;
 use crate::value::{FencingToken, LockKey};
 
@@ -81,11 +82,13 @@ impl Event {
 #[non_exhaustive]
 pub enum EventKind {
     /// An acquisition found the key held and begins to wait.
+    #[non_exhaustive]
     Waiting {
         /// How long the holder's lease has left, if the store tells.
         remaining: Option<Duration>,
     },
     /// An acquisition succeeded.
+    #[non_exhaustive]
     Acquired {
         /// The number of the grant.
         fencing: Option<FencingToken>,
@@ -93,6 +96,7 @@ pub enum EventKind {
         effort: Effort,
     },
     /// An acquisition ended without the lock.
+    #[non_exhaustive]
     NotAcquired {
         /// Why.
         reason: ErrorKind,
@@ -100,11 +104,13 @@ pub enum EventKind {
         effort: Effort,
     },
     /// A lease was renewed.
+    #[non_exhaustive]
     Renewed {
         /// For how long.
         ttl: Duration,
     },
     /// A renewal failed; the lock is still held and will be tried again (law G3).
+    #[non_exhaustive]
     AtRisk {
         /// How many renewals have failed in a row.
         failures: u32,
@@ -112,11 +118,13 @@ pub enum EventKind {
         cause: Error,
     },
     /// A held lock is gone (law G2).
+    #[non_exhaustive]
     Lost {
         /// Why.
         loss: Loss,
     },
     /// A lock was released.
+    #[non_exhaustive]
     Released {
         /// What the backend answered.
         outcome: Release,
@@ -124,6 +132,7 @@ pub enum EventKind {
         held: Duration,
     },
     /// A release in the background gave up; the key is free at the latest after its ttl.
+    #[non_exhaustive]
     ReleaseFailed {
         /// Why the last try failed.
         cause: Error,
@@ -161,7 +170,7 @@ impl EventKind {
 /// # Examples
 ///
 /// ```
-/// use lock_core::{Event, EventKind, Observer};
+/// use lock_core::observe::{Event, EventKind, Observer};
 /// use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// #[derive(Debug, Default)]

@@ -53,31 +53,11 @@ impl<const N: usize> RetryStrategy for [Duration; N] {
     }
 }
 
-/// Makes a strategy of any function that returns an iterator.
-///
-/// # Examples
-///
-/// ```
-/// use lock_core::{RetryStrategy, from_fn};
-/// use std::time::Duration;
-///
-/// let counting = from_fn(|| (1..=3).map(Duration::from_secs));
-/// assert_eq!(counting.delays().last(), Some(Duration::from_secs(3)));
-/// ```
-pub fn from_fn<F, I>(recipe: F) -> impl RetryStrategy
-where
-    F: Fn() -> I + Send + Sync + 'static,
-    I: IntoIterator<Item = Duration>,
-    I::IntoIter: Send + 'static,
-{
-    FromFn(recipe)
-}
-
 struct FromFn<F>(F);
 
 impl<F> fmt::Debug for FromFn<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("from_fn(..)")
+        f.write_str("Backoff::from_fn(..)")
     }
 }
 
@@ -138,6 +118,26 @@ enum Shape {
 }
 
 impl Backoff {
+    /// Makes a strategy of any function that returns an iterator.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Backoff, RetryStrategy};
+    /// use std::time::Duration;
+    ///
+    /// let counting = Backoff::from_fn(|| (1..=3).map(Duration::from_secs));
+    /// assert_eq!(counting.delays().last(), Some(Duration::from_secs(3)));
+    /// ```
+    pub fn from_fn<F, I>(delays: F) -> impl RetryStrategy
+    where
+        F: Fn() -> I + Send + Sync + 'static,
+        I: IntoIterator<Item = Duration>,
+        I::IntoIter: Send + 'static,
+    {
+        FromFn(delays)
+    }
+
     fn of(shape: Shape) -> Self {
         Self { shape, full_jitter: false, attempts: None, total: None, seed: None }
     }

@@ -13,9 +13,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lock_core::{
-    Backoff, Clock, Fairness, LockClient, LockKey, Moment, OwnerToken, Result, Sleep, TokenSource,
-};
+use lock_core::clock::{Clock, Moment, Sleep};
+use lock_core::{Backoff, Fairness, LockClient, LockKey, OwnerToken, Result};
 use lock_memory::{Call, Fault, Faults, MemoryProvider, Verb};
 use lock_testkit::History;
 
@@ -26,14 +25,12 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Mints the same tokens for the same seed.
-#[derive(Debug)]
-struct Seeded(std::sync::Mutex<fastrand::Rng>);
-
-impl TokenSource for Seeded {
-    fn mint(&self) -> Result<OwnerToken> {
+/// Makes the same tokens for the same seed.
+fn seeded(rng: fastrand::Rng) -> impl Fn() -> Result<OwnerToken> {
+    let rng = std::sync::Mutex::new(rng);
+    move || {
         let mut bits = [0; 16];
-        self.0.lock().unwrap().fill(&mut bits);
+        rng.lock().unwrap().fill(&mut bits);
         Ok(OwnerToken::from_bits(bits))
     }
 }
@@ -53,15 +50,15 @@ impl Clock for Slow {
 }
 
 fn a_fault(rng: &mut fastrand::Rng) -> (Verb, Fault) {
-    use Verb::{HandOver, Release, Renew, TryAcquire, Watch};
-    let verb = [TryAcquire, TryAcquire, Renew, Release, HandOver, HandOver, Watch];
+    use Verb::{HandOver, Release, Renew, Subscribe, TryAcquire};
+    let verb = [TryAcquire, TryAcquire, Renew, Release, HandOver, HandOver, Subscribe];
     let fault = match rng.u8(..6) {
         0 => Fault::unavailable(),
         1 => Fault::LoseAnswer,
         2 => Fault::DelayAnswer(ms(rng.u64(1..400))),
         3 => Fault::Late(ms(rng.u64(1..1500))),
         4 => Fault::Panic,
-        _ => Fault::MuteWatch,
+        _ => Fault::MuteSubscription,
     };
     (verb[rng.usize(..verb.len())], fault)
 }
@@ -81,7 +78,7 @@ async fn run(seed: u64, slow_clock: bool) -> Run {
     // Two clients, each with a line of its own, as in two processes.
     let clients = [(); 2].map(|()| {
         let builder = LockClient::builder(faults.around(store.clone()))
-            .token_source(Seeded(std::sync::Mutex::new(rng.fork())))
+            .owner_tokens(seeded(rng.fork()))
             .retry(Backoff::exponential(ms(5), ms(100)).full_jitter().seed(seed))
             .request_timeout(ms(150))
             .ttl(ms(600));

@@ -13,13 +13,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use lock_core::backend::{
+    Attempt, Claim, Effect, Hints, ProviderInfo, Queue, Release, Renewal, Signal, Subscription, Ttl,
+};
 use lock_core::{
-    Attempt, Backoff, Capabilities, Capability, Claim, Effect, Error, ErrorKind, FencingToken,
-    LockClient, LockKey, LockProvider, ProviderInfo, Release, Renewal, RetryStrategy, Signal,
-    Watch,
+    Backoff, Error, ErrorKind, FencingToken, Lock, LockClient, LockKey, LockProvider, OwnerToken,
+    Result, RetryStrategy,
 };
 use lock_memory::{Fault, Faults, ManualClock, MemoryProvider, Verb};
-use lock_testkit::{MockLock, MockLockProvider};
 
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -131,46 +133,77 @@ async fn g4_row_44_no_renewal_follows_a_release_in_20_000_races() {
     }
 }
 
-/// A provider whose store-side queue grants through `watch`.
-fn queueing(attempts: Arc<AtomicUsize>) -> MockLockProvider {
-    let info = ProviderInfo::new(
-        "queue",
-        Capabilities::of([Capability::Fencing, Capability::Hints, Capability::Queue]),
-    );
-    let mut provider = MockLockProvider::new();
-    provider.expect_info().return_const(info);
-    provider.expect_lock().returning(move |claim: Claim| {
-        let (attempts, fencing) = (Arc::clone(&attempts), FencingToken::new(7));
-        let mut lock = MockLock::new();
-        lock.expect_claim().return_const(claim);
-        lock.expect_try_acquire().returning(move || {
-            Ok(match attempts.fetch_add(1, Ordering::SeqCst) {
-                0 | 1 => Attempt::Held { remaining: None },
-                _ => Attempt::Granted { fencing },
-            })
-        });
-        lock.expect_watch().returning(move |_| {
-            let (sender, watch) = Watch::channel();
-            sender.send(Signal::Granted { fencing });
-            Box::leak(Box::new(sender)); // the queue keeps its end
-            Ok(Some(watch))
-        });
-        lock.expect_renew().returning(move |_| Ok(Renewal::Renewed { fencing }));
-        lock.expect_release().returning(|| Ok(Release::Released));
-        Arc::new(lock)
-    });
-    provider
+/// A store whose queue grants the key to whoever subscribes.
+#[derive(Clone, Debug)]
+struct Granting {
+    store: MemoryProvider,
+    attempts: Arc<AtomicUsize>,
+    token: Option<FencingToken>,
+}
+
+impl LockProvider for Granting {
+    fn info(&self) -> &ProviderInfo {
+        self.store.info()
+    }
+
+    fn lock(&self, _: Claim) -> Arc<dyn Lock> {
+        Arc::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Lock for Granting {
+    async fn try_acquire(&self) -> Result<Attempt> {
+        Ok(match self.attempts.fetch_add(1, Ordering::SeqCst) {
+            0 | 1 => Attempt::held(None),
+            _ => Attempt::granted(self.token),
+        })
+    }
+
+    async fn renew(&self, _: Ttl) -> Result<Renewal> {
+        Ok(Renewal::renewed(self.token))
+    }
+
+    async fn release(&self) -> Result<Release> {
+        Ok(Release::Released)
+    }
+
+    fn as_hints(&self) -> Option<&dyn Hints> {
+        Some(self)
+    }
+
+    fn as_queue(&self) -> Option<&dyn Queue> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Hints for Granting {
+    async fn subscribe(&self) -> Result<Subscription> {
+        let (sender, subscription) = Subscription::channel();
+        sender.send(Signal::Granted);
+        Box::leak(Box::new(sender)); // the queue keeps its end
+        Ok(subscription)
+    }
+}
+
+#[async_trait]
+impl Queue for Granting {
+    async fn try_acquire_or_enqueue(&self) -> Result<Attempt> {
+        self.try_acquire().await
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_grant_that_a_queue_delivers_is_confirmed_at_once() {
     let attempts = Arc::new(AtomicUsize::new(0));
-    let client = LockClient::new(queueing(Arc::clone(&attempts)));
+    let (store, token) = (MemoryProvider::new(), FencingToken::new(7));
+    let client = LockClient::new(Granting { store, attempts: Arc::clone(&attempts), token });
     let endless = Backoff::fixed(seconds(50));
     let started = tokio::time::Instant::now();
     let guard = client.lock("k").retry(endless).acquire().await.unwrap();
     assert_eq!(guard.fencing_token(), FencingToken::new(7));
-    assert_eq!(attempts.load(Ordering::SeqCst), 3, "try, try after watching, confirm");
+    assert_eq!(attempts.load(Ordering::SeqCst), 3, "try, try after subscribing, confirm");
     assert!(started.elapsed() < seconds(1), "the grant was slept through");
     guard.release().await.unwrap();
 }
@@ -199,7 +232,7 @@ fn guards_and_clients_can_go_anywhere() {
     anywhere::<LockClient>();
     anywhere::<lock_core::Error>();
     anywhere::<lock_core::ReleaseError>();
-    anywhere::<lock_core::ProviderRegistry>();
+    anywhere::<lock_core::registry::ProviderRegistry>();
     fn send<T: Send>(_: T) {}
     let client = LockClient::new(MemoryProvider::new());
     send(client.lock("k").acquire());
@@ -318,37 +351,32 @@ async fn u1_row_30_a_user_that_stays_denied_is_not_asked_for_for_ever() {
     }
 }
 
-/// Mints tokens that a test knows: 1, 2, 3 …
-#[derive(Debug, Default)]
-struct Counted(std::sync::atomic::AtomicU8);
-
-impl Counted {
-    fn token(number: u8) -> lock_core::OwnerToken {
-        lock_core::OwnerToken::from_bits([number; 16])
-    }
+/// The tokens that [`counted`] makes.
+fn token(number: u8) -> OwnerToken {
+    OwnerToken::from_bits([number; 16])
 }
 
-impl lock_core::TokenSource for Counted {
-    fn mint(&self) -> lock_core::Result<lock_core::OwnerToken> {
-        Ok(Self::token(1 + self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst)))
-    }
+/// Makes tokens that a test knows: 1, 2, 3 …
+fn counted() -> impl Fn() -> Result<OwnerToken> {
+    let last = std::sync::atomic::AtomicU8::new(0);
+    move || Ok(token(1 + last.fetch_add(1, Ordering::SeqCst)))
 }
 
 #[tokio::test(start_paused = true)]
 async fn u1_an_acquisition_whose_attempt_was_undone_goes_on_under_a_fresh_owner() {
     let store = MemoryProvider::new();
-    let client = LockClient::builder(store.clone()).token_source(Counted::default());
+    let client = LockClient::builder(store.clone()).owner_tokens(counted());
     let client = client.build().unwrap();
     // As a quorum does whose nodes have lost the answers to what it has undone.
     for number in [1, 2] {
         let key = lock_core::LockKey::new("k").unwrap();
-        let ttl = lock_core::Ttl::new(seconds(30)).unwrap();
-        let undone = store.lock(lock_core::Claim::new(key, Counted::token(number), ttl));
+        let ttl = lock_core::backend::Ttl::new(seconds(30)).unwrap();
+        let undone = store.lock(lock_core::backend::Claim::new(key, token(number), ttl));
         assert_eq!(undone.release().await.unwrap(), Release::NotHeld);
     }
     let guard = client.lock("k").metadata("note").acquire().await.unwrap();
-    assert_eq!(*guard.owner_token(), Counted::token(3));
-    let holder = client.inspect("k").await.unwrap().expect("a holder");
+    assert_eq!(*guard.owner_token(), token(3));
+    let holder = client.inspect("k").await.unwrap().holder().cloned().expect("a holder");
     assert_eq!((holder.owner(), holder.metadata().as_bytes()), (guard.owner(), &b"note"[..]));
     guard.release().await.unwrap();
 }
@@ -357,7 +385,7 @@ async fn u1_an_acquisition_whose_attempt_was_undone_goes_on_under_a_fresh_owner(
 async fn u1_an_owner_whose_requests_stay_in_doubt_is_replaced_and_undone() {
     let (store, faults) = (MemoryProvider::new(), Faults::new());
     let client = LockClient::builder(faults.around(store.clone()));
-    let client = client.token_source(Counted::default()).unavailable_after(seconds(60));
+    let client = client.owner_tokens(counted()).unavailable_after(seconds(60));
     let client = client.build().unwrap();
     faults.always(Verb::TryAcquire, Fault::LoseAnswer);
     let often = Backoff::fixed(Duration::from_millis(100));
@@ -368,7 +396,7 @@ async fn u1_an_owner_whose_requests_stay_in_doubt_is_replaced_and_undone() {
     assert!(faults.count(Verb::Release) > 0, "its requests are undone");
     faults.clear();
     let guard = waiting.await.unwrap().unwrap();
-    assert_ne!(*guard.owner_token(), Counted::token(1));
+    assert_ne!(*guard.owner_token(), token(1));
     guard.release().await.unwrap();
     let next = LockClient::new(store).lock("k").try_acquire().await.unwrap();
     drop(next.expect("nothing is left locked"));

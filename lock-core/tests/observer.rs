@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use lock_core::{Event, EventKind, LockClient, Observer};
+use lock_core::LockClient;
+use lock_core::observe::{Event, EventKind, Observer};
 use lock_memory::{Fault, Faults, MemoryProvider, Verb};
 
 const LIMIT: Duration = Duration::from_secs(30);

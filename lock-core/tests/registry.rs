@@ -11,10 +11,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lock_core::{
-    Capability, Claim, Lock, LockClient, LockProvider, LocksConfig, ProviderConfig,
-    ProviderFactory, ProviderInfo, ProviderRegistry, ProviderUrl, Ttl,
-};
+use lock_core::backend::{Claim, ProviderFactory, ProviderInfo, ProviderUrl, Ttl};
+use lock_core::registry::{LocksConfig, ProviderConfig, ProviderRegistry};
+use lock_core::{Capability, Lock, LockClient, LockProvider};
 use lock_memory::MemoryProvider;
 
 fn registry() -> ProviderRegistry {

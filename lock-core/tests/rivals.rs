@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lock_core::{
-    Attempt, Backoff, Claim, FencingToken, Handover, Holder, Lock, LockClient, LockProvider,
-    ProviderInfo, Release, Renewal, Result, Ttl, Watch, WatchKind,
+use lock_core::backend::{
+    Attempt, Busy, Claim, HandOver, Inspect, ProviderInfo, Release, Renewal, Ttl,
 };
+use lock_core::{Backoff, Lock, LockClient, LockProvider, Result};
 use lock_memory::{Faults, MemoryProvider, Verb};
 use tokio::time::Instant;
 
@@ -54,14 +54,14 @@ impl LockProvider for Contested {
     fn lock(&self, claim: Claim) -> Arc<dyn Lock> {
         Arc::new(ContestedLock { lock: self.store.lock(claim), rivals: Arc::clone(&self.rivals) })
     }
+
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
+        self.store.as_inspect()
+    }
 }
 
 #[async_trait]
 impl Lock for ContestedLock {
-    fn claim(&self) -> &Claim {
-        self.lock.claim()
-    }
-
     async fn try_acquire(&self) -> Result<Attempt> {
         self.rivals.asked.fetch_add(1, Ordering::SeqCst);
         let held = *self.rivals.held.lock().unwrap();
@@ -81,20 +81,8 @@ impl Lock for ContestedLock {
         Ok(if contested && answer == Release::Released { Release::Contested } else { answer })
     }
 
-    async fn inspect(&self) -> Result<Option<Holder>> {
-        self.lock.inspect().await
-    }
-
-    async fn raise(&self, fencing: FencingToken) -> Result<Option<FencingToken>> {
-        self.lock.raise(fencing).await
-    }
-
-    async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>> {
-        self.lock.hand_over(next).await
-    }
-
-    async fn watch(&self, _: WatchKind) -> Result<Option<Watch>> {
-        Ok(None) // nobody reports what a foreign locker does
+    fn as_hand_over(&self) -> Option<&dyn HandOver> {
+        self.lock.as_hand_over()
     }
 }
 
@@ -104,7 +92,7 @@ fn contested() -> (Contested, Arc<Rivals>) {
 }
 
 fn foreign(remaining: Option<Duration>) -> Option<Attempt> {
-    Some(Attempt::Contested { remaining, foreign: true })
+    Some(Attempt::Held(Busy::new(remaining).contested(true)))
 }
 
 #[tokio::test(start_paused = true)]

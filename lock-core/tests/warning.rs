@@ -12,7 +12,8 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lock_core::{Attempt, Capabilities, LockClient, ProviderInfo, Release};
+use lock_core::LockClient;
+use lock_core::backend::{Attempt, Busy, ProviderInfo, Release};
 use lock_testkit::{MockLock, MockLockProvider};
 
 #[derive(Clone, Default)]
@@ -31,12 +32,11 @@ impl Write for Log {
 
 fn client(remaining: Option<Duration>) -> LockClient {
     let mut provider = MockLockProvider::new();
-    provider.expect_info().return_const(ProviderInfo::new("mock", Capabilities::default()));
-    provider.expect_lock().returning(move |claim| {
+    provider.expect_info().return_const(ProviderInfo::new("mock"));
+    provider.expect_lock().returning(move |_| {
         let mut lock = MockLock::new();
-        lock.expect_claim().return_const(claim);
         lock.expect_try_acquire()
-            .returning(move || Ok(Attempt::Contested { remaining, foreign: true }));
+            .returning(move || Ok(Attempt::Held(Busy::new(remaining).contested(true))));
         lock.expect_release().returning(|| Ok(Release::NotHeld));
         Arc::new(lock)
     });

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use lock_core::{Clock, Moment, Sleep};
+use lock_core::clock::{Clock, Moment, Sleep};
 
 /// How often `advance` lets other tasks run after each step. One round empties the run queue of a
 /// current-thread runtime; the rest is for tasks that wake each other up.

@@ -2,7 +2,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use lock_core::{Error, ErrorKind, LockProvider, ProviderFactory, ProviderUrl, Result};
+use lock_core::backend::{ProviderFactory, ProviderUrl};
+use lock_core::{Error, ErrorKind, LockProvider, Result};
 
 use crate::MemoryProvider;
 

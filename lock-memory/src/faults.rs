@@ -1,3 +1,5 @@
+//! Scripted faults around any provider, and a record of its calls.
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
@@ -5,23 +7,31 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lock_core::{
-    Attempt, Claim, Clock, Effect, Error, ErrorKind, FencingToken, Handover, Holder, Lock, LockKey,
-    LockProvider, Moment, ProviderInfo, Release, Renewal, Result, SystemClock, Ttl, Watch,
-    WatchKind, WatchSender,
+use lock_core::backend::{
+    Attempt, Claim, Effect, FencingFloor, HandOver, Hints, Inspect, ProviderInfo, Queue, Release,
+    Renewal, SignalSender, Subscription, Transfer, Ttl,
 };
+use lock_core::clock::{Clock, Moment, SystemClock};
+use lock_core::{Error, ErrorKind, FencingToken, Lock, LockKey, LockProvider, Occupancy, Result};
 
-/// The verbs of a lock, to aim faults at.
+/// The verbs of a provider and its locks, to aim faults at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the names are the verbs of the `Lock` trait")]
+#[non_exhaustive]
 pub enum Verb {
+    /// Any attempt: plain, above a floor, or one that takes a place among the waiters.
     TryAcquire,
+    /// [`Lock::renew`].
     Renew,
+    /// [`Lock::release`].
     Release,
+    /// [`FencingFloor::raise`].
     Raise,
+    /// [`HandOver::hand_over`].
     HandOver,
+    /// [`Inspect::inspect`].
     Inspect,
-    Watch,
+    /// [`Hints::subscribe`].
+    Subscribe,
 }
 
 /// What goes wrong with one call.
@@ -38,10 +48,10 @@ pub enum Fault {
     Late(Duration),
     /// The backend panics.
     Panic,
-    /// A watch that ends at once.
-    EndWatch,
-    /// A watch that never signals.
-    MuteWatch,
+    /// A subscription that ends at once.
+    EndSubscription,
+    /// A subscription that never signals.
+    MuteSubscription,
 }
 
 impl Fault {
@@ -99,8 +109,8 @@ struct Script {
     /// For calls that have no fault of their own.
     standing: Vec<(Verb, Fault)>,
     calls: Vec<Call>,
-    /// Keeps muted watches open.
-    muted: Vec<WatchSender>,
+    /// Keeps muted subscriptions open.
+    muted: Vec<SignalSender>,
 }
 
 impl Faults {
@@ -112,7 +122,7 @@ impl Faults {
     /// Puts this script between a provider and its callers.
     pub fn around<P: LockProvider>(&self, provider: P) -> Faulty<P> {
         let clock = provider.info().clock().cloned().unwrap_or_else(|| Arc::new(SystemClock));
-        Faulty { provider, faults: self.clone(), clock }
+        Faulty { provider: Arc::new(provider), faults: self.clone(), clock }
     }
 
     /// Lets the next `calls` calls of a verb go wrong that have no fault yet.
@@ -173,22 +183,23 @@ impl Faults {
         }
     }
 
-    fn mute(&self) -> Watch {
-        let (sender, watch) = Watch::channel();
+    fn mute(&self) -> Subscription {
+        let (sender, subscription) = Subscription::channel();
         let mut script = self.script();
         script.muted.retain(|sender| !sender.is_closed());
         script.muted.push(sender);
-        watch
+        subscription
     }
 }
 
 /// A provider whose calls go wrong as a [`Faults`] script says.
 pub struct Faulty<P> {
-    provider: P,
+    provider: Arc<P>,
     faults: Faults,
     clock: Arc<dyn Clock>,
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<P: LockProvider> LockProvider for Faulty<P> {
     fn info(&self) -> &ProviderInfo {
         self.provider.info()
@@ -196,11 +207,32 @@ impl<P: LockProvider> LockProvider for Faulty<P> {
 
     fn lock(&self, claim: Claim) -> Arc<dyn Lock> {
         Arc::new(FaultyLock {
+            key: claim.key().clone(),
             lock: self.provider.lock(claim),
-            faults: self.faults.clone(),
-            clock: Arc::clone(&self.clock),
+            calls: Calls { faults: self.faults.clone(), clock: Arc::clone(&self.clock) },
         })
     }
+
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
+        self.provider.as_inspect().map(|_| self as _)
+    }
+}
+
+#[async_trait]
+impl<P: LockProvider> Inspect for Faulty<P> {
+    async fn inspect(&self, key: &LockKey) -> Result<Occupancy> {
+        let provider = Arc::clone(&self.provider);
+        let asked = key.clone();
+        let request =
+            async move { provider.as_inspect().ok_or_else(lacking)?.inspect(&asked).await };
+        let calls = Calls { faults: self.faults.clone(), clock: Arc::clone(&self.clock) };
+        calls.call(Verb::Inspect, key, request).await
+    }
+}
+
+/// What a decorated lock answers that has lost an ability: abilities never change.
+fn lacking() -> Error {
+    Error::new(ErrorKind::Unsupported, "the decorated provider has lost an ability")
 }
 
 impl<P: LockProvider> fmt::Debug for Faulty<P> {
@@ -210,7 +242,13 @@ impl<P: LockProvider> fmt::Debug for Faulty<P> {
 }
 
 struct FaultyLock {
+    key: LockKey,
     lock: Arc<dyn Lock>,
+    calls: Calls,
+}
+
+/// Where calls are recorded, and what goes wrong with them.
+struct Calls {
     faults: Faults,
     clock: Arc<dyn Clock>,
 }
@@ -221,14 +259,13 @@ impl fmt::Debug for FaultyLock {
     }
 }
 
-impl FaultyLock {
-    async fn call<T, F>(&self, verb: Verb, request: impl FnOnce(Arc<dyn Lock>) -> F) -> Result<T>
+impl Calls {
+    async fn call<T, F>(&self, verb: Verb, key: &LockKey, request: F) -> Result<T>
     where
         T: fmt::Debug + Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let (line, fault) = self.faults.begin(verb, self.lock.claim().key(), self.clock.now());
-        let request = request(Arc::clone(&self.lock));
+        let (line, fault) = self.faults.begin(verb, key, self.clock.now());
         let answer = self.suffer(fault, request).await;
         self.faults.finish(line, &answer);
         answer
@@ -241,7 +278,7 @@ impl FaultyLock {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         match fault {
-            None | Some(Fault::EndWatch | Fault::MuteWatch) => request.await,
+            None | Some(Fault::EndSubscription | Fault::MuteSubscription) => request.await,
             Some(Fault::Fail(error)) => Err(error),
             Some(Fault::LoseAnswer) => {
                 request.await?;
@@ -268,13 +305,19 @@ impl FaultyLock {
     }
 }
 
+impl FaultyLock {
+    async fn call<T, F>(&self, verb: Verb, request: impl FnOnce(Arc<dyn Lock>) -> F) -> Result<T>
+    where
+        T: fmt::Debug + Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.calls.call(verb, &self.key, request(Arc::clone(&self.lock))).await
+    }
+}
+
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Lock for FaultyLock {
-    fn claim(&self) -> &Claim {
-        self.lock.claim()
-    }
-
     async fn try_acquire(&self) -> Result<Attempt> {
         self.call(Verb::TryAcquire, |lock| async move { lock.try_acquire().await }).await
     }
@@ -287,31 +330,87 @@ impl Lock for FaultyLock {
         self.call(Verb::Release, |lock| async move { lock.release().await }).await
     }
 
-    async fn inspect(&self) -> Result<Option<Holder>> {
-        self.call(Verb::Inspect, |lock| async move { lock.inspect().await }).await
+    fn as_hints(&self) -> Option<&dyn Hints> {
+        self.lock.as_hints().map(|_| self as _)
+    }
+
+    fn as_queue(&self) -> Option<&dyn Queue> {
+        self.lock.as_queue().map(|_| self as _)
+    }
+
+    fn as_hand_over(&self) -> Option<&dyn HandOver> {
+        self.lock.as_hand_over().map(|_| self as _)
+    }
+
+    fn as_fencing_floor(&self) -> Option<&dyn FencingFloor> {
+        self.lock.as_fencing_floor().map(|_| self as _)
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Hints for FaultyLock {
+    async fn subscribe(&self) -> Result<Subscription> {
+        let Calls { faults, clock } = &self.calls;
+        let (line, fault) = faults.begin(Verb::Subscribe, &self.key, clock.now());
+        let answer = match fault {
+            Some(Fault::EndSubscription) => Ok(Subscription::channel().1),
+            Some(Fault::MuteSubscription) => Ok(faults.mute()),
+            other => {
+                let lock = Arc::clone(&self.lock);
+                let request = async move { lock.as_hints().ok_or_else(lacking)?.subscribe().await };
+                self.calls.suffer(other, request).await
+            }
+        };
+        faults.finish(line, &answer);
+        answer
+    }
+
+    async fn try_acquire_or_listen(&self) -> Result<Attempt> {
+        self.call(Verb::TryAcquire, |lock| async move {
+            lock.as_hints().ok_or_else(lacking)?.try_acquire_or_listen().await
+        })
+        .await
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Queue for FaultyLock {
+    async fn try_acquire_or_enqueue(&self) -> Result<Attempt> {
+        self.call(Verb::TryAcquire, |lock| async move {
+            lock.as_queue().ok_or_else(lacking)?.try_acquire_or_enqueue().await
+        })
+        .await
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl HandOver for FaultyLock {
+    async fn hand_over(&self, next: &Claim) -> Result<Transfer> {
+        let next = next.clone();
+        self.call(Verb::HandOver, |lock| async move {
+            lock.as_hand_over().ok_or_else(lacking)?.hand_over(&next).await
+        })
+        .await
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl FencingFloor for FaultyLock {
+    async fn try_acquire_above(&self, floor: FencingToken) -> Result<Attempt> {
+        self.call(Verb::TryAcquire, move |lock| async move {
+            lock.as_fencing_floor().ok_or_else(lacking)?.try_acquire_above(floor).await
+        })
+        .await
     }
 
     async fn raise(&self, to: FencingToken) -> Result<Option<FencingToken>> {
-        self.call(Verb::Raise, move |lock| async move { lock.raise(to).await }).await
-    }
-
-    async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>> {
-        let next = next.clone();
-        self.call(Verb::HandOver, |lock| async move { lock.hand_over(&next).await }).await
-    }
-
-    async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>> {
-        let (line, fault) =
-            self.faults.begin(Verb::Watch, self.lock.claim().key(), self.clock.now());
-        let answer = match fault {
-            Some(Fault::EndWatch) => Ok(Some(Watch::channel().1)),
-            Some(Fault::MuteWatch) => Ok(Some(self.faults.mute())),
-            other => {
-                let lock = Arc::clone(&self.lock);
-                self.suffer(other, async move { lock.watch(kind).await }).await
-            }
-        };
-        self.faults.finish(line, &answer);
-        answer
+        self.call(Verb::Raise, move |lock| async move {
+            lock.as_fencing_floor().ok_or_else(lacking)?.raise(to).await
+        })
+        .await
     }
 }

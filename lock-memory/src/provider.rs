@@ -1,15 +1,20 @@
+//! The provider over the store, with its clock.
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use lock_core::backend::{
+    Attempt, Claim, FencingFloor, HandOver, Hints, Inspect, ProviderInfo, Queue, Release, Renewal,
+    Subscription, Transfer, Ttl,
+};
+use lock_core::clock::{Clock, Moment, TokioClock};
 use lock_core::{
-    Attempt, Capabilities, Capability, Claim, Clock, Error, ErrorKind, FencingToken, Handover,
-    Holder, Lock, LockKey, LockProvider, Moment, OwnerToken, ProviderInfo, Release, Renewal,
-    Result, TokioClock, Ttl, Watch, WatchKind,
+    Error, ErrorKind, FencingToken, Lock, LockKey, LockProvider, Occupancy, OwnerToken, Result,
 };
 
-use crate::store::Store;
+use crate::store::{Store, Waiting};
 
 /// Keeps locks in the memory of this process.
 ///
@@ -74,7 +79,7 @@ impl MemoryProvider {
         Ok(stranger)
     }
 
-    /// Counts the waiters that listen for news about a key.
+    /// Counts those who wait for a key in the store.
     pub fn waiters(&self, key: &LockKey) -> usize {
         self.shared.store().waiters(key)
     }
@@ -102,6 +107,17 @@ impl LockProvider for MemoryProvider {
 
     fn lock(&self, claim: Claim) -> Arc<dyn Lock> {
         Arc::new(MemoryLock { shared: Arc::clone(&self.shared), claim })
+    }
+
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Inspect for MemoryProvider {
+    async fn inspect(&self, key: &LockKey) -> Result<Occupancy> {
+        Ok(self.shared.verb(|store, now| store.inspect(key, now)))
     }
 }
 
@@ -145,7 +161,10 @@ impl MemoryBuilder {
     /// Makes the store.
     pub fn build(self) -> MemoryProvider {
         let clock = self.clock.unwrap_or_else(|| Arc::new(TokioClock::new()));
-        let info = ProviderInfo::new(self.name, Capabilities::of(Capability::ALL))
+        let info = ProviderInfo::new(self.name)
+            .with_fencing(true)
+            .with_metadata(true)
+            .with_server_clock(true)
             .with_clock(Arc::clone(&clock))
             .with_store_id(format!("memory {}", BUILT.fetch_add(1, Ordering::Relaxed)));
         MemoryProvider {
@@ -165,14 +184,17 @@ impl fmt::Debug for MemoryLock {
     }
 }
 
+impl MemoryLock {
+    fn attempt(&self, waiting: Waiting, floor: u64) -> Result<Attempt> {
+        self.claim.mode().require_exclusive()?;
+        Ok(self.shared.verb(|store, now| store.attempt(&self.claim, waiting, floor, now)))
+    }
+}
+
 #[async_trait]
 impl Lock for MemoryLock {
-    fn claim(&self) -> &Claim {
-        &self.claim
-    }
-
     async fn try_acquire(&self) -> Result<Attempt> {
-        Ok(self.shared.verb(|store, now| store.try_acquire(&self.claim, now)))
+        self.attempt(Waiting::No, 0)
     }
 
     async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
@@ -183,23 +205,59 @@ impl Lock for MemoryLock {
         Ok(self.shared.verb(|store, now| store.release(&self.claim, now)))
     }
 
-    async fn inspect(&self) -> Result<Option<Holder>> {
-        Ok(self.shared.verb(|store, now| store.inspect(self.claim.key(), now)))
+    fn as_hints(&self) -> Option<&dyn Hints> {
+        Some(self)
     }
 
-    async fn raise(&self, fencing: FencingToken) -> Result<Option<FencingToken>> {
-        if fencing > FencingToken::LARGEST {
-            let message = format!("{fencing} is no token to raise to; the largest is 2^53 - 1");
+    fn as_queue(&self) -> Option<&dyn Queue> {
+        Some(self)
+    }
+
+    fn as_hand_over(&self) -> Option<&dyn HandOver> {
+        Some(self)
+    }
+
+    fn as_fencing_floor(&self) -> Option<&dyn FencingFloor> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Hints for MemoryLock {
+    async fn subscribe(&self) -> Result<Subscription> {
+        Ok(self.shared.verb(|store, now| store.subscribe(&self.claim, now)))
+    }
+
+    async fn try_acquire_or_listen(&self) -> Result<Attempt> {
+        self.attempt(Waiting::Listen, 0)
+    }
+}
+
+#[async_trait]
+impl Queue for MemoryLock {
+    async fn try_acquire_or_enqueue(&self) -> Result<Attempt> {
+        self.attempt(Waiting::Enqueue, 0)
+    }
+}
+
+#[async_trait]
+impl HandOver for MemoryLock {
+    async fn hand_over(&self, next: &Claim) -> Result<Transfer> {
+        Ok(self.shared.verb(|store, now| store.hand_over(&self.claim, next, now)))
+    }
+}
+
+#[async_trait]
+impl FencingFloor for MemoryLock {
+    async fn try_acquire_above(&self, floor: FencingToken) -> Result<Attempt> {
+        self.attempt(Waiting::No, floor.get())
+    }
+
+    async fn raise(&self, to: FencingToken) -> Result<Option<FencingToken>> {
+        if to > FencingToken::LARGEST {
+            let message = format!("cannot raise a fencing token to {to}; the largest is 2^53 - 1");
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        Ok(self.shared.verb(|store, now| store.raise(&self.claim, fencing, now)))
-    }
-
-    async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>> {
-        Ok(Some(self.shared.verb(|store, now| store.hand_over(&self.claim, next, now))))
-    }
-
-    async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>> {
-        Ok(Some(self.shared.verb(|store, now| store.watch(&self.claim, kind, now))))
+        Ok(self.shared.verb(|store, now| store.raise(&self.claim, to, now)))
     }
 }

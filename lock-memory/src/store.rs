@@ -1,10 +1,13 @@
+//! The laws of a lock store, as plain code without I/O or time of its own.
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use lock_core::{
-    Attempt, Claim, FencingToken, Handover, Holder, LockKey, Metadata, Moment, OwnerToken, Release,
-    Renewal, Signal, Ttl, Watch, WatchKind, WatchSender,
+use lock_core::backend::{
+    Attempt, Claim, Grant, Release, Renewal, Signal, SignalSender, Subscription, Transfer, Ttl,
 };
+use lock_core::clock::Moment;
+use lock_core::{FencingToken, Holder, LockKey, Metadata, Occupancy, OwnerToken};
 
 /// How far ahead of the clock a claim may set its floor.
 const FURTHEST_FLOOR: Duration = Duration::from_secs(1);
@@ -36,36 +39,69 @@ struct Lease {
 /// Who waits for a key.
 #[derive(Debug, Default)]
 struct Waiters {
-    /// Those who want hints.
-    listeners: Vec<WatchSender>,
-    /// Those whose next refused attempt takes a place in the queue.
-    queueing: HashMap<OwnerToken, Waiter>,
+    /// Those with a subscription, by owner.
+    subscribed: HashMap<OwnerToken, Waiter>,
+    /// The queue, in the order of arrival. Everybody in it is subscribed.
     queue: BTreeMap<u64, OwnerToken>,
+    /// Those who are told of the next release, in the same order. They are subscribed as well.
+    listeners: BTreeMap<u64, OwnerToken>,
     arrivals: u64,
 }
 
 #[derive(Debug)]
 struct Waiter {
     claim: Claim,
-    sender: WatchSender,
-    place: Option<u64>,
+    sender: SignalSender,
+    place: Place,
+}
+
+/// Where a subscribed owner waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Nowhere yet: no attempt was refused since.
+    None,
+    /// With those who are told of the next release, by arrival.
+    Listening(u64),
+    /// In the queue, by arrival.
+    Queued(u64),
+}
+
+/// Which of an owner's waiting verbs was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// It does not wait in the store.
+    No,
+    Listen,
+    Enqueue,
 }
 
 impl Waiters {
-    fn enter(&mut self, owner: &OwnerToken) {
-        if let Some(waiter) = self.queueing.get_mut(owner)
-            && waiter.place.is_none()
-        {
-            self.arrivals += 1;
-            waiter.place = Some(self.arrivals);
-            self.queue.insert(self.arrivals, *owner);
+    fn enter(&mut self, owner: &OwnerToken, waiting: Waiting) {
+        let Some(waiter) = self.subscribed.get_mut(owner) else { return };
+        let number = self.arrivals + 1;
+        match (waiting, waiter.place) {
+            (Waiting::Listen, Place::None) => {
+                waiter.place = Place::Listening(number);
+                self.listeners.insert(number, *owner);
+            }
+            (Waiting::Enqueue, Place::None | Place::Listening(_)) => {
+                if let Place::Listening(before) = waiter.place {
+                    self.listeners.remove(&before);
+                }
+                waiter.place = Place::Queued(number);
+                self.queue.insert(number, *owner);
+            }
+            _ => return,
         }
+        self.arrivals = number;
     }
 
     fn leave(&mut self, owner: &OwnerToken) -> Option<Waiter> {
-        let waiter = self.queueing.remove(owner)?;
-        if let Some(place) = waiter.place {
-            self.queue.remove(&place);
+        let waiter = self.subscribed.remove(owner)?;
+        match waiter.place {
+            Place::None => {}
+            Place::Listening(number) => drop(self.listeners.remove(&number)),
+            Place::Queued(number) => drop(self.queue.remove(&number)),
         }
         Some(waiter)
     }
@@ -74,7 +110,7 @@ impl Waiters {
     fn head(&mut self) -> Option<OwnerToken> {
         while let Some((_, owner)) = self.queue.first_key_value() {
             let owner = *owner;
-            if self.queueing.get(&owner).is_some_and(|waiter| !waiter.sender.is_closed()) {
+            if self.subscribed.get(&owner).is_some_and(|waiter| !waiter.sender.is_closed()) {
                 return Some(owner);
             }
             self.leave(&owner);
@@ -82,15 +118,26 @@ impl Waiters {
         None
     }
 
-    fn forget_the_gone(&mut self) {
-        self.listeners.retain(|sender| !sender.is_closed());
-        self.queueing.retain(|_, waiter| !waiter.sender.is_closed());
-        self.queue.retain(|_, owner| self.queueing.contains_key(owner));
+    /// Tells everybody who listens that the key is free.
+    fn tell_listeners(&mut self) {
+        for owner in std::mem::take(&mut self.listeners).into_values() {
+            if let Some(waiter) = self.subscribed.get_mut(&owner) {
+                waiter.place = Place::None;
+                waiter.sender.send(Signal::Hint);
+            }
+        }
     }
 
+    fn forget_the_gone(&mut self) {
+        self.subscribed.retain(|_, waiter| !waiter.sender.is_closed());
+        self.queue.retain(|_, owner| self.subscribed.contains_key(owner));
+        self.listeners.retain(|_, owner| self.subscribed.contains_key(owner));
+    }
+
+    /// Counts those who wait and would hear of it.
     fn count(&self) -> usize {
-        let queueing = self.queueing.values().map(|waiter| &waiter.sender);
-        self.listeners.iter().chain(queueing).filter(|sender| !sender.is_closed()).count()
+        let waits = |waiter: &&Waiter| waiter.place != Place::None && !waiter.sender.is_closed();
+        self.subscribed.values().filter(waits).count()
     }
 }
 
@@ -113,7 +160,14 @@ impl Store {
                 .is_some_and(|until| now < *until)
     }
 
-    pub(crate) fn try_acquire(&mut self, claim: &Claim, now: Moment) -> Attempt {
+    /// Answers any attempt; the fencing token of a new grant is no smaller than `floor`.
+    pub(crate) fn attempt(
+        &mut self,
+        claim: &Claim,
+        waiting: Waiting,
+        floor: u64,
+        now: Moment,
+    ) -> Attempt {
         if self.is_undone(claim, now) {
             return Attempt::Undone;
         }
@@ -123,25 +177,30 @@ impl Store {
         }
         if let Some(lease) = self.live(key, now) {
             if lease.owner != *owner {
-                let remaining = Some(lease.ends.since(now));
+                let remaining = lease.ends.since(now);
                 if let Some(waiters) = self.waiters.get_mut(key) {
-                    waiters.enter(owner);
+                    waiters.enter(owner, waiting);
                 }
-                return Attempt::Held { remaining };
+                return Attempt::held(remaining);
             }
-            lease.ends = lease.ends.max(now.after(claim.ttl().get()));
-            return Attempt::Granted { fencing: lease.fencing };
+            lease.ends = lease.ends.max(now.after(claim.ttl().as_duration()));
+            return Attempt::granted(lease.fencing);
         }
-        let fencing = self.grant(claim, claim.ttl().get(), now);
+        let fencing = self.grant(claim, claim.ttl().as_duration(), floor, now);
         self.sweep_if_due(now);
-        Attempt::Granted { fencing }
+        Attempt::granted(fencing)
     }
 
-    fn grant(&mut self, claim: &Claim, lasts: Duration, now: Moment) -> Option<FencingToken> {
+    fn grant(
+        &mut self,
+        claim: &Claim,
+        lasts: Duration,
+        floor: u64,
+        now: Moment,
+    ) -> Option<FencingToken> {
         // Time is a floor as well: a store that has forgotten its numbers goes on above them.
         let heeded = micros(now.after(FURTHEST_FLOOR));
-        let asked = claim.fencing_floor().map_or(0, FencingToken::get);
-        let floor = micros(now).max(if asked > heeded { 0 } else { asked });
+        let floor = micros(now).max(if floor > heeded { 0 } else { floor });
         let ends = now.after(lasts);
         let (owner, metadata) = (*claim.owner(), claim.metadata().clone());
         if let Some(waiters) = self.waiters.get_mut(claim.key()) {
@@ -169,16 +228,16 @@ impl Store {
         let Some(waiters) = self.waiters.get_mut(key) else { return };
         let Some(head) = waiters.head().filter(|head| asking != Some(head)) else { return };
         let Some(Waiter { claim, sender, .. }) = waiters.leave(&head) else { return };
-        let window = claim.ttl().get().min(Watch::CLAIM_WINDOW);
-        let fencing = self.grant(&claim, window, now);
-        sender.send(Signal::Granted { fencing });
+        let window = claim.ttl().as_duration().min(Signal::CONFIRM_WINDOW);
+        self.grant(&claim, window, 0, now);
+        sender.send(Signal::Granted);
     }
 
     pub(crate) fn renew(&mut self, claim: &Claim, ttl: Ttl, now: Moment) -> Renewal {
         match self.live_of(claim, now) {
             Some(lease) => {
-                lease.ends = now.after(ttl.get());
-                Renewal::Renewed { fencing: lease.fencing }
+                lease.ends = now.after(ttl.as_duration());
+                Renewal::renewed(lease.fencing)
             }
             None => Renewal::Lost,
         }
@@ -218,63 +277,57 @@ impl Store {
         if let Some(waiters) = self.waiters.get_mut(key)
             && !self.leases.contains_key(key)
         {
-            waiters.listeners.retain(|listener| listener.send(Signal::Hint));
+            waiters.tell_listeners();
         }
     }
 
-    pub(crate) fn hand_over(&mut self, claim: &Claim, next: &Claim, now: Moment) -> Handover {
+    pub(crate) fn hand_over(&mut self, claim: &Claim, next: &Claim, now: Moment) -> Transfer {
         let key = claim.key();
         let repeated = self.live_of(next, now).is_some();
         if self.live_of(claim, now).is_none() && !repeated {
-            self.release(claim, now);
-            return Handover::NotHeld;
+            let _ = self.release(claim, now);
+            return Transfer::NotHeld;
         }
         if self.is_undone(next, now) {
             self.free(key, now);
-            return Handover::Refused;
+            return Transfer::Refused;
         }
-        let ttl = next.ttl().get();
+        let ttl = next.ttl().as_duration();
         let fencing = match self.live_of(next, now) {
             Some(lease) => {
                 lease.ends = lease.ends.max(now.after(ttl));
                 lease.fencing
             }
-            None => self.grant(next, ttl, now),
+            None => self.grant(next, ttl, 0, now),
         };
-        let others = self.waiters.get_mut(key).is_some_and(|waiters| {
-            waiters.listeners.retain(|sender| !sender.is_closed());
-            !waiters.listeners.is_empty() || waiters.head().is_some()
-        });
-        Handover::Granted { fencing, others }
+        let others = self.waiters.get(key).is_some_and(|waiters| waiters.count() > 0);
+        Transfer::Granted { grant: Grant::new(fencing), others }
     }
 
-    pub(crate) fn inspect(&mut self, key: &LockKey, now: Moment) -> Option<Holder> {
-        let lease = self.live(key, now)?;
-        Some(
-            Holder::new(lease.owner.fingerprint())
+    pub(crate) fn inspect(&mut self, key: &LockKey, now: Moment) -> Occupancy {
+        let waiting = self.waiters(key);
+        let occupancy = self.live(key, now).map_or_else(Occupancy::free, |lease| {
+            let holder = Holder::new(lease.owner.fingerprint())
                 .with_metadata(lease.metadata.clone())
                 .with_remaining(lease.ends.since(now))
-                .with_fencing(lease.fencing),
-        )
+                .with_fencing(lease.fencing);
+            Occupancy::held_by(holder)
+        });
+        occupancy.with_waiting(waiting)
     }
 
-    pub(crate) fn watch(&mut self, claim: &Claim, kind: WatchKind, now: Moment) -> Watch {
-        let (sender, watch) = Watch::channel();
+    /// Opens a subscription. An owner that had one keeps its place.
+    pub(crate) fn subscribe(&mut self, claim: &Claim, now: Moment) -> Subscription {
+        let (sender, subscription) = Subscription::channel();
         let waiters = self.waiters.entry(claim.key().clone()).or_default();
-        match kind {
-            WatchKind::Hints => {
-                waiters.listeners.retain(|sender| !sender.is_closed());
-                waiters.listeners.push(sender);
-            }
-            WatchKind::Queue => {
-                let (claim, owner) = (claim.clone(), claim.owner());
-                let place = waiters.leave(owner).and_then(|before| before.place);
-                place.map(|place| waiters.queue.insert(place, *owner));
-                waiters.queueing.insert(*owner, Waiter { claim, sender, place });
-            }
-        }
+        let waiter = waiters.subscribed.entry(*claim.owner()).or_insert_with(|| Waiter {
+            claim: claim.clone(),
+            sender: sender.clone(),
+            place: Place::None,
+        });
+        waiter.sender = sender;
         self.sweep_if_due(now);
-        watch
+        subscription
     }
 
     pub(crate) fn waiters(&self, key: &LockKey) -> usize {
@@ -303,7 +356,7 @@ impl Store {
         self.undone.retain(|_, until| now < *until);
         self.waiters.retain(|_, waiters| {
             waiters.forget_the_gone();
-            waiters.count() > 0
+            !waiters.subscribed.is_empty()
         });
         self.sweep_at = self.keys() * 2;
     }
@@ -327,9 +380,9 @@ mod tests {
         let mut store = Store::default();
         for n in 0..100_000 {
             let now = Moment::from_start(Duration::from_secs(n as u64 * 60));
-            store.try_acquire(&claim(n), now);
-            store.release(&claim(n), now);
-            drop(store.watch(&claim(n), WatchKind::Queue, now));
+            let _ = store.attempt(&claim(n), Waiting::No, 0, now);
+            let _ = store.release(&claim(n), now);
+            drop(store.subscribe(&claim(n), now));
         }
         assert!(store.keys() <= 2 * SWEEP_FLOOR, "{} entries", store.keys());
     }

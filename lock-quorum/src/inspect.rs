@@ -4,72 +4,94 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use lock_core::backend::limited;
+use lock_core::{Error, ErrorKind, Holder, LockKey, Occupancy, Result};
 
-use super::Shared;
-use super::campaign::Campaign;
-use super::lock::QuorumLock;
-use super::node::{Pending, Requests};
-use lock_core::{Error, Holder, Result, limited};
+use crate::campaign::Campaign;
+use crate::node::{Pending, Requests};
+use crate::shared::Shared;
+
+/// How often nodes are asked whose tokens differ, before the holder is shown without one.
+const INSPECTIONS: usize = 4;
 
 /// Whom a majority of nodes names as holder.
-pub(super) struct Seen {
-    pub(super) holder: Holder,
+struct Seen {
+    holder: Holder,
     /// A majority names the same token as well, or there are none.
-    pub(super) agreed: bool,
+    agreed: bool,
 }
 
-impl QuorumLock {
-    /// Asks the nodes that can be relied on, and the others if those cannot tell.
-    pub(super) async fn look(&self) -> Result<Option<Seen>> {
-        let Shared { nodes, clock, .. } = &*self.voters.shared;
-        let majority = Campaign::<Error>::majority_of(nodes.len());
-        let (reliable, mut others): (Vec<_>, Vec<_>) =
-            (0..nodes.len()).partition(|number| nodes[*number].is_reliable());
-        let mut requests: Requests<_> =
-            reliable.iter().map(|node| self.ask_holder(*node)).collect();
-        let (mut answers, mut errors, mut given) = (Vec::new(), Vec::new(), 0);
-        loop {
-            let Some((number, answer)) = requests.next().await else {
-                if others.is_empty() {
-                    break;
-                }
-                requests.extend(others.drain(..).map(|node| self.ask_holder(node)));
-                continue;
-            };
-            match answer {
-                Ok(holder) => {
-                    nodes[number].worked();
-                    given += 1;
-                    answers.extend(holder);
-                }
-                Err(error) => {
-                    if error.is_unavailable() {
-                        nodes[number].failed(clock.now());
-                    }
-                    errors.push((number, error));
-                }
-            }
-            let seen = elected(&answers, majority, self.voters.shared.fences());
-            if seen.as_ref().is_some_and(|seen| seen.agreed) {
-                return Ok(seen);
-            }
-            // Whatever the others would say, nobody has a majority.
-            if nodes.len() - given + most_alike(&answers) < majority {
-                return Ok(None);
-            }
-        }
-        match elected(&answers, majority, self.voters.shared.fences()) {
-            Some(seen) => Ok(Some(seen)),
-            None => Err(self.failure(errors)),
+/// Reports who holds a key at a majority of the nodes.
+pub(crate) async fn inspect(shared: &Shared, key: &LockKey) -> Result<Occupancy> {
+    let mut last = None;
+    for _ in 0..=INSPECTIONS {
+        last = look(shared, key).await?;
+        if last.as_ref().is_none_or(|seen| seen.agreed) {
+            break;
         }
     }
+    Ok(last.map_or_else(Occupancy::free, |seen| Occupancy::held_by(seen.holder)))
+}
 
-    fn ask_holder(&self, number: usize) -> Pending<(usize, Result<Option<Holder>>)> {
-        let Shared { nodes, clock, node_timeout, .. } = &*self.voters.shared;
-        let lock = nodes[number].provider.lock(self.voters.claim.clone());
-        let (clock, limit) = (Arc::clone(clock), *node_timeout);
-        Box::pin(async move { (number, limited(&*clock, limit, (*lock).inspect()).await) })
+/// Asks the nodes that can be relied on, and the others if those cannot tell.
+async fn look(shared: &Shared, key: &LockKey) -> Result<Option<Seen>> {
+    let Shared { nodes, clock, .. } = shared;
+    let ask = |node: usize| ask_holder(shared, key, node);
+    let majority = Campaign::<Error>::majority_of(nodes.len());
+    let (reliable, mut others): (Vec<_>, Vec<_>) =
+        (0..nodes.len()).partition(|number| nodes[*number].is_reliable());
+    let mut requests: Requests<_> = reliable.into_iter().map(ask).collect();
+    let (mut answers, mut errors, mut given) = (Vec::new(), Vec::new(), 0);
+    loop {
+        let Some((number, answer)) = requests.next().await else {
+            if others.is_empty() {
+                break;
+            }
+            requests.extend(others.drain(..).map(ask));
+            continue;
+        };
+        match answer {
+            Ok(occupancy) => {
+                nodes[number].worked();
+                given += 1;
+                answers.extend(occupancy.holder().cloned());
+            }
+            Err(error) => {
+                if error.is_unavailable() {
+                    nodes[number].failed(clock.now());
+                }
+                errors.push((number, error));
+            }
+        }
+        let seen = elected(&answers, majority, shared.fences());
+        if seen.as_ref().is_some_and(|seen| seen.agreed) {
+            return Ok(seen);
+        }
+        // Whatever the others would report, nobody has a majority.
+        if nodes.len() - given + most_alike(&answers) < majority {
+            return Ok(None);
+        }
     }
+    match elected(&answers, majority, shared.fences()) {
+        Some(seen) => Ok(Some(seen)),
+        None => Err(shared.failure(errors)),
+    }
+}
+
+fn ask_holder(
+    shared: &Shared,
+    key: &LockKey,
+    number: usize,
+) -> Pending<(usize, Result<Occupancy>)> {
+    let provider = Arc::clone(&shared.nodes[number].provider);
+    let (clock, limit, key) = (Arc::clone(&shared.clock), shared.node_timeout, key.clone());
+    Box::pin(async move {
+        let answer = match provider.as_inspect() {
+            Some(inspect) => limited(&*clock, limit, inspect.inspect(&key)).await,
+            None => Err(Error::new(ErrorKind::Unsupported, "a node cannot report its holder")),
+        };
+        (number, answer)
+    })
 }
 
 /// How many answers name one owner, at the most.

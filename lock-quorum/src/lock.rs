@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Shared;
-use super::campaign::{Campaign, Motion, Outcome, Reach};
-use super::inspect::Seen;
-use super::voters::{Hearing, Voters};
-use lock_core::{
-    Attempt, Claim, Effect, Error, ErrorKind, FencingToken, Handover, Holder, Lock, Release,
-    Renewal, Result, Ttl, Watch, WatchKind,
+use lock_core::backend::{
+    Attempt, Claim, FencingFloor, HandOver, Hints, Queue, Release, Renewal, Ttl,
 };
+use lock_core::{Error, ErrorKind, FencingToken, Lock, Result};
+
+use crate::campaign::{Motion, Outcome, Reach};
+use crate::shared::Shared;
+use crate::voters::{Hearing, Voters};
 
 /// The longest pauses after split votes in a row; the last one is reported as contention.
 const SPLITS: [Duration; 8] = [
@@ -27,18 +27,15 @@ const SPLITS: [Duration; 8] = [
     Duration::ZERO,
 ];
 
-/// How often nodes are asked whose tokens differ, before the holder is shown without one.
-const INSPECTIONS: usize = 4;
-
 /// One claim to a majority of the nodes.
-pub(super) struct QuorumLock {
-    pub(super) voters: Arc<Voters>,
+pub(crate) struct QuorumLock {
+    pub(crate) voters: Arc<Voters>,
     /// One verb at a time: a campaign knows one motion.
     turn: tokio::sync::Mutex<()>,
 }
 
 impl QuorumLock {
-    pub(super) fn new(shared: Arc<Shared>, claim: Claim) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, claim: Claim) -> Self {
         Self { voters: Voters::new(shared, claim), turn: tokio::sync::Mutex::new(()) }
     }
 
@@ -62,31 +59,32 @@ impl QuorumLock {
         }
     }
 
-    /// Makes one error of those of the nodes.
-    pub(super) fn failure(&self, errors: Vec<(usize, Error)>) -> Error {
-        let size = self.voters.shared.nodes.len();
-        // What a majority says is what the quorum says; else it is out of reach.
-        let needed = Campaign::<Error>::majority_of(size);
-        let same = |kind| errors.iter().filter(|(_, error)| error.kind() == kind).count();
-        let kind = errors.iter().map(|(_, error)| error.kind()).find(|kind| same(*kind) >= needed);
-        let kind = kind.unwrap_or(ErrorKind::Unavailable);
-        let told: Vec<_> =
-            errors.iter().map(|(node, error)| format!("node {}: {error:#}", node + 1)).collect();
-        let message = match told.join("; ") {
-            told if told.is_empty() => {
-                "they failed lately, or still undo an earlier attempt of this claim".into()
+    /// Asks for the key; a new grant has a fencing token that is no smaller than `least`.
+    async fn attempt(&self, least: Option<FencingToken>) -> Result<Attempt> {
+        self.voters.claim.mode().require_exclusive()?;
+        let Shared { clock, .. } = &*self.voters.shared;
+        for longest in SPLITS {
+            let floor = least.max(self.voters.shared.proposal());
+            match self.put(Motion::Acquire { floor }).await? {
+                Outcome::Passed(fencing) => return Ok(Attempt::granted(fencing)),
+                Outcome::Split(remaining) if longest.is_zero() => {
+                    return Ok(Attempt::held(remaining));
+                }
+                // Those who have split the nodes among them come back one after the other.
+                Outcome::Split(_) => {
+                    let pause = longest.mul_f64(fastrand::f64());
+                    clock.sleep_until(clock.now().after(pause)).await;
+                }
+                Outcome::Refused(remaining) => return Ok(Attempt::held(remaining)),
+                Outcome::Undone => return Ok(Attempt::Undone),
+                // Only a fresh owner can have the key now.
+                Outcome::Failed(_) if self.voters.campaign().is_spent() => {
+                    return Ok(Attempt::Undone);
+                }
+                Outcome::Failed(errors) => return Err(self.voters.shared.failure(errors)),
             }
-            told => told,
-        };
-        let message = format!("no majority of {needed} of {size} nodes can be reached ({message})");
-        let untouched = errors.len() == size
-            && errors.iter().all(|(_, error)| error.effect() == Effect::NotApplied);
-        let effect = if untouched { Effect::NotApplied } else { Effect::Unknown };
-        let error = Error::new(kind, message).with_effect(effect);
-        match errors.into_iter().next() {
-            Some((_, source)) => error.with_source(source),
-            None => error,
         }
+        Ok(Attempt::held(None))
     }
 }
 
@@ -104,42 +102,17 @@ impl Drop for QuorumLock {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl Lock for QuorumLock {
-    fn claim(&self) -> &Claim {
-        &self.voters.claim
-    }
-
     async fn try_acquire(&self) -> Result<Attempt> {
-        let Shared { clock, .. } = &*self.voters.shared;
-        for longest in SPLITS {
-            let floor = self.voters.claim.fencing_floor().max(self.voters.shared.proposal());
-            match self.put(Motion::Acquire { floor }).await? {
-                Outcome::Passed(fencing) => return Ok(Attempt::Granted { fencing }),
-                Outcome::Split(remaining) if longest.is_zero() => {
-                    return Ok(Attempt::Held { remaining });
-                }
-                // Those who have split the nodes among them come back one after the other.
-                Outcome::Split(_) => {
-                    let pause = longest.mul_f64(fastrand::f64());
-                    clock.sleep_until(clock.now().after(pause)).await;
-                }
-                Outcome::Refused(remaining) => return Ok(Attempt::Held { remaining }),
-                Outcome::Undone => return Ok(Attempt::Undone),
-                // Only a fresh owner can have the key now.
-                Outcome::Failed(_) if self.voters.campaign().is_spent() => {
-                    return Ok(Attempt::Undone);
-                }
-                Outcome::Failed(errors) => return Err(self.failure(errors)),
-            }
-        }
-        Ok(Attempt::Held { remaining: None })
+        self.attempt(None).await
     }
 
     async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
         match self.put(Motion::Renew(ttl)).await? {
-            Outcome::Passed(fencing) => Ok(Renewal::Renewed { fencing }),
+            Outcome::Passed(fencing) => Ok(Renewal::renewed(fencing)),
             Outcome::Refused(_) | Outcome::Split(_) | Outcome::Undone => Ok(Renewal::Lost),
-            Outcome::Failed(errors) => Err(self.failure(errors)),
+            Outcome::Failed(errors) => Err(self.voters.shared.failure(errors)),
         }
     }
 
@@ -147,37 +120,41 @@ impl Lock for QuorumLock {
         match self.put(Motion::Release).await? {
             Outcome::Passed(_) => Ok(Release::Released),
             Outcome::Refused(_) | Outcome::Split(_) | Outcome::Undone => Ok(Release::NotHeld),
-            Outcome::Failed(errors) => Err(self.failure(errors)),
+            Outcome::Failed(errors) => Err(self.voters.shared.failure(errors)),
         }
     }
 
-    /// Asks all nodes, and tells who holds the key at a majority of them. While that owner's token is
-    /// still being agreed on, they are asked again; a token that is never agreed on is not told.
-    async fn inspect(&self) -> Result<Option<Holder>> {
-        for _ in 0..INSPECTIONS {
-            match self.look().await? {
-                Some(Seen { holder, agreed: false }) => drop(holder),
-                Some(Seen { holder, agreed: true }) => return Ok(Some(holder)),
-                None => return Ok(None),
-            }
-        }
-        Ok(self.look().await?.map(|seen| seen.holder))
+    /// Waiters of a quorum poll: the nodes' signals would come at different times.
+    fn as_hints(&self) -> Option<&dyn Hints> {
+        None
     }
 
-    async fn raise(&self, fencing: FencingToken) -> Result<Option<FencingToken>> {
-        match self.put(Motion::Raise(fencing)).await? {
+    /// The nodes' queues could each name another waiter as the next.
+    fn as_queue(&self) -> Option<&dyn Queue> {
+        None
+    }
+
+    fn as_hand_over(&self) -> Option<&dyn HandOver> {
+        None
+    }
+
+    fn as_fencing_floor(&self) -> Option<&dyn FencingFloor> {
+        self.voters.shared.fences().then_some(self as _)
+    }
+}
+
+#[async_trait]
+impl FencingFloor for QuorumLock {
+    async fn try_acquire_above(&self, floor: FencingToken) -> Result<Attempt> {
+        self.attempt(Some(floor)).await
+    }
+
+    async fn raise(&self, to: FencingToken) -> Result<Option<FencingToken>> {
+        match self.put(Motion::Raise(to)).await? {
             Outcome::Passed(fencing) => Ok(fencing),
             Outcome::Refused(_) | Outcome::Split(_) | Outcome::Undone => Ok(None),
-            Outcome::Failed(errors) => Err(self.failure(errors)),
+            Outcome::Failed(errors) => Err(self.voters.shared.failure(errors)),
         }
-    }
-
-    async fn hand_over(&self, _next: &Claim) -> Result<Option<Handover>> {
-        Ok(None)
-    }
-
-    async fn watch(&self, _kind: WatchKind) -> Result<Option<Watch>> {
-        Ok(None)
     }
 }
 

@@ -8,28 +8,29 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 
-use super::campaign::{Answer, Ask, Reach};
-use lock_core::{Error, LockProvider, Moment};
+use crate::campaign::{Answer, Ask, Reach};
+use lock_core::clock::Moment;
+use lock_core::{Error, LockProvider};
 
 /// One node of a quorum, and whether it can be relied on.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) provider: Arc<dyn LockProvider>,
+pub(crate) struct Node {
+    pub(crate) provider: Arc<dyn LockProvider>,
     /// When a node that has failed is asked again, in ns; zero for one that works.
     again: AtomicU64,
 }
 
 impl Node {
-    pub(super) fn new(provider: Arc<dyn LockProvider>) -> Self {
+    pub(crate) fn new(provider: Arc<dyn LockProvider>) -> Self {
         Self { provider, again: AtomicU64::new(0) }
     }
 
-    pub(super) fn again(&self) -> Self {
+    pub(crate) fn again(&self) -> Self {
         Self::new(Arc::clone(&self.provider))
     }
 
     /// How to treat it now: a node that has failed is asked by one request at a time.
-    pub(super) fn reach(&self, now: Moment, every: Duration) -> Reach {
+    pub(crate) fn reach(&self, now: Moment, every: Duration) -> Reach {
         let (now, again) = (nanos(now), self.again.load(Ordering::Relaxed));
         if again == 0 {
             return Reach::Awaited;
@@ -43,17 +44,17 @@ impl Node {
     }
 
     /// Whether it has not failed lately.
-    pub(super) fn is_reliable(&self) -> bool {
+    pub(crate) fn is_reliable(&self) -> bool {
         self.again.load(Ordering::Relaxed) == 0
     }
 
-    pub(super) fn worked(&self) {
+    pub(crate) fn worked(&self) {
         if self.again.load(Ordering::Relaxed) != 0 {
             self.again.store(0, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn failed(&self, now: Moment) {
+    pub(crate) fn failed(&self, now: Moment) {
         let _ =
             self.again.compare_exchange(0, nanos(now).max(1), Ordering::Relaxed, Ordering::Relaxed);
     }
@@ -64,17 +65,17 @@ fn nanos(moment: Moment) -> u64 {
 }
 
 /// A request to a node that is under way.
-pub(super) type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(crate) type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// What is heard of a request to a node.
-pub(super) enum Word {
+pub(crate) enum Word {
     Answer(Answer<Error>),
     /// It has no answer within the node's time, but may have one later.
     Late(Error, Pending<(Ask, Word)>),
 }
 
 /// Requests that are under way; each is polled when it has news, not whenever another has.
-pub(super) type Requests<T> = FuturesUnordered<Pending<T>>;
+pub(crate) type Requests<T> = FuturesUnordered<Pending<T>>;
 
 /// Answers of nodes, each with what was asked.
-pub(super) type Answers = Requests<(Ask, Word)>;
+pub(crate) type Answers = Requests<(Ask, Word)>;

@@ -8,19 +8,20 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::sync::Notify;
 
-use super::Shared;
-use super::campaign::{Answer, Ask, Campaign, Request};
-use super::node::{Answers, Pending, Word};
-use lock_core::{Attempt, Claim, Effect, Error, Release, Renewal, Result, limited};
+use crate::campaign::{Answer, Ask, Campaign, Request};
+use crate::node::{Answers, Pending, Word};
+use crate::shared::Shared;
+use lock_core::backend::{Attempt, Claim, Effect, Release, Renewal, limited};
+use lock_core::{Error, ErrorKind, Result};
 
 /// How long the answer of a node is listened for that nobody waits for any longer. Without it, a node that
 /// was slow once would stay useless to the claim: a request without an answer may take effect at any time.
 const LATEST: Duration = Duration::from_secs(1);
 
 /// What a verb's future and what goes on behind it share.
-pub(super) struct Voters {
-    pub(super) shared: Arc<Shared>,
-    pub(super) claim: Claim,
+pub(crate) struct Voters {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) claim: Claim,
     campaign: Mutex<Campaign<Error>>,
     /// How many tasks go on behind earlier verbs, and whom to wake when one has heard something or ended.
     behind: AtomicUsize,
@@ -29,9 +30,9 @@ pub(super) struct Voters {
 
 /// The nodes' answers to one motion. Those that are still to come are heard behind it, when it has been
 /// decided and when its future was dropped.
-pub(super) struct Hearing<'a> {
-    pub(super) voters: &'a Arc<Voters>,
-    pub(super) answers: Answers,
+pub(crate) struct Hearing<'a> {
+    pub(crate) voters: &'a Arc<Voters>,
+    pub(crate) answers: Answers,
 }
 
 impl Drop for Hearing<'_> {
@@ -41,18 +42,18 @@ impl Drop for Hearing<'_> {
 }
 
 impl Voters {
-    pub(super) fn new(shared: Arc<Shared>, claim: Claim) -> Arc<Self> {
+    pub(crate) fn new(shared: Arc<Shared>, claim: Claim) -> Arc<Self> {
         let campaign = Mutex::new(shared.campaign());
         let (behind, heard) = Default::default();
         Arc::new(Self { shared, claim, campaign, behind, heard })
     }
 
-    pub(super) fn campaign(&self) -> MutexGuard<'_, Campaign<Error>> {
+    pub(crate) fn campaign(&self) -> MutexGuard<'_, Campaign<Error>> {
         self.campaign.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hears the next answer and asks what follows from it; false when nothing is under way.
-    pub(super) async fn hear_next(self: &Arc<Self>, answers: &mut Answers) -> bool {
+    pub(crate) async fn hear_next(self: &Arc<Self>, answers: &mut Answers) -> bool {
         let Some((ask, word)) = answers.next().await else { return false };
         let asks = match word {
             Word::Answer(answer) => self.campaign().hear(ask, answer),
@@ -68,7 +69,7 @@ impl Voters {
     /// Sees to the nodes that have not answered when a majority has decided: what they grant too late
     /// is undone, who lags behind is brought level, and who has not taken a release is asked for it
     /// again while its lease may last.
-    pub(super) fn go_on(self: Arc<Self>, mut answers: Answers) {
+    pub(crate) fn go_on(self: Arc<Self>, mut answers: Answers) {
         if answers.is_empty() {
             return;
         }
@@ -88,7 +89,7 @@ impl Voters {
     /// Asks for releases again that nodes have not taken, with pauses that double, for a ttl.
     async fn release_again(self: &Arc<Self>, mut answers: Answers) {
         let Shared { clock, node_timeout, .. } = &*self.shared;
-        let give_up = clock.now().after(self.claim.ttl().get());
+        let give_up = clock.now().after(self.claim.ttl().as_duration());
         let mut pause = *node_timeout;
         while self.campaign().leaves_grants() && clock.now() < give_up {
             clock.sleep_until(clock.now().after(pause).min(give_up)).await;
@@ -101,7 +102,7 @@ impl Voters {
 
     /// Waits while releases of earlier attempts are on their way to nodes that a majority needs, at most
     /// as long as a node may take to answer.
-    pub(super) async fn unbarred(&self) {
+    pub(crate) async fn unbarred(&self) {
         let Shared { nodes, clock, node_timeout, .. } = &*self.shared;
         let is_reliable = |node: usize| nodes[node].is_reliable();
         let is_barred =
@@ -124,7 +125,7 @@ impl Voters {
     }
 
     /// Asks one node.
-    pub(super) fn ask(self: &Arc<Self>, ask: Ask) -> Pending<(Ask, Word)> {
+    pub(crate) fn ask(self: &Arc<Self>, ask: Ask) -> Pending<(Ask, Word)> {
         let this = Arc::clone(self);
         Box::pin(async move {
             let Shared { clock, node_timeout, .. } = &*this.shared;
@@ -166,37 +167,45 @@ impl Voters {
     }
 
     async fn request(&self, ask: Ask) -> Result<Answer<Error>> {
-        let (claim, node) = (self.claim.clone(), &self.shared.nodes[ask.node]);
+        let node = &self.shared.nodes[ask.node];
+        let lock = node.provider.lock(self.claim.clone());
         Ok(match ask.request {
             Request::Acquire { floor } => {
                 let sent = self.shared.clock.now();
-                let lock = node.provider.lock(claim.with_fencing_floor(floor));
-                match (*lock).try_acquire().await? {
-                    Attempt::Granted { fencing } => {
+                let attempt = match (floor, lock.as_fencing_floor()) {
+                    (Some(floor), Some(node)) => node.try_acquire_above(floor).await?,
+                    _ => (*lock).try_acquire().await?,
+                };
+                match attempt {
+                    Attempt::Granted(grant) => {
                         let in_time = sent.after(self.shared.node_timeout);
-                        if let Some(token) = fencing
+                        if let Some(token) = grant.fencing
                             && Campaign::<Error>::is_new(ask)
                             && self.shared.clock.now() <= in_time
                         {
                             self.shared.learn(sent, floor, token);
                         }
-                        Answer::Yes(fencing)
+                        Answer::Yes(grant.fencing)
                     }
-                    Attempt::Held { remaining } | Attempt::Contested { remaining, .. } => {
-                        Answer::No(remaining)
-                    }
+                    Attempt::Held(busy) => Answer::No(busy.remaining),
                     Attempt::Undone => Answer::Undone,
                 }
             }
-            Request::Raise(to) => match (*node.provider.lock(claim)).raise(to).await? {
-                Some(token) => Answer::Yes(Some(token)),
-                None => Answer::No(None),
+            Request::Raise(to) => match lock.as_fencing_floor() {
+                Some(node) => match node.raise(to).await? {
+                    Some(token) => Answer::Yes(Some(token)),
+                    None => Answer::No(None),
+                },
+                None => {
+                    let message = "a node cannot raise its fencing tokens";
+                    return Err(Error::new(ErrorKind::Unsupported, message));
+                }
             },
-            Request::Renew(ttl) => match (*node.provider.lock(claim)).renew(ttl).await? {
-                Renewal::Renewed { fencing } => Answer::Yes(fencing),
+            Request::Renew(ttl) => match (*lock).renew(ttl).await? {
+                Renewal::Renewed(grant) => Answer::Yes(grant.fencing),
                 Renewal::Lost => Answer::No(None),
             },
-            Request::Release => match (*node.provider.lock(claim)).release().await? {
+            Request::Release => match (*lock).release().await? {
                 Release::Released | Release::Contested => Answer::Yes(None),
                 Release::NotHeld => Answer::No(None),
             },

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use lock_core::{Effect, Error, ErrorKind, Result};
+use lock_core::backend::Effect;
+use lock_core::{Error, ErrorKind, Result};
 use redis::{ErrorKind as RedisKind, RedisError, ServerErrorKind};
 
 /// Translates an error of the driver or server, and keeps it as the source.

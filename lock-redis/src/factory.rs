@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lock_core::{LockProvider, ProviderFactory, ProviderUrl, Result};
+use lock_core::backend::{ProviderFactory, ProviderUrl};
+use lock_core::{LockProvider, Result};
 
 use crate::config::RedisConfig;
 use crate::provider::RedisProvider;

@@ -5,7 +5,9 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
-use lock_core::{Capabilities, Capability, Claim, Lock, LockProvider, ProviderInfo, Result, Ttl};
+use async_trait::async_trait;
+use lock_core::backend::{Claim, Inspect, ProviderInfo, Ttl};
+use lock_core::{Lock, LockKey, LockProvider, Occupancy, Result};
 use redis::Value;
 #[cfg(feature = "cluster")]
 use redis::cluster::ClusterClient;
@@ -149,10 +151,7 @@ impl RedisProvider {
         prefix: Prefix,
         options: &RedisOptions,
     ) -> Self {
-        let told = subscriber.is_some();
-        let has = |one: &Capability| told || !matches!(one, Capability::Hints | Capability::Queue);
-        let capabilities = Capabilities::of(Capability::ALL.into_iter().filter(has));
-        let info = ProviderInfo::new("redis", capabilities).with_resending(links.may_resend());
+        let info = info().with_resending(links.may_resend());
         let scripts = Scripts::new(options.token_retention());
         Self { info, store: Arc::new(Store { links, subscriber, scripts, prefix, settle: None }) }
     }
@@ -167,15 +166,13 @@ impl RedisProvider {
         let endpoint = Endpoint::of(config)?;
         options.refuse_replicas("a node of a quorum")?;
         let prefix = Prefix::new(&options.prefix)?;
-        let (links, subscriber) = closed(endpoint, &options, &prefix, Some(checks))?;
-        let of_a_quorum = |one: &Capability| !matches!(one, Capability::Hints | Capability::Queue);
-        let capabilities = Capabilities::of(Capability::ALL.into_iter().filter(of_a_quorum));
-        let longest = settle.unwrap_or(Ttl::MAX);
-        let info = ProviderInfo::new("redis", capabilities).with_ttls(Ttl::MIN..=longest);
+        // Waiters of a quorum poll.
+        let (links, _) = closed(endpoint, &options, &prefix, Some(checks))?;
+        let info = info().with_ttls(Ttl::MIN..=settle.unwrap_or(Ttl::MAX));
         let settle = settle.map(|time| (prefix.mark(), time));
         let scripts = Scripts::new(options.token_retention_of_a_node()?);
-        let subscriber = Some(subscriber);
-        Ok(Self { info, store: Arc::new(Store { links, subscriber, scripts, prefix, settle }) })
+        let store = Store { links, subscriber: None, scripts, prefix, settle };
+        Ok(Self { info, store: Arc::new(store) })
     }
 
     /// Names the server's process, if the node of a quorum has no mark of one that remembers.
@@ -222,6 +219,22 @@ impl LockProvider for RedisProvider {
     fn lock(&self, claim: Claim) -> Arc<dyn Lock> {
         Arc::new(RedisLock::new(Arc::clone(&self.store), claim))
     }
+
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Inspect for RedisProvider {
+    async fn inspect(&self, key: &LockKey) -> Result<Occupancy> {
+        self.store.inspect(key).await
+    }
+}
+
+/// What every set-up promises.
+fn info() -> ProviderInfo {
+    ProviderInfo::new("redis").with_fencing(true).with_metadata(true).with_server_clock(true)
 }
 
 impl fmt::Debug for RedisProvider {

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lock_core::{Error, ErrorKind, LockProvider, ProviderUrl, Result, Ttl};
+use lock_core::backend::{ProviderUrl, Ttl};
+use lock_core::{Error, ErrorKind, LockProvider, Result};
 use lock_quorum::Quorum;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -43,7 +44,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// use lock_redis::{RedisConfig, RedlockConfig};
 ///
 /// let nodes = ["db-1", "db-2", "db-3"].map(|host| RedisConfig::tcp(host, 6379));
-/// let locks = LockClient::new(RedlockConfig::of(nodes).connect().await?);
+/// let locks = LockClient::new(RedlockConfig::new(nodes).connect().await?);
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
@@ -56,7 +57,7 @@ pub struct RedlockConfig {
 
 impl RedlockConfig {
     /// Names the servers.
-    pub fn of(nodes: impl IntoIterator<Item = RedisConfig>) -> Self {
+    pub fn new(nodes: impl IntoIterator<Item = RedisConfig>) -> Self {
         let nodes = nodes.into_iter().collect();
         Self { nodes, node_timeout: None, settle: Some(SETTLE) }
     }
@@ -95,7 +96,7 @@ impl RedlockConfig {
             .hosts()
             .iter()
             .map(|(host, port)| RedisConfig::of_host(url, &given, tls, host, *port));
-        let mut config = Self::of(nodes.collect::<Result<Vec<_>>>()?);
+        let mut config = Self::new(nodes.collect::<Result<Vec<_>>>()?);
         if let Some(limit) = given.duration("node_timeout")? {
             config = config.node_timeout(limit);
         }
@@ -138,7 +139,7 @@ impl RedlockConfig {
         let reached = reach(&nodes, node_timeout).await?;
         begin(&reached, nodes.len()).await?;
         let nodes = nodes.into_iter().map(|node| Arc::new(node) as Arc<dyn LockProvider>);
-        Quorum::of(nodes)?.node_timeout(node_timeout)
+        Quorum::new(nodes)?.node_timeout(node_timeout)
     }
 }
 

@@ -13,7 +13,8 @@ use std::error::Error as _;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use lock_core::{Error, OwnerToken, ProviderRegistry};
+use lock_core::registry::ProviderRegistry;
+use lock_core::{Error, OwnerToken};
 use lock_redis::{RedisConfig, RedisProvider};
 use support::{PASSWORD, Server, ca};
 
@@ -226,7 +227,7 @@ async fn i1_a_holder_of_another_library_is_shown_as_foreign_and_without_a_token_
     let server = Server::start();
     let locks = server.client().await;
     let guard = locks.lock("k").metadata("note").acquire().await.unwrap();
-    let ours = locks.inspect("k").await.unwrap().expect("a holder");
+    let ours = locks.inspect("k").await.unwrap().holder().cloned().expect("a holder");
     assert!(!ours.is_foreign() && ours.fencing() == guard.fencing_token());
     assert_eq!(ours.metadata().as_bytes(), b"note");
     guard.release().await.unwrap(); // its counter stays
@@ -234,18 +235,18 @@ async fn i1_a_holder_of_another_library_is_shown_as_foreign_and_without_a_token_
     let owner = OwnerToken::mint().unwrap();
     for value in [owner.expose().to_owned(), format!("{}==", owner.expose()), "5e1f".repeat(8)] {
         server.send(&["SET", "k", &value, "PX", "60000"]);
-        let holder = locks.inspect("k").await.unwrap().expect("a holder");
+        let holder = locks.inspect("k").await.unwrap().holder().cloned().expect("a holder");
         assert!(holder.is_foreign() && holder.fencing().is_none(), "{holder:?}");
         assert!(holder.metadata().is_empty() && holder.remaining().is_some(), "{holder:?}");
     }
     server.command("PERSIST k");
-    let endless = locks.inspect("k").await.unwrap().expect("a holder");
+    let endless = locks.inspect("k").await.unwrap().holder().cloned().expect("a holder");
     assert!(endless.is_foreign() && endless.remaining().is_none());
     // Redisson's lock is a hash.
     server.command("DEL k");
     server.command("HSET k client 1");
     server.command("PEXPIRE k 20000");
-    let holder = locks.inspect("k").await.unwrap().expect("a holder");
+    let holder = locks.inspect("k").await.unwrap().holder().cloned().expect("a holder");
     let left = holder.remaining().expect("it has an expiry");
     assert!(holder.is_foreign() && left > Duration::from_secs(10), "{holder:?}");
     let contended = locks.lock("k").no_wait().acquire().await.unwrap_err();

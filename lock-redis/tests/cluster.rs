@@ -12,9 +12,9 @@ mod support;
 
 use std::time::Duration;
 
-use lock_core::{
-    Attempt, Backoff, Claim, LockClient, LockKey, LockProvider, Loss, OwnerToken, ProviderRegistry,
-};
+use lock_core::backend::{Attempt, Claim};
+use lock_core::registry::ProviderRegistry;
+use lock_core::{Backoff, LockClient, LockKey, LockProvider, Loss, OwnerToken};
 use lock_redis::{RedisConfig, RedisProvider};
 use support::cluster::{Cluster, ok};
 use support::contest::Contest;
@@ -118,7 +118,7 @@ async fn e1_no_answer_is_taken_for_anothers_when_channels_move() {
     let holder = client(&cluster).await;
     let provider = RedisProvider::connect(cluster.config()).await.unwrap();
     let claim = |key: &str| {
-        let ttl = lock_core::Ttl::new(LIMIT * 4).unwrap();
+        let ttl = lock_core::backend::Ttl::new(LIMIT * 4).unwrap();
         Claim::new(LockKey::new(key).unwrap(), OwnerToken::mint().unwrap(), ttl)
     };
     let mut held = Vec::new();
@@ -146,7 +146,7 @@ async fn e1_no_answer_is_taken_for_anothers_when_channels_move() {
                     };
                     let answer = provider.lock(claim(&key)).try_acquire().await;
                     match answer {
-                        Ok(Attempt::Granted { .. }) if of_another => return "granted to two",
+                        Ok(Attempt::Granted(_)) if of_another => return "granted to two",
                         Ok(Attempt::Held { .. }) if !of_another => return "held by nobody",
                         Err(error) if !error.is_unavailable() => return "a senseless answer",
                         _ => {}

@@ -116,7 +116,7 @@ async fn quorum(servers: Arc<Vec<Server>>) -> Subject {
         let node = |server: &Server| server.config().user("locks").password(PASSWORD);
         let nodes = servers.iter().map(|server| node(server).prefix(prefix));
         // A machine that runs dozens of tests at once may stand still for longer than the default.
-        let config = RedlockConfig::of(nodes).node_timeout(Duration::from_secs(1));
+        let config = RedlockConfig::new(nodes).node_timeout(Duration::from_secs(1));
         config.connect().await.unwrap()
     };
     let (provider, neighbour) = (connect("app:").await, connect("app:other:").await);

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lock_core::{Attempt, Claim, LockClient, LockKey, LockProvider, OwnerToken, Ttl};
+use lock_core::backend::{Attempt, Claim, Ttl};
+use lock_core::{LockClient, LockKey, LockProvider, OwnerToken};
 use lock_redis::{RedisConfig, RedisOptions, RedisProvider};
 use support::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -297,13 +298,13 @@ async fn u1_an_undo_without_a_tombstone_says_so() {
         let owner = OwnerToken::mint().unwrap();
         provider.lock(Claim::new(LockKey::new("k").unwrap(), owner, Ttl::MAX))
     };
-    lock().release().await.unwrap(); // loads the script
+    let _ = lock().release().await.unwrap(); // loads the script
     let late = lock();
     server.command("CONFIG SET maxmemory 1");
     let error = late.release().await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
     server.command("CONFIG SET maxmemory 0");
-    late.release().await.unwrap();
+    let _ = late.release().await.unwrap();
     assert_eq!(late.try_acquire().await.unwrap(), Attempt::Undone);
 }
 

@@ -88,7 +88,7 @@ async fn row_7_l32_flushed_scripts_are_loaded_again_with_one_effect() {
         server.command("SCRIPT FLUSH SYNC");
         guard.renew(Duration::from_secs(5)).await.unwrap();
         server.command("SCRIPT FLUSH SYNC");
-        assert!(locks.inspect("k").await.unwrap().is_some());
+        assert!(!locks.inspect("k").await.unwrap().is_free());
         server.command("SCRIPT FLUSH SYNC");
         guard.release().await.unwrap();
     }

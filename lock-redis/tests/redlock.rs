@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use lock_core::{LockClient, ProviderRegistry, ProviderUrl};
+use lock_core::LockClient;
+use lock_core::backend::ProviderUrl;
+use lock_core::registry::ProviderRegistry;
 use lock_redis::RedlockConfig;
 use support::Server;
 use support::contest::Contest;
@@ -31,7 +33,7 @@ fn servers<const N: usize>() -> [Server; N] {
 }
 
 fn config(servers: &[Server]) -> RedlockConfig {
-    RedlockConfig::of(servers.iter().map(Server::config)).node_timeout(NODE_TIMEOUT)
+    RedlockConfig::new(servers.iter().map(Server::config)).node_timeout(NODE_TIMEOUT)
 }
 
 async fn client(servers: &[Server]) -> LockClient {

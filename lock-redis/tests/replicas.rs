@@ -11,7 +11,8 @@ mod support;
 
 use std::time::Duration;
 
-use lock_core::{LockClient, Loss, ProviderRegistry};
+use lock_core::registry::ProviderRegistry;
+use lock_core::{LockClient, Loss};
 use lock_redis::{RedisConfig, RedisProvider};
 use support::sentinel::until;
 use support::{PASSWORD, Server};

@@ -13,7 +13,8 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lock_core::{Backoff, LockClient, Loss, ProviderRegistry};
+use lock_core::registry::ProviderRegistry;
+use lock_core::{Backoff, LockClient, Loss};
 use lock_redis::{RedisConfig, RedisProvider};
 use support::contest::Contest;
 use support::released;

@@ -49,7 +49,7 @@ async fn plain_string_locks_of_other_libraries_exclude_us_and_are_excluded() {
     // What nearly every library sends: SET key value NX PX.
     assert_eq!(server.command("SET k theirs NX PX 60000"), "+OK\r\n");
     assert!(locks.lock("k").try_acquire().await.unwrap().is_none());
-    let holder = locks.inspect("k").await.unwrap().expect("a holder");
+    let holder = locks.inspect("k").await.unwrap().holder().cloned().expect("a holder");
     assert!(holder.remaining().is_some() && holder.fencing().is_none());
     assert!(!format!("{holder:?}").contains("theirs"), "a foreign token is a secret as well");
     server.command("DEL k");
@@ -119,7 +119,7 @@ async fn the_largest_metadata_and_key_fit() {
     let note = vec![0xff; Metadata::MAX_LEN];
     let key = "k".repeat(lock_core::LockKey::MAX_LEN);
     let guard = locks.lock(&key).metadata(note.clone()).acquire().await.unwrap();
-    let holder = locks.inspect(&key).await.unwrap().expect("a holder");
+    let holder = locks.inspect(&key).await.unwrap().holder().cloned().expect("a holder");
     assert_eq!(holder.metadata().as_bytes(), note);
     guard.release().await.unwrap();
 }

@@ -1,13 +1,15 @@
 use std::sync::{Mutex, PoisonError};
 
-use lock_core::{FencingToken, LockKey, Moment};
+use lock_core::clock::Moment;
+use lock_core::{FencingToken, LockKey};
 
 /// Records who held what when, and checks exclusion and the order of fencing tokens.
 ///
 /// # Examples
 ///
 /// ```
-/// use lock_core::{FencingToken, LockKey, Moment};
+/// use lock_core::clock::Moment;
+/// use lock_core::{FencingToken, LockKey};
 /// use lock_testkit::History;
 /// use std::time::Duration;
 ///

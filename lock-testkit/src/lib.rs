@@ -7,6 +7,7 @@
 )]
 
 pub mod cases;
+mod handle;
 mod history;
 mod macros;
 mod mock;

@@ -7,10 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lock_core::{
-    Attempt, Claim, FencingToken, Handover, Holder, Lock, ProviderInfo, Release, Renewal, Result,
-    Ttl, Watch, WatchKind,
-};
+use lock_core::backend::{Attempt, Claim, ProviderInfo, Release, Renewal, Ttl};
+use lock_core::{Lock, Result};
 
 mockall::mock! {
     /// A provider whose answers a test sets, made by mockall.
@@ -28,14 +26,9 @@ mockall::mock! {
 
     #[async_trait]
     impl lock_core::Lock for Lock {
-        fn claim(&self) -> &Claim;
         async fn try_acquire(&self) -> Result<Attempt>;
         async fn renew(&self, ttl: Ttl) -> Result<Renewal>;
         async fn release(&self) -> Result<Release>;
-        async fn inspect(&self) -> Result<Option<Holder>>;
-        async fn raise(&self, fencing: FencingToken) -> Result<Option<FencingToken>>;
-        async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>>;
-        async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>>;
     }
 }
 

@@ -1,15 +1,16 @@
 //! Random schedules of several owners, played on a backend and on the model.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use lock_core::{Attempt, Capability, Lock, LockKey, Release, Renewal, Ttl};
+use lock_core::backend::{Attempt, Busy, Grant, Release, Renewal, Ttl};
+use lock_core::{Capability, LockKey};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::Subject;
+use crate::handle::Handle;
 use crate::model::{Expected, Model};
 
 const OWNERS: usize = 3;
@@ -85,7 +86,7 @@ async fn play(subject: &Subject, number: u32, again: u32, steps: &[Step]) -> Res
     }
     // A later schedule must not find this one's leases: keys differ, so only tidy up.
     for owner in 0..OWNERS {
-        players.locks[owner].release().await.map_err(|error| error.to_string())?;
+        let _ = players.locks[owner].release().await.map_err(|error| error.to_string())?;
     }
     Ok(())
 }
@@ -95,7 +96,7 @@ struct Players<'a> {
     key: LockKey,
     /// The identity that stands behind each number, and its lock.
     names: [u64; OWNERS],
-    locks: Vec<Arc<dyn Lock>>,
+    locks: Vec<Handle>,
     next_name: u64,
     model: Model,
 }
@@ -126,7 +127,7 @@ impl<'a> Players<'a> {
                 same(expected, actual == Release::Released)
             }
             Step::Fresh(owner) => {
-                let ttl = self.locks[owner].claim().ttl().get();
+                let ttl = self.locks[owner].claim().ttl().as_duration();
                 self.locks[owner] = self.subject.lock(&self.key, ttl);
                 self.names[owner] = self.next_name;
                 self.next_name += 1;
@@ -151,21 +152,21 @@ impl<'a> Players<'a> {
         let expected = self.model.expect_attempt(name);
         let actual = self.locks[owner].try_acquire().await.map_err(|e| e.to_string())?;
         let fits = match (expected, actual) {
-            (Expected::NewGrant { above }, Attempt::Granted { fencing }) => {
+            (Expected::NewGrant { above }, Attempt::Granted(Grant { fencing, .. })) => {
                 fencing > above || !self.subject.has(Capability::Fencing)
             }
-            (Expected::SameGrant { fencing: first }, Attempt::Granted { fencing }) => {
+            (Expected::SameGrant { fencing: first }, Attempt::Granted(Grant { fencing, .. })) => {
                 first == fencing
             }
-            (Expected::Held { remaining }, Attempt::Held { remaining: told }) => {
+            (Expected::Held { remaining }, Attempt::Held(Busy { remaining: told, .. })) => {
                 told.is_none_or(|told| told <= remaining)
             }
             (Expected::Undone, Attempt::Undone) => true,
             (_, Attempt::Undone) => self.model.may_be_undone(name),
             _ => false,
         };
-        if let Attempt::Granted { fencing } = actual {
-            let ttl = self.locks[owner].claim().ttl().get();
+        if let Attempt::Granted(Grant { fencing, .. }) = actual {
+            let ttl = self.locks[owner].claim().ttl().as_duration();
             self.model.granted(name, ttl, fencing);
         }
         if fits { Ok(()) } else { Err(format!("expected {expected:?}, got {actual:?}")) }
@@ -175,7 +176,7 @@ impl<'a> Players<'a> {
         let expected = self.model.renew(self.names[owner], ttl);
         let ttl = Ttl::new(ttl).map_err(|e| e.to_string())?;
         let actual = match self.locks[owner].renew(ttl).await.map_err(|e| e.to_string())? {
-            Renewal::Renewed { fencing } => Some(fencing),
+            Renewal::Renewed(grant) => Some(grant.fencing),
             Renewal::Lost => None,
         };
         same(expected, actual)

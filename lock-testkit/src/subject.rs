@@ -5,14 +5,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lock_core::backend::{Claim, Ttl};
+use lock_core::clock::{Clock, SystemClock};
 use lock_core::{
-    Capability, Claim, ClientBuilder, Clock, Lock, LockClient, LockKey, LockProvider, OwnerToken,
-    SystemClock, Ttl,
+    Capabilities, Capability, ClientBuilder, LockClient, LockKey, LockProvider, OwnerToken,
 };
 
 use lock_memory::{Faults, Faulty};
 
 use crate::Pace;
+use crate::handle::Handle;
 
 type Expire = Box<dyn Fn(LockKey) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
@@ -32,6 +34,8 @@ type Expire = Box<dyn Fn(LockKey) -> Pin<Box<dyn Future<Output = ()> + Send>> + 
 /// ```
 pub struct Subject {
     provider: Arc<dyn LockProvider>,
+    capabilities: Capabilities,
+    expected: Option<Capabilities>,
     neighbour: Option<Arc<dyn LockProvider>>,
     clock: Arc<dyn Clock>,
     expire: Option<Expire>,
@@ -50,6 +54,8 @@ impl Subject {
         let provider: Arc<dyn LockProvider> = Arc::new(provider);
         let brought = provider.info().clock().cloned();
         Self {
+            capabilities: Capabilities::of(&*provider),
+            expected: None,
             provider,
             neighbour: None,
             clock: brought.unwrap_or_else(|| Arc::new(SystemClock)),
@@ -74,6 +80,16 @@ impl Subject {
     #[must_use]
     pub fn neighbour(mut self, provider: impl LockProvider) -> Self {
         self.neighbour = Some(Arc::new(provider));
+        self
+    }
+
+    /// States what the provider can do, so that a case fails if it does more or less.
+    ///
+    /// Cases about an ability that the provider lacks have nothing to show and pass. Without this, an
+    /// optional trait that a provider has and does not return is never tested.
+    #[must_use]
+    pub fn expects(mut self, capabilities: impl IntoIterator<Item = Capability>) -> Self {
+        self.expected = Some(capabilities.into_iter().collect());
         self
     }
 
@@ -105,8 +121,16 @@ impl Subject {
         self.neighbour.as_ref()
     }
 
+    pub(crate) fn expected(&self) -> Option<Capabilities> {
+        self.expected
+    }
+
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
     pub(crate) fn has(&self, capability: Capability) -> bool {
-        self.provider.info().capabilities().has(capability)
+        self.capabilities.has(capability)
     }
 
     /// So many units of time.
@@ -161,8 +185,13 @@ impl Subject {
     }
 
     /// A fresh owner's lock.
-    pub(crate) fn lock(&self, key: &LockKey, ttl: Duration) -> Arc<dyn Lock> {
-        self.provider.lock(self.claim(key, ttl))
+    pub(crate) fn lock(&self, key: &LockKey, ttl: Duration) -> Handle {
+        self.bind(self.claim(key, ttl))
+    }
+
+    /// The lock of a claim.
+    pub(crate) fn bind(&self, claim: Claim) -> Handle {
+        Handle::new(&self.provider, claim)
     }
 
     pub(crate) fn client(&self) -> LockClient {

@@ -22,12 +22,13 @@ mod verbs;
 
 use backend::Careless;
 use flaw::Flaw;
+use lock_core::Capability;
 use lock_testkit::{Case, Pace, Subject, cases, check, conformance};
 
 fn subject(flaw: Option<Flaw>) -> Subject {
     let store = Careless::new(flaw);
     let neighbour = store.behind("other:");
-    Subject::new(store).neighbour(neighbour)
+    Subject::new(store).neighbour(neighbour).expects(Capability::ALL.iter().copied())
 }
 
 conformance!(without_a_mistake, Pace::Paused, || async { subject(None) });
@@ -147,6 +148,8 @@ caught! {
         by t2_w5_a_renewal_that_races_the_release_changes_nothing_after_it;
     renew_that_frees_the_key_for_a_moment_is_caught: RenewDeletesAndWrites
         by t2_nobody_gets_in_between_while_a_lease_is_renewed;
+    renew_that_needs_the_handle_of_the_grant_is_caught: RenewNeedsItsHandle
+        by e2_locks_of_one_claim_are_interchangeable;
     loss_as_an_error_is_caught: LossIsAnError by e3_l2_a_stranger_can_neither_renew_nor_release;
 
     release_without_owner_check_is_caught: ReleaseByAnyone
@@ -160,7 +163,7 @@ caught! {
         by e1_a_released_key_is_granted_to_others;
     release_that_needs_the_handle_of_the_grant_is_caught: ReleaseNeedsItsHandle
         by u1_undoing_a_grant_frees_the_key;
-    release_without_signal_is_caught: ReleaseIsSilent by n1_a_release_wakes_a_watcher;
+    release_without_signal_is_caught: ReleaseIsSilent by n1_a_release_wakes_a_waiter_that_listens;
     a_signal_before_the_release_is_caught: ReleaseSignalsFirst
         by n1_p2_a_waiter_that_tries_at_every_signal_is_served;
     not_held_as_an_error_is_caught: NotHeldIsAnError
@@ -229,8 +232,8 @@ caught! {
         by i1_what_is_told_of_a_holder_belongs_together;
     a_fingerprint_of_the_whole_row_is_caught: InspectHashesTheNote
         by i1_l5_metadata_comes_back_byte_for_byte;
-    inspect_although_undeclared_is_caught: InspectsThoughUndeclared
-        by l38_without_inspect_it_is_refused;
+    an_inspect_that_is_not_returned_is_caught: InspectIsForgotten
+        by l38_capabilities_are_the_expected_ones;
     metadata_dropped_is_caught: NoteDropped by i1_l5_metadata_comes_back_byte_for_byte;
     metadata_cut_short_is_caught: NoteCut by i1_l5_metadata_comes_back_byte_for_byte;
     metadata_that_must_be_text_is_caught: NoteIsText by i1_l5_metadata_comes_back_byte_for_byte;
@@ -239,15 +242,16 @@ caught! {
     an_owner_token_in_debug_output_is_caught: DebugShowsTheToken
         by i1_the_owner_token_is_never_shown;
 
-    a_watch_that_ends_at_once_is_caught: WatchEndsAtOnce by n1_a_release_wakes_a_watcher;
-    a_watch_that_listens_too_late_is_caught: WatchComesIntoForceLater
-        by n1_a_release_wakes_a_watcher;
-    watches_that_use_up_the_connections_are_caught: WatchesUseUpThePool
-        by n1_p4_many_open_watches_leave_the_backend_usable;
-    a_watch_although_undeclared_is_caught: WatchesThoughUndeclared
-        by n1_without_hints_there_is_no_watch;
-    no_watch_although_declared_is_caught: NoWatchThoughDeclared
-        by n1_without_hints_there_is_no_watch;
+    hints_that_are_not_returned_are_caught: HintsAreForgotten
+        by l38_capabilities_are_the_expected_ones;
+    a_subscription_that_ends_at_once_is_caught: SubscriptionEndsAtOnce
+        by n1_a_release_wakes_a_waiter_that_listens;
+    a_waiter_that_is_registered_too_late_is_caught: ListeningComesIntoForceLater
+        by n1_a_release_wakes_a_waiter_that_listens;
+    a_waiter_that_is_never_registered_is_caught: ListeningIsForgotten
+        by n1_a_release_wakes_a_waiter_that_listens;
+    subscriptions_that_use_up_the_connections_are_caught: SubscriptionsUseUpThePool
+        by n1_p4_many_open_subscriptions_leave_the_backend_usable;
 
     a_queue_served_from_its_end_is_caught: QueueIsAStack
         by f1_p5_the_queue_is_served_in_the_order_of_arrival;
@@ -259,8 +263,13 @@ caught! {
     a_window_longer_than_the_ttl_is_caught: QueueGrantsForTheWholeWindow
         by t1_p5_a_short_claim_is_not_granted_for_longer_than_its_ttl;
     one_queue_for_all_keys_is_caught: OneQueueForAllKeys by e1_p5_every_key_has_its_own_queue;
-    no_queue_although_declared_is_caught: NoQueueThoughDeclared
-        by p5_without_a_queue_nobody_queues;
+    a_queue_that_is_not_returned_is_caught: QueueIsForgotten
+        by l38_capabilities_are_the_expected_ones;
+    a_queue_for_some_claims_only_is_caught: QueueComesAndGoes by l38_capabilities_never_change;
+    a_place_for_a_subscription_is_caught: SubscribingTakesAPlace
+        by p5_only_an_attempt_that_queues_and_listens_takes_a_place;
+    a_place_that_belongs_to_a_handle_is_caught: PlaceNeedsItsHandle
+        by p5_a_place_in_the_queue_belongs_to_the_owner;
     a_dead_waiter_that_stays_at_the_head_is_caught: TheDeadStayAtTheHead
         by p5_a_dead_waiter_costs_a_claim_window_at_the_most;
     a_release_past_the_queue_is_caught: ReleaseForgetsTheQueue
@@ -272,7 +281,7 @@ caught! {
     a_place_lost_by_asking_again_is_caught: AskingAgainLosesThePlace
         by f1_p5_the_queue_is_served_in_the_order_of_arrival;
     a_place_for_everybody_who_asks_is_caught: AskingTakesAPlace
-        by p5_an_attempt_without_a_watch_takes_no_place;
+        by p5_only_an_attempt_that_queues_and_listens_takes_a_place;
     a_confirmed_grant_that_stays_short_is_caught: ConfirmingKeepsTheWindow
         by t1_e2_a_confirmed_grant_is_whole;
 
@@ -300,6 +309,8 @@ caught! {
         by p5_a_handover_passes_over_the_queue_and_says_so;
     a_handover_that_hides_the_others_is_caught: HandOverNamesNoOthers
         by p5_a_handover_passes_over_the_queue_and_says_so;
+    a_handover_that_is_not_returned_is_caught: HandOverIsForgotten
+        by l38_capabilities_are_the_expected_ones;
 
     a_floor_that_is_ignored_is_caught: FloorIsIgnored
         by f1_q1_a_grant_heeds_the_floor_of_its_claim;
@@ -312,6 +323,6 @@ caught! {
     a_raise_that_renews_is_caught: RaiseRenews by t2_q1_raising_changes_nothing_else;
     a_raise_without_a_limit_is_caught: RaiseIsUnbounded
         by f1_q1_no_token_is_raised_beyond_the_largest;
-    a_raise_although_undeclared_is_caught: RaisesThoughUndeclared
-        by q1_without_a_fencing_floor_raising_is_refused;
+    a_floor_that_is_not_returned_is_caught: FloorIsForgotten
+        by l38_capabilities_are_the_expected_ones;
 }

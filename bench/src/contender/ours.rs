@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use anyhow::Result;
-use lock_core::{Acquire, Fairness, LockClient, LockGuard, ProviderRegistry};
+use lock_core::registry::ProviderRegistry;
+use lock_core::{Acquire, Fairness, LockClient, LockGuard};
 
 use super::{Contender, ON_REDIS, Role};
 

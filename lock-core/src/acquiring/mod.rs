@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::pause::Next;
 use self::seen::Seen;
-use crate::backend::{Attempt, Claim, Lock, Watch};
+use crate::backend::{Attempt, Busy, Claim, Lock, Subscription};
 use crate::clock::Moment;
-use crate::engine::Engine;
-use crate::engine::line::{Handed, Place};
+use crate::engine::line::{Place, Received};
 use crate::engine::rivals::CONTESTED;
+use crate::engine::{Bound, Engine};
 use crate::error::{Effect, Effort, Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
-use crate::holding::{Grant, Hold, Terms};
+use crate::holding::{Hold, Terms};
 use crate::observe::EventKind;
 use crate::retry::RetryStrategy;
 
@@ -54,7 +54,7 @@ pub(crate) struct Patience {
 pub(crate) struct Pursuit {
     engine: Arc<Engine>,
     runtime: Handle,
-    lock: Arc<dyn Lock>,
+    bound: Bound,
     terms: Terms,
     patience: Patience,
     started: Moment,
@@ -65,11 +65,13 @@ pub(crate) struct Pursuit {
     /// The longest delay so far.
     longest: Duration,
     place: Option<Place>,
-    watch: Option<Watch>,
+    subscription: Option<Subscription>,
+    /// The store has refused this user to subscribe or to queue: it polls.
+    denied: bool,
     /// No signal has told of a grant that was none.
     trusting: bool,
-    /// When the watch was opened.
-    watching_since: Moment,
+    /// When the subscription was opened.
+    subscribed_since: Moment,
     last_attempt: Moment,
     attempts: u32,
     /// Since when it has tried under the present owner token.
@@ -88,22 +90,14 @@ pub(crate) struct Pursuit {
 
 enum Answer {
     Granted(Arc<Hold>),
-    Held(Rival),
-}
-
-/// What an attempt has shown about the present holder.
-#[derive(Clone, Copy, Debug)]
-struct Rival {
-    remaining: Option<Duration>,
-    /// It is a locker of another library.
-    foreign: bool,
+    Held(Busy),
 }
 
 impl Pursuit {
     pub(crate) fn new(
         engine: Arc<Engine>,
         runtime: Handle,
-        lock: Arc<dyn Lock>,
+        bound: Bound,
         terms: Terms,
         patience: Patience,
     ) -> Self {
@@ -116,7 +110,7 @@ impl Pursuit {
         Self {
             engine,
             runtime,
-            lock,
+            bound,
             terms,
             patience,
             started,
@@ -125,9 +119,10 @@ impl Pursuit {
             due: None,
             longest: Duration::ZERO,
             place: None,
-            watch: None,
+            subscription: None,
+            denied: false,
             trusting: true,
-            watching_since: started,
+            subscribed_since: started,
             last_attempt: started,
             attempts: 0,
             owner_since: started,
@@ -149,7 +144,7 @@ impl Pursuit {
         };
         let waited = self.engine.clock.now().since(self.started);
         let effort = Effort { attempts: self.attempts, waited };
-        let key = self.lock.claim().key();
+        let key = self.bound.key();
         let outcome = outcome.map_err(|error| {
             self.engine.explain(error, Operation::Acquire, key).with_effort(effort)
         });
@@ -169,14 +164,14 @@ impl Pursuit {
                 self.leave_to_rivals().await;
             }
             // A waiter that comes while others wait stands behind them.
-            if self.engine.lines.has(self.lock.claim().key()) {
+            if self.engine.lines.has(self.bound.key()) {
                 self.report_waiting();
                 next = self.park(false).await?;
             }
         }
         loop {
             let spent = match next {
-                Next::Accept(handed) => match self.accept(handed) {
+                Next::Accept(received) => match self.accept(received) {
                     Ok(hold) => return Ok(hold),
                     Err(_too_late) => false,
                 },
@@ -187,12 +182,12 @@ impl Pursuit {
             let held_before = self.seen.held;
             match self.attempt().await {
                 Ok(Answer::Granted(hold)) => return Ok(hold),
-                Ok(Answer::Held(rival)) => self.see_held(rival),
+                Ok(Answer::Held(busy)) => self.see_held(busy),
                 Err(error) if error.is_unavailable() => self.see_failure(error)?,
                 Err(error) => return Err(error),
             }
-            if let Some(handed) = self.place.as_ref().and_then(Place::handed) {
-                next = Next::Accept(handed);
+            if let Some(received) = self.place.as_ref().and_then(Place::handed) {
+                next = Next::Accept(received);
                 continue;
             }
             if self.patience.wait == Wait::No {
@@ -213,26 +208,26 @@ impl Pursuit {
 
     fn report_waiting(&self) {
         let waiting = EventKind::Waiting { remaining: self.seen.remaining() };
-        self.engine.report(self.lock.claim().key(), waiting);
+        self.engine.report(self.bound.key(), waiting);
     }
 
     /// Leaves a contested key that this client has just released to others for a moment.
     async fn leave_to_rivals(&mut self) {
         let Engine { rivals, clock, .. } = &*self.engine;
-        if let Some(quiet) = rivals.quiet_until(self.lock.claim().key(), clock.now()) {
+        if let Some(quiet) = rivals.quiet_until(self.bound.key(), clock.now()) {
             clock.sleep_until(quiet.min(self.deadline)).await;
         }
     }
 
-    fn see_held(&mut self, rival: Rival) {
-        let key = self.lock.claim().key();
-        let endless = rival.foreign && rival.remaining.is_none();
+    fn see_held(&mut self, busy: Busy) {
+        let key = self.bound.key();
+        let endless = busy.foreign && busy.remaining.is_none();
         if endless && self.patience.wait == Wait::Forever && !self.seen.held {
             let provider = self.engine.provider.info().name();
             tracing::warn!(%key, %provider, "waiting for ever for a lock that never expires, which \
                 another library has taken");
         }
-        self.seen.held_by(rival, self.engine.clock.now());
+        self.seen.held_by(busy, self.engine.clock.now());
     }
 
     /// Takes note of a backend that does not work; an error when that has lasted for too long.
@@ -262,9 +257,9 @@ impl Pursuit {
     ///
     /// An attempt of a bounded wait ends soon after the deadline, the first one as well (law W1).
     async fn attempt(&mut self) -> Result<Answer> {
-        let ttl = self.lock.claim().ttl();
+        let ttl = self.bound.claim.ttl();
         let sent = self.engine.clock.now();
-        let whole = self.engine.request_timeout.min(ttl.get());
+        let whole = self.engine.request_timeout.min(ttl.as_duration());
         let limit = match self.patience.wait {
             Wait::No => whole,
             Wait::AtMost(_) | Wait::Forever => {
@@ -275,7 +270,14 @@ impl Pursuit {
         self.attempts = self.attempts.saturating_add(1);
         self.last_attempt = sent;
         self.under_way = true;
-        let answer = self.engine.call(limit, (*self.lock).try_acquire()).await;
+        let (lock, fairness) = (&*self.bound.lock, self.patience.fairness);
+        let subscribed = self.subscription.is_some();
+        let mut answer = self.engine.call(limit, ask(lock, fairness, subscribed)).await;
+        if subscribed && answer.as_ref().is_err_and(Error::is_denied) {
+            // This user may ask for the key, but not wait in the store.
+            (self.subscription, self.denied) = (None, true);
+            answer = self.engine.call(limit, ask(lock, fairness, false)).await;
+        }
         self.under_way = false;
         let answered = self.engine.clock.now();
         self.busy_until(answered);
@@ -284,18 +286,14 @@ impl Pursuit {
             self.engine.latency.observe(answered.since(sent));
         }
         match answer {
-            Ok(Attempt::Granted { fencing }) => Ok(Answer::Granted(self.accept(Handed {
-                fencing,
-                turn: 0,
-                passed_on_since: None,
-                sent,
-            })?)),
-            Ok(Attempt::Held { remaining }) => {
-                Ok(Answer::Held(Rival { remaining, foreign: false }))
+            Ok(Attempt::Granted(grant)) => {
+                Ok(Answer::Granted(self.accept(Received::new(grant, sent))?))
             }
-            Ok(Attempt::Contested { remaining, foreign }) => {
-                self.engine.rivals.seen(self.lock.claim().key(), answered, CONTESTED);
-                Ok(Answer::Held(Rival { remaining, foreign }))
+            Ok(Attempt::Held(busy)) => {
+                if busy.contested {
+                    self.engine.rivals.seen(self.bound.key(), answered, CONTESTED);
+                }
+                Ok(Answer::Held(busy))
             }
             Ok(Attempt::Undone) if self.patience.owner_is_minted => {
                 self.begin_anew()?;
@@ -317,19 +315,19 @@ impl Pursuit {
     /// Goes on under a fresh owner token, as the backend grants nothing to the present one any more: an
     /// attempt had to be undone although nobody gave up, as by a quorum whose nodes lost answers.
     fn begin_anew(&mut self) -> Result<()> {
-        let claim = self.lock.claim();
-        let owner = self.engine.tokens.mint()?;
+        let claim = &self.bound.claim;
+        let owner = (self.engine.mint)()?;
         let fresh = Claim::new(claim.key().clone(), owner, claim.ttl());
         let fresh = fresh.with_metadata(claim.metadata().clone());
         let handed = self.place.take().is_some_and(Place::leave);
         let uncertain = self.stray || handed;
         if uncertain || self.in_store {
-            let undone = Arc::clone(&self.lock);
+            let undone = self.bound.clone();
             Arc::clone(&self.engine).undo(undone, &self.runtime, uncertain);
         }
-        self.lock = self.engine.provider.lock(fresh);
+        self.bound = Bound::new(&*self.engine.provider, fresh);
         self.owner_since = self.engine.clock.now();
-        (self.stray, self.in_store, self.trusting, self.watch) = (false, false, true, None);
+        (self.stray, self.in_store, self.trusting, self.subscription) = (false, false, true, None);
         Ok(())
     }
 
@@ -338,19 +336,17 @@ impl Pursuit {
     }
 
     /// Turns a grant into a hold, unless it has come too late.
-    fn accept(&mut self, handed: Handed) -> Result<Arc<Hold>> {
-        let Handed { fencing, turn, passed_on_since, sent } = handed;
-        let ttl = self.lock.claim().ttl();
+    fn accept(&mut self, received: Received) -> Result<Arc<Hold>> {
+        let ttl = self.bound.claim.ttl();
         let now = self.engine.clock.now();
-        if now >= sent.after(ttl.validity()) {
+        if now >= received.sent.after(ttl.validity()) {
             self.stray = true;
             let message = "the grant came when its lease was already over";
-            let error = Error::new(ErrorKind::Unavailable, message);
-            return Err(error.with_effect(Effect::Applied));
+            return Err(Error::new(ErrorKind::Unavailable, message));
         }
         if let Some(place) = self.place.take() {
             // At the end of a turn the key goes to the store: the next head should queue up there.
-            let ours = turn < Fairness::TURN;
+            let ours = received.passed_on.past_others < Fairness::TURN;
             place.learn(|known| {
                 (known.ours, known.held, known.failing_since) = (ours, true, None);
                 known.busy_until = now;
@@ -359,20 +355,25 @@ impl Pursuit {
             self.stray |= place.leave();
         }
         self.granted = true;
-        let grant = Grant {
-            lock: Arc::clone(&self.lock),
-            runtime: self.runtime.clone(),
-            fencing,
-            ttl,
-            sent,
-            max_hold: self.terms.max_hold,
-            margin: self.terms.margin,
-            stray: self.stray,
-            turn,
-            passed_on_since,
-        };
-        Ok(Arc::new(Hold::new(Arc::clone(&self.engine), grant)))
+        let (engine, runtime) = (Arc::clone(&self.engine), self.runtime.clone());
+        let bound = self.bound.clone();
+        Ok(Arc::new(Hold::new(engine, runtime, bound, received, self.terms, self.stray)))
     }
+}
+
+/// Sends one request: a plain attempt, or one that takes a place among the store's waiters if it is
+/// refused, as soon as there is a subscription to hear of it.
+async fn ask(lock: &dyn Lock, fairness: Fairness, subscribed: bool) -> Result<Attempt> {
+    if subscribed {
+        if fairness == Fairness::Race {
+            if let Some(hints) = lock.as_hints() {
+                return hints.try_acquire_or_listen().await;
+            }
+        } else if let Some(queue) = lock.as_queue() {
+            return queue.try_acquire_or_enqueue().await;
+        }
+    }
+    lock.try_acquire().await
 }
 
 impl Drop for Pursuit {
@@ -383,7 +384,7 @@ impl Drop for Pursuit {
         let handed = self.place.take().is_some_and(Place::leave);
         let uncertain = self.under_way || self.stray || handed;
         if !self.granted && (uncertain || self.in_store) {
-            Arc::clone(&self.engine).undo(Arc::clone(&self.lock), &self.runtime, uncertain);
+            Arc::clone(&self.engine).undo(self.bound.clone(), &self.runtime, uncertain);
         }
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Pursuit;
-use crate::backend::{Capability, Lock, Signal, Watch, WatchKind};
+use crate::backend::{self, Lock, Signal, Subscription};
 use crate::clock::Moment;
 use crate::engine::Engine;
-use crate::engine::line::{Handed, News, Place};
+use crate::engine::line::{News, Place, Received};
 use crate::engine::rivals;
 use crate::error::Result;
 use crate::fairness::Fairness;
@@ -30,7 +30,7 @@ pub(super) enum Next {
     TryOnce,
     /// The strategy's patience has ended.
     GiveUp,
-    Accept(Handed),
+    Accept(Received),
 }
 
 impl Pursuit {
@@ -54,8 +54,9 @@ impl Pursuit {
     /// The others let it make the requests: they try at the head, at the deadline, past a head that
     /// does not move, and at a hint of their own.
     pub(super) async fn park(&mut self, tried: bool) -> Result<Next> {
-        let Self { engine, lock, patience, .. } = self;
-        let place = self.place.get_or_insert_with(|| Place::join(engine, lock, patience.fairness));
+        let Self { engine, bound, patience, .. } = self;
+        let place =
+            self.place.get_or_insert_with(|| Place::join(engine, &bound.claim, patience.fairness));
         if !tried && place.is_head() {
             return Ok(Next::Try); // the line has ended meanwhile
         }
@@ -121,13 +122,13 @@ impl Pursuit {
             };
             let Some(place) = &self.place else { return Ok(Next::Try) };
             let mut wake = due.min(self.deadline);
-            let contested = |now| self.engine.rivals.compete(self.lock.claim().key(), now);
+            let contested = |now| self.engine.rivals.compete(self.bound.key(), now);
             if head {
                 wake = wake.min(expiry);
                 // Nothing is heard of a foreign release. One of ours nudges the head.
                 if contested(began) && !place.known().ours {
                     let held_for = self.seen.foreign_for(began);
-                    let owner = self.lock.claim().owner().fingerprint();
+                    let owner = self.bound.owner();
                     wake = wake.min(began.after(rivals::poll(held_for, owner, began)));
                 }
                 place.learn(|known| known.head_due = wake);
@@ -136,14 +137,14 @@ impl Pursuit {
             let listens = fairness == Fairness::Fifo || head && !place.known().ours;
             let hints = Hints {
                 engine: &self.engine,
-                lock: &*self.lock,
-                kind: if fairness == Fairness::Race { WatchKind::Hints } else { WatchKind::Queue },
-                open: listens && !self.seen.has_failed() && !ended,
+                lock: &*self.bound.lock,
+                queues: fairness != Fairness::Race,
+                open: listens && !self.seen.has_failed() && !ended && !self.denied,
             };
             tokio::select! {
                 biased;
                 news = place.news() => match news {
-                    News::Handed(handed) => return Ok(Next::Accept(handed)),
+                    News::Handed(received) => return Ok(Next::Accept(received)),
                     News::Missed => {
                         self.stray = true;
                         return Ok(Next::Try);
@@ -151,21 +152,25 @@ impl Pursuit {
                     News::Failed(error) => return Err(error),
                 },
                 // Before nudges, so that no stream of them keeps a waiter from queueing up.
-                signal = hints.next(&mut self.watch) => match signal {
+                signal = hints.next(&mut self.subscription) => match signal {
                     // Whatever was released before it was open is found by the try that follows.
                     Hinted::Opened => {
-                        place.set_queued(hints.kind == WatchKind::Queue);
-                        (self.in_store, self.watching_since) = (true, clock.now());
+                        place.set_queued(hints.queues);
+                        (self.in_store, self.subscribed_since) = (true, clock.now());
                         return Ok(Next::Try);
+                    }
+                    Hinted::Denied => {
+                        self.denied = true;
+                        continue;
                     }
                     Hinted::Ended => {
                         place.set_queued(false);
-                        self.watch = None;
+                        self.subscription = None;
                         // One that was cut is opened again; one that never lasts is not, for now.
-                        ended = clock.now().since(self.watching_since) < LASTING_WATCH;
+                        ended = clock.now().since(self.subscribed_since) < LASTING_WATCH;
                         continue;
                     }
-                    Hinted::Signal(Signal::Granted { .. }) if self.trusting => {
+                    Hinted::Signal(Signal::Granted) if self.trusting => {
                         self.trusting = false;
                         return Ok(Next::Try);
                     }
@@ -195,8 +200,9 @@ impl Pursuit {
 struct Hints<'a> {
     engine: &'a Engine,
     lock: &'a dyn Lock,
-    kind: WatchKind,
-    /// Whether to open a watch where there is none.
+    /// Whether the waiter is to queue in the store.
+    queues: bool,
+    /// Whether to open a subscription where there is none.
     open: bool,
 }
 
@@ -204,22 +210,34 @@ enum Hinted {
     Opened,
     Signal(Signal),
     Ended,
+    /// This user may not subscribe.
+    Denied,
 }
 
 impl Hints<'_> {
-    /// Waits for the next signal of a watch; opens it first where there is none.
-    async fn next(&self, watch: &mut Option<Watch>) -> Hinted {
-        if let Some(open) = watch {
+    /// Waits for the next signal of a subscription; opens it first where there is none.
+    async fn next(&self, subscription: &mut Option<Subscription>) -> Hinted {
+        if let Some(open) = subscription {
             return open.next().await.map_or(Hinted::Ended, Hinted::Signal);
         }
-        if self.open && self.engine.provider.info().capabilities().has(Capability::Hints) {
-            match self.engine.call(self.engine.request_timeout, self.lock.watch(self.kind)).await {
-                Ok(Some(open)) => {
-                    *watch = Some(open);
+        let hints: Option<&dyn backend::Hints> = match self.queues {
+            true => self.lock.as_queue().map(|queue| queue as _),
+            false => self.lock.as_hints(),
+        };
+        if self.open
+            && let Some(hints) = hints
+        {
+            match self.engine.call(self.engine.request_timeout, hints.subscribe()).await {
+                Ok(open) => {
+                    *subscription = Some(open);
                     return Hinted::Opened;
                 }
-                Ok(None) => {}
-                Err(error) => tracing::debug!(%error, "no hints, polling instead"),
+                Err(error) => {
+                    tracing::debug!(%error, "no subscription, polling instead");
+                    if error.is_denied() {
+                        return Hinted::Denied;
+                    }
+                }
             }
         }
         std::future::pending().await

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Rival;
+use crate::backend::Busy;
 use crate::clock::Moment;
 use crate::error::{Error, ErrorKind};
 
@@ -12,7 +12,7 @@ pub(super) struct Seen {
     /// Another owner was seen to hold the key.
     pub(super) held: bool,
     /// When that was answered to this acquisition itself, and what it said of the holder.
-    holder: Option<(Moment, Rival)>,
+    holder: Option<(Moment, Busy)>,
     /// Since when a foreign holder has had the key.
     foreign_since: Option<Moment>,
     /// The limit of the last request, where it had less time than a request may take and used it up.
@@ -38,17 +38,17 @@ impl Seen {
     }
 
     /// The key is held.
-    pub(super) fn held_by(&mut self, rival: Rival, now: Moment) {
-        let ends = |at: Moment, rival: Rival| rival.remaining.map(|left| at.after(left));
+    pub(super) fn held_by(&mut self, busy: Busy, now: Moment) {
+        let ends = |at: Moment, busy: Busy| busy.remaining.map(|left| at.after(left));
         // A lease that ends later than the one before is another one.
         let same = self.holder.is_some_and(|(at, before)| {
             let slack = Duration::from_millis(5);
-            before.foreign && ends(now, rival) <= ends(at, before).map(|end| end.after(slack))
+            before.foreign && ends(now, busy) <= ends(at, before).map(|end| end.after(slack))
         });
-        if !(rival.foreign && same) {
-            self.foreign_since = rival.foreign.then_some(now);
+        if !(busy.foreign && same) {
+            self.foreign_since = busy.foreign.then_some(now);
         }
-        self.holder = Some((now, rival));
+        self.holder = Some((now, busy));
         (self.held, self.failure, self.failing_since) = (true, None, None);
     }
 
@@ -68,10 +68,10 @@ impl Seen {
             return failure.clone();
         }
         let found = match self.holder {
-            Some((_, Rival { foreign: true, remaining: None })) => {
+            Some((_, Busy { foreign: true, remaining: None, .. })) => {
                 "another library has taken the lock, without an expiry"
             }
-            Some((_, Rival { foreign: true, .. })) => "another library has taken the lock",
+            Some((_, Busy { foreign: true, .. })) => "another library has taken the lock",
             _ => "another owner holds the lock",
         };
         let message = match (self.cut, self.holder) {

@@ -1,16 +1,21 @@
-//! What an acquisition asks for: a key, an owner, a time, and a note for whoever inspects it.
+//! What an acquisition asks for: a key, an owner, a time, a mode, and a note for whoever inspects it.
 
-use crate::value::{FencingToken, LockKey, Metadata, OwnerToken, Ttl};
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::value::{LockKey, Metadata, OwnerToken, Ttl};
 
 /// Describes one acquisition of one key, before any request has left.
 ///
-/// A claim is minted by core *before* the first byte goes out, so an acquisition whose answer was
-/// lost can be repeated (law E2) or undone (law U1) under the same [`OwnerToken`].
+/// Core mints a claim *before* the first byte goes out, so an acquisition whose answer was lost can be
+/// repeated (law E2) or undone (law U1) under the same [`OwnerToken`].
 ///
 /// # Examples
 ///
 /// ```
-/// use lock_core::{Claim, LockKey, Metadata, OwnerToken, Ttl};
+/// use lock_core::backend::{Claim, Ttl};
+/// use lock_core::{LockKey, Metadata, OwnerToken};
 /// use std::time::Duration;
 ///
 /// let claim = Claim::new(
@@ -27,30 +32,73 @@ pub struct Claim {
     key: LockKey,
     owner: OwnerToken,
     ttl: Ttl,
+    mode: Mode,
     metadata: Metadata,
-    fencing_floor: Option<FencingToken>,
+}
+
+/// What else may be held on a key at the same time.
+///
+/// Every store has exclusive locks. Core binds no claim of another mode to a store that does not declare
+/// it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Nothing.
+    #[default]
+    Exclusive,
+}
+
+impl Mode {
+    /// Refuses every mode but [`Exclusive`](Mode::Exclusive): for stores that have no other.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`], naming the mode.
+    pub fn require_exclusive(self) -> Result<()> {
+        match self {
+            Self::Exclusive => Ok(()),
+            #[allow(unreachable_patterns, reason = "other modes follow")]
+            other => Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("this store has exclusive locks only, and the claim is {other}"),
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exclusive => "exclusive",
+        })
+    }
 }
 
 impl Claim {
-    /// Makes a claim without metadata.
+    /// Makes an exclusive claim without metadata.
     pub fn new(key: LockKey, owner: OwnerToken, ttl: Ttl) -> Self {
-        Self { key, owner, ttl, metadata: Metadata::default(), fencing_floor: None }
+        Self { key, owner, ttl, mode: Mode::Exclusive, metadata: Metadata::default() }
+    }
+
+    /// Makes an exclusive claim of a fresh owner, for tests and tools that use a provider without a
+    /// client.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] for a bad key or ttl, [`ErrorKind::Unavailable`] if the operating system
+    /// has no random bits.
+    pub fn mint<K>(key: K, ttl: Duration) -> Result<Self>
+    where
+        K: TryInto<LockKey>,
+        Error: From<K::Error>,
+    {
+        Ok(Self::new(key.try_into()?, OwnerToken::mint()?, Ttl::new(ttl)?))
     }
 
     /// Attaches a note that `inspect` shows to others.
     #[must_use]
     pub fn with_metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = metadata;
-        self
-    }
-
-    /// Asks for a fencing token that is no smaller, if the grant mints one and the store's clock is
-    /// not far behind; a quorum does, so that its nodes agree at once. See [`Lock::raise`].
-    ///
-    /// [`Lock::raise`]: crate::Lock::raise
-    #[must_use]
-    pub fn with_fencing_floor(mut self, floor: impl Into<Option<FencingToken>>) -> Self {
-        self.fencing_floor = floor.into();
         self
     }
 
@@ -76,9 +124,9 @@ impl Claim {
         self.ttl
     }
 
-    /// Returns the fencing token that a new grant should not fall below.
-    pub fn fencing_floor(&self) -> Option<FencingToken> {
-        self.fencing_floor
+    /// Returns what else may be held on the key at the same time.
+    pub fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// Returns the note for others.

@@ -1,18 +1,19 @@
-//! A shared or boxed provider is a provider, and so for locks.
+//! A shared or boxed provider is a provider. So are locks.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::{
-    Attempt, Handover, Holder, Lock, LockProvider, ProviderInfo, Release, Renewal, Watch, WatchKind,
+    Attempt, Claim, FencingFloor, HandOver, Hints, Inspect, Lock, LockProvider, ProviderInfo,
+    Queue, Release, Renewal,
 };
-use crate::backend::Claim;
 use crate::error::Result;
-use crate::value::{FencingToken, Ttl};
+use crate::value::Ttl;
 
 macro_rules! forward {
     ($($pointer:ident),*) => {$(
+        #[deny(clippy::missing_trait_methods)]
         impl<P: LockProvider + ?Sized> LockProvider for $pointer<P> {
             fn info(&self) -> &ProviderInfo {
                 (**self).info()
@@ -21,14 +22,15 @@ macro_rules! forward {
             fn lock(&self, claim: Claim) -> Arc<dyn Lock> {
                 (**self).lock(claim)
             }
+
+            fn as_inspect(&self) -> Option<&dyn Inspect> {
+                (**self).as_inspect()
+            }
         }
 
         #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
         impl<L: Lock + ?Sized> Lock for $pointer<L> {
-            fn claim(&self) -> &Claim {
-                (**self).claim()
-            }
-
             async fn try_acquire(&self) -> Result<Attempt> {
                 (**self).try_acquire().await
             }
@@ -41,20 +43,20 @@ macro_rules! forward {
                 (**self).release().await
             }
 
-            async fn inspect(&self) -> Result<Option<Holder>> {
-                (**self).inspect().await
+            fn as_hints(&self) -> Option<&dyn Hints> {
+                (**self).as_hints()
             }
 
-            async fn raise(&self, fencing: FencingToken) -> Result<Option<FencingToken>> {
-                (**self).raise(fencing).await
+            fn as_queue(&self) -> Option<&dyn Queue> {
+                (**self).as_queue()
             }
 
-            async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>> {
-                (**self).hand_over(next).await
+            fn as_hand_over(&self) -> Option<&dyn HandOver> {
+                (**self).as_hand_over()
             }
 
-            async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>> {
-                (**self).watch(kind).await
+            fn as_fencing_floor(&self) -> Option<&dyn FencingFloor> {
+                (**self).as_fencing_floor()
             }
         }
     )*};

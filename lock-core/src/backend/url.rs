@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 /// # Examples
 ///
 /// ```
-/// use lock_core::ProviderUrl;
+/// use lock_core::backend::ProviderUrl;
 ///
 /// let url = ProviderUrl::parse("redis://app:s3cret@db-1:6380/2?prefix=app:")?;
 /// assert_eq!(url.password().as_deref(), Some("s3cret"));
@@ -107,6 +107,19 @@ impl ProviderUrl {
     /// Returns the path with its leading slash, decoded.
     pub fn path(&self) -> String {
         decoded(self.url.path())
+    }
+
+    /// Refuses everything but the scheme: for stores that have nothing to configure.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured), saying what to write instead.
+    pub fn require_scheme_only(&self) -> Result<()> {
+        let bare = format!("{}://", self.scheme());
+        if self.url.as_str().trim_end_matches('/') == bare.trim_end_matches('/') {
+            return Ok(());
+        }
+        Err(Error::misconfigured(format!("write `{bare}` and nothing else")))
     }
 
     /// Returns the options, all of which must be known.
@@ -218,6 +231,15 @@ pub(crate) fn listed(names: impl IntoIterator<Item = impl AsRef<str>>) -> String
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_store_without_settings_refuses_everything_but_its_scheme() {
+        assert!(ProviderUrl::parse("map://").unwrap().require_scheme_only().is_ok());
+        for more in ["map://host", "map:///path", "map://?a=b", "map://user@host"] {
+            let refused = ProviderUrl::parse(more).unwrap().require_scheme_only().unwrap_err();
+            assert_eq!(refused.to_string(), "write `map://` and nothing else", "{more}");
+        }
+    }
 
     #[test]
     fn several_hosts_keep_their_ports_and_share_user_and_path() {

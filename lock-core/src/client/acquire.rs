@@ -10,9 +10,9 @@ use tracing::Instrument;
 
 use super::{Defaults, LockClient};
 use crate::acquiring::{Patience, Pursuit, Wait};
-use crate::backend::{Capability, Claim, Lock};
+use crate::backend::{Capability, Claim};
 use crate::client::LockGuard;
-use crate::engine::Engine;
+use crate::engine::{Bound, Engine};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
 use crate::holding::{Hold, Terms, check_margin, keep_alive, usable_ttl};
@@ -93,7 +93,7 @@ impl Acquire {
 
     /// Sets the delays between attempts, and with their end the end of the patience.
     pub fn retry(mut self, strategy: impl RetryStrategy) -> Self {
-        self.defaults.retry = Arc::new(strategy);
+        self.defaults.retry = Some(Arc::new(strategy));
         self
     }
 
@@ -284,9 +284,8 @@ impl Acquire {
         let (key, metadata) = (self.key?, self.metadata?);
         let info = engine.provider.info();
         if !metadata.is_empty() {
-            info.require([Capability::Metadata])?;
+            info.declared().require(info.name(), [Capability::Metadata])?;
         }
-        let fairness = self.defaults.fairness(info)?;
         let ttl = usable_ttl(self.defaults.ttl)?;
         info.check_ttl(ttl)?;
         let renew = match self.renewing {
@@ -303,11 +302,15 @@ impl Acquire {
         let owner_is_minted = self.owner.is_none();
         let owner = match self.owner {
             Some(token) => token,
-            None => engine.tokens.mint()?,
+            None => (engine.mint)()?,
         };
         let claim = Claim::new(key.clone(), owner, ttl).with_metadata(metadata);
+        let bound = Bound::new(&*engine.provider, claim);
+        let queues = bound.lock.as_queue().is_some();
+        let fairness = self.defaults.fairness(queues, &*engine.provider)?;
+        let retry = self.defaults.retry(bound.lock.as_hints().is_some());
         Ok(Plan {
-            lock: engine.provider.lock(claim),
+            bound,
             engine,
             runtime,
             key,
@@ -315,7 +318,7 @@ impl Acquire {
             terms: Terms { max_hold: self.max_hold, margin },
             patience: Patience {
                 wait: self.defaults.wait,
-                retry: self.defaults.retry,
+                retry,
                 fairness,
                 cancelled: self.cancelled,
                 owner_is_minted,
@@ -355,7 +358,7 @@ struct Plan {
     engine: Arc<Engine>,
     runtime: Handle,
     key: LockKey,
-    lock: Arc<dyn Lock>,
+    bound: Bound,
     renew: Option<Option<Duration>>,
     terms: Terms,
     patience: Patience,
@@ -367,13 +370,13 @@ impl Plan {
     }
 
     async fn acquire(self) -> Result<LockGuard> {
-        let Self { engine, runtime, lock, terms, patience, .. } = self;
-        let hold = Pursuit::new(engine, runtime, lock, terms, patience).run().await?;
+        let Self { engine, runtime, bound, terms, patience, .. } = self;
+        let hold = Pursuit::new(engine, runtime, bound, terms, patience).run().await?;
         Ok(guard(hold, self.renew))
     }
 
     async fn resume(self) -> Result<LockGuard> {
-        let hold = Hold::resume(self.engine, self.runtime, self.lock, self.terms).await?;
+        let hold = Hold::resume(self.engine, self.runtime, self.bound, self.terms).await?;
         Ok(guard(Arc::new(hold), self.renew))
     }
 }

@@ -1,18 +1,20 @@
 //! The settings of a client, and their checks.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Defaults, LockClient};
 use crate::acquiring::Wait;
-use crate::backend::{Capability, LockProvider, ProviderInfo};
+use crate::backend::{Capabilities, Capability, LockProvider, ProviderInfo};
 use crate::clock::Clock;
+use crate::engine::Mint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fairness::Fairness;
 use crate::holding::usable_ttl;
 use crate::observe::{Observer, Reporter};
-use crate::retry::{Backoff, RetryStrategy};
-use crate::value::{OsTokens, TokenSource};
+use crate::retry::RetryStrategy;
+use crate::value::OwnerToken;
 
 /// Sets up a [`LockClient`].
 ///
@@ -30,12 +32,11 @@ use crate::value::{OsTokens, TokenSource};
 ///     .build()?;
 /// # Ok::<(), lock_core::Error>(())
 /// ```
-#[derive(Debug)]
 #[must_use = "nothing is made until `build` is called"]
 pub struct ClientBuilder {
     pub(super) provider: Arc<dyn LockProvider>,
     pub(super) clock: Option<Arc<dyn Clock>>,
-    pub(super) tokens: Arc<dyn TokenSource>,
+    pub(super) mint: Arc<Mint>,
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) needed: Vec<Capability>,
     pub(super) request_timeout: Duration,
@@ -43,11 +44,20 @@ pub struct ClientBuilder {
     pub(super) defaults: Defaults,
 }
 
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("provider", &self.provider)
+            .field("defaults", &self.defaults)
+            .finish_non_exhaustive()
+    }
+}
+
 impl ClientBuilder {
     pub(crate) fn new(provider: Arc<dyn LockProvider>) -> Self {
         Self {
             clock: None,
-            tokens: Arc::new(OsTokens),
+            mint: Arc::new(OwnerToken::mint),
             observer: None,
             needed: Vec::new(),
             request_timeout: LockClient::DEFAULT_REQUEST_TIMEOUT,
@@ -55,10 +65,7 @@ impl ClientBuilder {
             defaults: Defaults {
                 ttl: LockClient::DEFAULT_TTL,
                 wait: Wait::AtMost(LockClient::DEFAULT_WAIT),
-                retry: Arc::new(match provider.info().capabilities().has(Capability::Hints) {
-                    true => Backoff::beside_hints(),
-                    false => Backoff::default(),
-                }),
+                retry: None,
                 fairness: None,
                 stop_margin: None,
             },
@@ -86,7 +93,7 @@ impl ClientBuilder {
 
     /// Sets the retry strategy of acquisitions that set none.
     pub fn retry(mut self, strategy: impl RetryStrategy) -> Self {
-        self.defaults.retry = Arc::new(strategy);
+        self.defaults.retry = Some(Arc::new(strategy));
         self
     }
 
@@ -122,9 +129,16 @@ impl ClientBuilder {
         self
     }
 
-    /// Mints owner tokens with this source; for tests.
-    pub fn token_source(mut self, tokens: impl TokenSource) -> Self {
-        self.tokens = Arc::new(tokens);
+    /// Makes owner tokens with this function rather than [`OwnerToken::mint`], for tests that need to
+    /// know them beforehand.
+    ///
+    /// **Every call must return a token that was never returned before.** Two acquisitions with the same
+    /// token are one owner, so both hold the lock (law E4).
+    pub fn owner_tokens(
+        mut self,
+        mint: impl Fn() -> Result<OwnerToken> + Send + Sync + 'static,
+    ) -> Self {
+        self.mint = Arc::new(mint);
         self
     }
 
@@ -143,9 +157,12 @@ impl ClientBuilder {
     /// [`ErrorKind::Misconfigured`] when a limit makes no sense.
     pub fn build(self) -> Result<LockClient> {
         let info = self.provider.info();
-        info.require(self.needed.iter().copied())?;
+        if !self.needed.is_empty() || self.defaults.fairness.is_some() {
+            let capabilities = Capabilities::of(&*self.provider);
+            capabilities.require(info.name(), self.needed.iter().copied())?;
+            self.defaults.fairness(capabilities.has(Capability::Queue), &*self.provider)?;
+        }
         check_default_ttl(self.defaults.ttl, info)?;
-        self.defaults.fairness(info)?;
         if self.request_timeout.is_zero() {
             let message = "the request timeout is zero; give every request some time";
             return Err(Error::new(ErrorKind::Misconfigured, message));

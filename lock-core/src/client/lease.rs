@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Moment;
-use crate::error::{Error, Operation, Result};
+use crate::error::{Error, Result};
 use crate::holding::{Hold, Over};
 use crate::loss::{AtRisk, Loss};
 use crate::value::{FencingToken, LockKey, Metadata, OwnerFingerprint, OwnerToken};
@@ -39,12 +39,12 @@ impl Lease {
 
     /// Returns the key of the lock.
     pub fn key(&self) -> &LockKey {
-        self.hold.lock.claim().key()
+        self.hold.bound.claim.key()
     }
 
     /// Returns the identity of this acquisition, a bearer secret.
     pub fn owner_token(&self) -> &OwnerToken {
-        self.hold.lock.claim().owner()
+        self.hold.bound.claim.owner()
     }
 
     /// Returns a hash of the owner token that may be shown, logged and sent to the resource.
@@ -60,7 +60,7 @@ impl Lease {
     /// Returns the note that was left beside the lock, which may be empty; `None` for a lock that was
     /// [resumed](crate::Acquire::resume), as its note is in the store alone.
     pub fn metadata(&self) -> Option<&Metadata> {
-        (!self.hold.resumed).then(|| self.hold.lock.claim().metadata())
+        (!self.hold.resumed).then(|| self.hold.bound.claim.metadata())
     }
 
     /// Tells whether the lock is certainly still held, by the clock and without I/O (law G1).
@@ -105,11 +105,9 @@ impl Lease {
     ///
     /// Dropping the future loses nothing but the answer.
     pub async fn remaining(&self) -> Result<Option<Duration>> {
-        let Hold { engine, lock, .. } = &*self.hold;
-        let answer = engine.call(engine.request_timeout, lock.inspect()).await;
-        let holder =
-            answer.map_err(|error| engine.explain(error, Operation::Inspect, self.key()))?;
-        let ours = holder.filter(|holder| holder.owner() == self.owner());
+        let engine = &self.hold.engine;
+        let occupancy = engine.inspect(self.key()).await?;
+        let ours = occupancy.holders().iter().find(|holder| holder.owner() == self.owner());
         Ok(ours.and_then(|holder| holder.remaining()))
     }
 

@@ -14,14 +14,14 @@ pub use guard::{LockGuard, ReleaseError};
 pub use lease::Lease;
 
 use crate::acquiring::Wait;
-use crate::backend::{Capabilities, Capability, Claim, Holder, LockProvider, ProviderInfo};
+use crate::backend::{Capabilities, Capability, LockProvider, Occupancy, ProviderInfo};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{Engine, Latency, Lines, Rivals};
 use crate::error::{Error, Operation, Result};
 use crate::fairness::Fairness;
 use crate::observe::Reporter;
-use crate::retry::RetryStrategy;
-use crate::value::{LockKey, OwnerToken, Ttl};
+use crate::retry::{Backoff, RetryStrategy};
+use crate::value::{LockKey, OwnerToken};
 
 /// Acquires locks from one provider: the door to everything else.
 ///
@@ -77,20 +77,30 @@ pub struct LockClient {
 struct Defaults {
     ttl: Duration,
     wait: Wait,
-    retry: Arc<dyn RetryStrategy>,
+    /// `None` until one is chosen: the default depends on the provider.
+    retry: Option<Arc<dyn RetryStrategy>>,
     fairness: Option<Fairness>,
     stop_margin: Option<Duration>,
 }
 
 impl Defaults {
     /// The fairness asked for, or the best that the provider has.
-    fn fairness(&self, info: &ProviderInfo) -> Result<Fairness> {
-        let queues = info.capabilities().has(Capability::Queue);
+    fn fairness(&self, queues: bool, provider: &dyn LockProvider) -> Result<Fairness> {
         match self.fairness {
             Some(Fairness::Race) => Ok(Fairness::Race),
-            Some(fair) => info.require([Capability::Queue]).map(|()| fair),
+            Some(fair) if queues => Ok(fair),
+            Some(_) => {
+                Err(Capabilities::of(provider).lack(provider.info().name(), Capability::Queue))
+            }
             None => Ok(if queues { Fairness::Turns } else { Fairness::Race }),
         }
+    }
+
+    /// The strategy asked for, or the one that fits how waiters learn of a release.
+    fn retry(&self, hints: bool) -> Arc<dyn RetryStrategy> {
+        self.retry.clone().unwrap_or_else(|| {
+            Arc::new(if hints { Backoff::beside_hints() } else { Backoff::default() })
+        })
     }
 }
 
@@ -120,7 +130,7 @@ impl LockClient {
     }
 
     fn with(builder: ClientBuilder, reporter: Reporter) -> Self {
-        let ClientBuilder { provider, clock, tokens, request_timeout, unavailable_after, .. } =
+        let ClientBuilder { provider, clock, mint, request_timeout, unavailable_after, .. } =
             builder;
         let clock = clock
             .or_else(|| provider.info().clock().cloned())
@@ -129,7 +139,7 @@ impl LockClient {
             engine: Arc::new(Engine {
                 provider,
                 clock,
-                tokens,
+                mint,
                 reporter,
                 lines: Lines::default(),
                 rivals: Rivals::default(),
@@ -169,7 +179,7 @@ impl LockClient {
         self.lock(key).owner_token(token).resume().await
     }
 
-    /// Tells who holds a key, without side effects (law I1); `None` when it is free.
+    /// Reports who holds a key, without side effects (law I1).
     ///
     /// # Errors
     ///
@@ -179,7 +189,7 @@ impl LockClient {
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing but the answer.
-    pub async fn inspect<K>(&self, key: K) -> Result<Option<Holder>>
+    pub async fn inspect<K>(&self, key: K) -> Result<Occupancy>
     where
         K: TryInto<LockKey>,
         Error: From<K::Error>,
@@ -187,12 +197,7 @@ impl LockClient {
         let name = self.info().name();
         let unkeyed = |error: Error| error.in_operation(Operation::Inspect, None, name);
         let key = key.try_into().map_err(|error| unkeyed(Error::from(error)))?;
-        let explain =
-            |error: Error| error.in_operation(Operation::Inspect, Some(key.shared()), name);
-        self.require([Capability::Inspect]).map_err(explain)?;
-        let owner = self.engine.tokens.mint().map_err(explain)?;
-        let lock = self.engine.provider.lock(Claim::new(key.clone(), owner, Ttl::MIN));
-        self.engine.call(self.engine.request_timeout, lock.inspect()).await.map_err(explain)
+        self.engine.inspect(&key).await
     }
 
     /// Checks that the provider can do what the application needs; call it at start-up.
@@ -201,12 +206,12 @@ impl LockClient {
     ///
     /// [`ErrorKind::Unsupported`], naming the provider and the first capability it lacks.
     pub fn require(&self, needed: impl IntoIterator<Item = Capability>) -> Result<()> {
-        self.info().require(needed)
+        self.capabilities().require(self.info().name(), needed)
     }
 
     /// Returns what the provider can do.
     pub fn capabilities(&self) -> Capabilities {
-        self.info().capabilities()
+        Capabilities::of(&*self.engine.provider)
     }
 
     /// Returns the description of the provider.

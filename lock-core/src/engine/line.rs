@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::Engine;
-use crate::backend::{Claim, Lock};
+use crate::backend::{Claim, Grant};
 use crate::clock::Moment;
 use crate::error::Error;
 use crate::fairness::Fairness;
-use crate::value::{FencingToken, LockKey};
+use crate::value::LockKey;
 
 /// The waiters of one client, in a line for each key: only the head of a line makes requests, so
 /// that any number of waiters costs the backend no more than one (law W2).
@@ -50,7 +50,7 @@ pub(crate) struct Known {
 /// Where one waiter hears of what concerns it.
 #[derive(Debug)]
 struct Seat {
-    lock: Arc<dyn Lock>,
+    claim: Claim,
     unheard: Mutex<Unheard>,
     /// Rings for [`News`].
     bell: Notify,
@@ -77,27 +77,40 @@ enum Handing {
     Possible,
     /// The request is under way.
     Begun,
-    Done(Handed),
+    Done(Received),
     /// The request had no known outcome.
     Missed,
 }
 
-/// A grant that came with somebody else's release.
+/// A grant, and what its holder must know of how it came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Handed {
-    pub(crate) fencing: Option<FencingToken>,
-    /// How many hand-overs in a row have passed over others who wait in the store.
-    pub(crate) turn: u8,
-    /// Since when the key has been handed over in this client without a break.
-    pub(crate) passed_on_since: Option<Moment>,
-    /// Before the request left.
+pub(crate) struct Received {
+    pub(crate) grant: Grant,
+    /// Read before the request left: deadlines count from here (law G1).
     pub(crate) sent: Moment,
+    pub(crate) passed_on: PassedOn,
+}
+
+/// How a key has been passed on within this client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PassedOn {
+    /// How many times in a row past others who wait in the store.
+    pub(crate) past_others: u8,
+    /// Since when without a break.
+    pub(crate) since: Option<Moment>,
+}
+
+impl Received {
+    /// A grant by the store itself.
+    pub(crate) fn new(grant: Grant, sent: Moment) -> Self {
+        Self { grant, sent, passed_on: PassedOn::default() }
+    }
 }
 
 /// What a waiter hears, in the order of importance.
 #[derive(Debug)]
 pub(crate) enum News {
-    Handed(Handed),
+    Handed(Received),
     /// A hand-over had no known outcome: it may still take effect.
     Missed,
     /// The head has found the backend dead.
@@ -189,11 +202,11 @@ pub(crate) struct Successor {
 
 impl Successor {
     pub(crate) fn claim(&self) -> &Claim {
-        self.seat.lock.claim()
+        &self.seat.claim
     }
 
-    pub(crate) fn grant(self, handed: Handed) {
-        self.answer(|unheard| unheard.handover = Handing::Done(handed));
+    pub(crate) fn grant(self, received: Received) {
+        self.answer(|unheard| unheard.handover = Handing::Done(received));
     }
 
     /// Nothing was done for the waiter, which should try by itself.
@@ -226,17 +239,17 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Joins the line for the key of `lock`; its end, or the head if nobody waits.
-    pub(crate) fn join(engine: &Arc<Engine>, lock: &Arc<dyn Lock>, fairness: Fairness) -> Self {
+    /// Joins the line for the key of `claim`; its end, or the head if nobody waits.
+    pub(crate) fn join(engine: &Arc<Engine>, claim: &Claim, fairness: Fairness) -> Self {
         let (handover, willing) = match fairness {
             Fairness::Turns => (Handing::Possible, 1),
             Fairness::Race | Fairness::Fifo => (Handing::Unwanted, 0),
         };
         let unheard = Mutex::new(Unheard { handover, ..Unheard::default() });
-        let (lock, bell, nudge) = (Arc::clone(lock), Notify::new(), Notify::new());
-        let seat = Arc::new(Seat { lock, unheard, bell, nudge });
+        let (claim, bell, nudge) = (claim.clone(), Notify::new(), Notify::new());
+        let seat = Arc::new(Seat { claim, unheard, bell, nudge });
         let mut lines = engine.lines.lines();
-        let line = lines.entry(seat.lock.claim().key().clone()).or_default();
+        let line = lines.entry(seat.claim.key().clone()).or_default();
         let number = line.arrivals;
         line.arrivals += 1;
         line.seats.insert(number, Arc::clone(&seat));
@@ -248,7 +261,7 @@ impl Place {
 
     fn with_line<T>(&self, look: impl FnOnce(&mut Line) -> T) -> Option<T> {
         let mut lines = self.engine.lines.lines();
-        let line = lines.get_mut(self.seat.lock.claim().key())?;
+        let line = lines.get_mut(self.seat.claim.key())?;
         // A line that was given up is another one now.
         let ours = line.seats.get(&self.number).is_some_and(|seat| Arc::ptr_eq(seat, &self.seat));
         ours.then(|| look(line))
@@ -290,7 +303,7 @@ impl Place {
     }
 
     /// Hears of the grant that came with another's release, if there is one.
-    pub(crate) fn handed(&self) -> Option<Handed> {
+    pub(crate) fn handed(&self) -> Option<Received> {
         let mut unheard = self.seat.unheard();
         let Handing::Done(handed) = unheard.handover else { return None };
         unheard.handover = Handing::Possible;
@@ -321,7 +334,7 @@ impl Place {
         let seats = self.with_line(|line| std::mem::take(&mut line.seats));
         let mut lines = self.engine.lines.lines();
         if seats.is_some() {
-            lines.remove(self.seat.lock.claim().key());
+            lines.remove(self.seat.claim.key());
             self.engine.lines.count.store(lines.len(), Ordering::Release);
         }
         drop(lines);
@@ -334,7 +347,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut lines = self.engine.lines.lines();
-        let key = self.seat.lock.claim().key();
+        let key = self.seat.claim.key();
         let Some(line) = lines.get_mut(key) else { return };
         match line.seats.remove(&self.number) {
             // The line that this place was in has been given up.

@@ -90,7 +90,7 @@ impl Rivals {
 pub(crate) fn poll(held_for: Duration, owner: OwnerFingerprint, now: Moment) -> Duration {
     let shortest = SHORTEST_POLL.max(held_for / PART_OF_THE_HOLD);
     let time = u64::try_from(now.since_start().as_nanos()).unwrap_or(u64::MAX);
-    shortest.mul_f64(1.0 + 4.0 * fastrand::Rng::with_seed(owner.get() ^ time).f64())
+    shortest.mul_f64(1.0 + 4.0 * fastrand::Rng::with_seed(owner.as_u64() ^ time).f64())
 }
 
 #[cfg(test)]
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn w2_pauses_are_random_and_grow_with_the_hold_of_a_foreign_locker() {
-        let owner = OwnerFingerprint::of(b"somebody");
+        let owner = OwnerFingerprint::from_bytes(b"somebody");
         let all = |held_for| {
             (0..1_000).map(move |now| poll(Duration::from_millis(held_for), owner, at(now)))
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::Engine;
+use super::{Bound, Engine};
 use crate::backend::{Lock, Release};
 use crate::clock::Moment;
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -29,12 +29,12 @@ impl Engine {
     ///
     /// The backend's release compares the owner, so this is harmless if the request never arrived,
     /// and its tombstone keeps it harmless if the request arrives later.
-    pub(crate) fn undo(self: Arc<Self>, lock: Arc<dyn Lock>, runtime: &Handle, event: bool) {
+    pub(crate) fn undo(self: Arc<Self>, bound: Bound, runtime: &Handle, event: bool) {
         runtime.spawn(async move {
-            let claim = lock.claim();
-            let give_up = self.clock.now().after(claim.ttl().get());
+            let Bound { claim, lock } = &bound;
+            let give_up = self.clock.now().after(claim.ttl().as_duration());
             let release = || async {
-                let answer = self.release_for_good(&*lock).await;
+                let answer = self.release_for_good(&**lock).await;
                 answer.map_err(|error| self.explain(error, Operation::Release, claim.key()))
             };
             match self.retry_until(give_up, release).await {

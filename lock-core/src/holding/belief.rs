@@ -54,7 +54,7 @@ impl Belief {
             span: ttl,
             deadline: sent.after(ttl.validity()),
             stray: stray.then(|| Stray { ttl, until: sent.after(STRAY_LIFE) }),
-            latest_end: sent.after(ttl.get()),
+            latest_end: sent.after(ttl.as_duration()),
         }
     }
 
@@ -90,7 +90,7 @@ impl Belief {
         if deadline < self.deadline {
             (self.deadline, self.span) = (deadline, ttl);
         }
-        self.latest_end = self.latest_end.max(at.after(ttl.get()));
+        self.latest_end = self.latest_end.max(at.after(ttl.as_duration()));
         Sent { at, ttl, before }
     }
 
@@ -110,7 +110,7 @@ impl Belief {
 
 /// How long before the deadline the holder is told to stop, unless the client says otherwise.
 pub(crate) fn default_margin(ttl: Ttl) -> Duration {
-    (ttl.get() / 10).min(LONGEST_MARGIN)
+    (ttl.as_duration() / 10).min(LONGEST_MARGIN)
 }
 
 #[cfg(test)]

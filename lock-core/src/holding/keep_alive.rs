@@ -16,10 +16,10 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// try. A lease that outlasts the longest time to hold it is not renewed any more.
 pub(crate) async fn keep_alive(hold: Arc<Hold>, every: Option<Duration>) {
     // Seeded by the owner, so that a test that knows its tokens gets the same intervals again.
-    let mut rng = fastrand::Rng::with_seed(hold.lock.claim().owner().fingerprint().get());
+    let mut rng = fastrand::Rng::with_seed(hold.bound.owner().as_u64());
     let (mut failed, mut early) = (false, if every.is_none() { 0.5 * rng.f64() } else { 0.0 });
     while hold.over().is_none() {
-        let ttl = hold.ttl().get();
+        let ttl = hold.ttl().as_duration();
         let pause = match (failed, every) {
             (true, _) => ttl / 20,
             (false, Some(every)) => every,

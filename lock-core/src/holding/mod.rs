@@ -5,6 +5,6 @@ mod hold;
 mod keep_alive;
 mod limits;
 
-pub(crate) use hold::{Grant, Hold, Over, Terms};
+pub(crate) use hold::{Hold, Over, Terms};
 pub(crate) use keep_alive::keep_alive;
 pub(crate) use limits::{check_margin, usable_ttl};

@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 /// # Examples
 ///
 /// ```
-/// use lock_core::LocksConfig;
+/// use lock_core::registry::LocksConfig;
 ///
 /// let vars = [("LOCK_JOBS_URL", "memory://"), ("LOCK_DEFAULT", "jobs"), ("HOME", "/root")];
 /// let config = LocksConfig::from_vars(vars)?;

@@ -18,7 +18,7 @@ use crate::error::{Error, Operation, Result};
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use lock_core::ProviderRegistry;
+/// use lock_core::registry::ProviderRegistry;
 ///
 /// let registry = ProviderRegistry::new().with(lock_memory::factory())?;
 /// let locks = registry.connect("memory://").await?;
@@ -151,7 +151,7 @@ impl ProviderRegistry {
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use lock_core::{LocksConfig, ProviderConfig, ProviderRegistry};
+/// use lock_core::registry::{LocksConfig, ProviderConfig, ProviderRegistry};
 ///
 /// let config = LocksConfig::new()
 ///     .with("jobs", ProviderConfig::new("memory://"))

@@ -9,5 +9,5 @@ mod ttl;
 pub use fencing::FencingToken;
 pub use key::LockKey;
 pub use metadata::Metadata;
-pub use owner::{OsTokens, OwnerFingerprint, OwnerToken, TokenSource};
+pub use owner::{OwnerFingerprint, OwnerToken};
 pub use ttl::Ttl;

@@ -86,7 +86,7 @@ impl OwnerToken {
 
     /// Returns a short hash that may be logged.
     pub fn fingerprint(&self) -> OwnerFingerprint {
-        OwnerFingerprint::of(&self.text)
+        OwnerFingerprint::from_bytes(&self.text)
     }
 }
 
@@ -111,7 +111,7 @@ pub struct OwnerFingerprint(u64);
 
 impl OwnerFingerprint {
     /// Hashes an owner's identity: the text of an [`OwnerToken`], or whatever a foreign owner wrote.
-    pub fn of(identity: &[u8]) -> Self {
+    pub fn from_bytes(identity: &[u8]) -> Self {
         let fnv1a = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
         Self(identity.iter().fold(0xcbf2_9ce4_8422_2325, fnv1a))
     }
@@ -122,7 +122,7 @@ impl OwnerFingerprint {
     }
 
     /// Returns the hash as a number, to store or to send along with a write.
-    pub const fn get(self) -> u64 {
+    pub const fn as_u64(self) -> u64 {
         self.0
     }
 }
@@ -136,31 +136,6 @@ impl fmt::Display for OwnerFingerprint {
 impl fmt::Debug for OwnerFingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-/// Mints owner tokens; tests inject one to know them beforehand.
-///
-/// # Contract
-///
-/// Every call returns a token that was never returned before. A source that repeats itself breaks
-/// law E4 and with it mutual exclusion; only tests should bring their own.
-pub trait TokenSource: fmt::Debug + Send + Sync + 'static {
-    /// Mints a fresh token.
-    ///
-    /// # Errors
-    ///
-    /// Whatever keeps the source from minting; the acquisition then fails before any request.
-    fn mint(&self) -> Result<OwnerToken>;
-}
-
-/// Mints from the operating system's random source: the default [`TokenSource`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct OsTokens;
-
-impl TokenSource for OsTokens {
-    fn mint(&self) -> Result<OwnerToken> {
-        OwnerToken::mint()
     }
 }
 

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// # Examples
 ///
 /// ```
-/// use lock_core::Ttl;
+/// use lock_core::backend::Ttl;
 /// use std::time::Duration;
 ///
 /// assert_eq!(Ttl::new(Duration::from_micros(1)).unwrap().as_millis(), 1); // rounded up
@@ -58,7 +58,7 @@ impl Ttl {
     }
 
     /// Returns the ttl as a duration.
-    pub const fn get(self) -> Duration {
+    pub const fn as_duration(self) -> Duration {
         Duration::from_millis(self.millis.get())
     }
 
@@ -71,7 +71,7 @@ impl Ttl {
     /// request left: the ttl less 1 % for drift and 2 ms for the resolution of clocks, zero for tiny
     /// ttls (law G1).
     pub fn validity(self) -> Duration {
-        let ttl = self.get();
+        let ttl = self.as_duration();
         // A hundredth of a ttl always fits 64 bits.
         let drift = u64::try_from(ttl.as_nanos().div_ceil(DRIFT_DIVISOR)).unwrap_or(u64::MAX);
         ttl.saturating_sub(Duration::from_nanos(drift)).saturating_sub(GRANULARITY)
@@ -80,7 +80,7 @@ impl Ttl {
 
 impl From<Ttl> for Duration {
     fn from(ttl: Ttl) -> Self {
-        ttl.get()
+        ttl.as_duration()
     }
 }
 
@@ -94,7 +94,7 @@ impl TryFrom<Duration> for Ttl {
 
 impl fmt::Display for Ttl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", humantime::format_duration(self.get()))
+        write!(f, "{}", humantime::format_duration(self.as_duration()))
     }
 }
 
@@ -114,10 +114,10 @@ mod tests {
         assert_eq!(millis(Duration::from_nanos(1)).unwrap(), 1);
         assert_eq!(millis(Duration::from_micros(999)).unwrap(), 1);
         assert_eq!(millis(Duration::from_micros(1_001)).unwrap(), 2);
-        assert_eq!(Ttl::new(Ttl::MAX.get()).unwrap(), Ttl::MAX);
+        assert_eq!(Ttl::new(Ttl::MAX.as_duration()).unwrap(), Ttl::MAX);
         for refused in [
             Duration::ZERO,
-            Ttl::MAX.get() + Duration::from_nanos(1),
+            Ttl::MAX.as_duration() + Duration::from_nanos(1),
             Duration::from_millis(u64::MAX),
             Duration::from_secs(1 << 53),
             Duration::MAX,

@@ -1,6 +1,7 @@
 //! While a lock is held: renewal, loss, release, undo.
 
-use lock_core::{Event, LockClient, Observer};
+use lock_core::LockClient;
+use lock_core::observe::{Event, Observer};
 use lock_memory::{Fault, Faults, ManualClock, MemoryProvider, Verb};
 use std::sync::{Arc, Mutex};
 use tokio::time::{Instant, sleep, timeout};
@@ -51,10 +52,10 @@ async fn u1_an_undo_of_two_copies_leaves_none_to_come_to_life() {
     assert!(e.is_unavailable());
     sleep(s(1)).await; // undone
     let holder = LockClient::new(store.clone()).inspect("k").await.unwrap();
-    assert!(holder.is_none());
+    assert!(holder.is_free());
     sleep(s(10)).await;
     let holder = LockClient::new(store).inspect("k").await.unwrap();
-    assert!(holder.is_none(), "came to life after its own undo: {holder:?}");
+    assert!(holder.is_free(), "came to life after its own undo: {holder:?}");
 }
 #[tokio::test(start_paused = true)]
 async fn u1_a_lost_guard_undoes_its_stray_copy() {
@@ -66,7 +67,7 @@ async fn u1_a_lost_guard_undoes_its_stray_copy() {
     drop(guard);
     sleep(s(20)).await;
     let holder = LockClient::new(store).inspect("k").await.unwrap();
-    assert!(holder.is_none(), "the dead owner holds: {holder:?}");
+    assert!(holder.is_free(), "the dead owner holds: {holder:?}");
 }
 #[tokio::test(start_paused = true)]
 async fn g2_a_deadline_that_came_nearer_is_told_in_time() {
@@ -228,7 +229,7 @@ async fn g5_a_dropped_guard_is_released_for_as_long_as_the_store_may_keep_it() {
     drop(guard);
     sleep(s(40)).await;
     let h = LockClient::new(store).inspect("k").await.unwrap();
-    assert!(h.is_none(), "{} releases tried, still {h:?}", faults.count(Verb::Release));
+    assert!(h.is_free(), "{} releases tried, still {h:?}", faults.count(Verb::Release));
 }
 
 #[test]
@@ -290,7 +291,7 @@ async fn g3_automatic_renewal_follows_what_is_believed_not_what_was_confirmed() 
     );
 }
 #[derive(Clone)]
-struct HookClock(lock_core::TokioClock, Hook);
+struct HookClock(lock_core::clock::TokioClock, Hook);
 
 type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
 
@@ -299,21 +300,21 @@ impl std::fmt::Debug for HookClock {
         f.write_str("c")
     }
 }
-impl lock_core::Clock for HookClock {
-    fn now(&self) -> lock_core::Moment {
+impl lock_core::clock::Clock for HookClock {
+    fn now(&self) -> lock_core::clock::Moment {
         let h = self.1.lock().unwrap().take();
         if let Some(h) = h {
             h();
         }
         self.0.now()
     }
-    fn sleep_until(&self, m: lock_core::Moment) -> lock_core::Sleep {
+    fn sleep_until(&self, m: lock_core::clock::Moment) -> lock_core::clock::Sleep {
         self.0.sleep_until(m)
     }
 }
 #[tokio::test(start_paused = true)]
 async fn g5_a_renewal_task_ends_with_its_guard_at_any_moment() {
-    let clock = HookClock(lock_core::TokioClock::new(), Arc::default());
+    let clock = HookClock(lock_core::clock::TokioClock::new(), Arc::default());
     let hook = clock.1.clone();
     let client = LockClient::builder(MemoryProvider::new()).clock(clock).build().unwrap();
     let guard = client.lock("k").ttl(s(3000)).auto_renew().acquire().await.unwrap();

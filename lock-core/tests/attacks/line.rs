@@ -203,7 +203,7 @@ async fn w2_a_forgotten_lock_that_has_ended_wakes_its_line() {
 #[tokio::test(start_paused = true)]
 async fn w2_a_refused_handover_wakes_the_line() {
     let (_store, faults, client) = setup();
-    faults.always(Verb::Watch, Fault::MuteWatch); // law N1
+    faults.always(Verb::Subscribe, Fault::MuteSubscription); // law N1
     let a = client.lock("k").ttl(s(300)).acquire().await.unwrap();
     let slow = || Backoff::fixed(s(100));
     let c = client.clone();
@@ -332,7 +332,7 @@ async fn g5_a_waiter_cancelled_at_any_moment_of_a_handover_leaves_the_key() {
 #[tokio::test(start_paused = true)]
 async fn row_41_ten_thousand_lost_messages_cost_a_fallback_interval_each_at_the_most() {
     let (store, faults, deaf) = setup();
-    faults.always(Verb::Watch, Fault::MuteWatch);
+    faults.always(Verb::Subscribe, Fault::MuteSubscription);
     let other = LockClient::new(store);
     let interval = s(2); // the longest delay of `Backoff::beside_hints`, which is the default here
     let mut longest = Duration::ZERO;

@@ -1,9 +1,8 @@
 //! While a lock is waited for: polling, hints, dead backends.
 
-use lock_core::{
-    Attempt, Backoff, Claim, Error, ErrorKind, FencingToken, Handover, Holder, Lock, LockClient,
-    LockProvider, ProviderInfo, Release, Renewal, Result, SystemClock, Ttl, Watch, WatchKind,
-};
+use lock_core::backend::{Attempt, Claim, ProviderInfo, Release, Renewal, Ttl};
+use lock_core::clock::SystemClock;
+use lock_core::{Backoff, Error, ErrorKind, Lock, LockClient, LockProvider, Result};
 use lock_memory::{Fault, Faults, ManualClock, MemoryProvider, Verb};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +15,7 @@ use super::{ms, s, setup};
 async fn w1_a_hanging_subscription_does_not_overshoot_the_wait() {
     let (store, faults, client) = setup();
     let _holder = LockClient::new(store).lock("k").ttl(s(300)).acquire().await.unwrap();
-    faults.next(Verb::Watch, 100, Fault::DelayAnswer(s(100)));
+    faults.next(Verb::Subscribe, 100, Fault::DelayAnswer(s(100)));
     let started = Instant::now();
     let e = client.lock("k").wait_at_most(ms(200)).acquire().await.unwrap_err();
     let waited = started.elapsed();
@@ -26,7 +25,7 @@ async fn w1_a_hanging_subscription_does_not_overshoot_the_wait() {
 async fn n1_a_hanging_subscription_does_not_stop_polling() {
     let (store, faults, client) = setup();
     let holder = LockClient::new(store).lock("k").ttl(s(300)).acquire().await.unwrap();
-    faults.next(Verb::Watch, 100, Fault::DelayAnswer(s(100)));
+    faults.next(Verb::Subscribe, 100, Fault::DelayAnswer(s(100)));
     let c = client.clone();
     let h = tokio::spawn(async move {
         let st = Instant::now();
@@ -39,7 +38,7 @@ async fn n1_a_hanging_subscription_does_not_stop_polling() {
     assert!(
         t < ms(500),
         "polling every 50ms, released after 100ms, got it after {t:?}; watches {}",
-        faults.count(Verb::Watch)
+        faults.count(Verb::Subscribe)
     );
 }
 #[test]
@@ -52,7 +51,11 @@ fn w2_zero_delays_leave_the_runtime_to_others() {
             let store = MemoryProvider::builder().clock(clock.clone()).build();
             let faults = Faults::new();
             let client = LockClient::new(faults.around(store.clone()));
-            faults.next(Verb::Watch, 100000, Fault::Fail(Error::new(ErrorKind::Unavailable, "no")));
+            faults.next(
+                Verb::Subscribe,
+                100000,
+                Fault::Fail(Error::new(ErrorKind::Unavailable, "no")),
+            );
             let holder = LockClient::new(store).lock("k").acquire().await.unwrap();
             let w = tokio::spawn(async move {
                 client.lock("k").retry(Backoff::exponential(Duration::ZERO, s(1))).acquire().await
@@ -74,7 +77,7 @@ async fn g5_a_grant_of_a_store_side_queue_to_a_waiter_that_left_is_undone() {
     let granted = async {
         sleep(s(1)).await;
         holder.release().await.unwrap();
-        assert!(client.inspect("k").await.unwrap().is_some(), "the queue has granted");
+        assert!(!client.inspect("k").await.unwrap().is_free(), "the queue has granted");
     };
     // Just then the waiter is cancelled.
     tokio::select! {
@@ -83,7 +86,7 @@ async fn g5_a_grant_of_a_store_side_queue_to_a_waiter_that_left_is_undone() {
         _ = client.lock("k").ttl(s(300)).retry(Backoff::fixed(s(50))).acquire() => panic!(),
     }
     sleep(ms(1)).await;
-    assert_eq!(client.inspect("k").await.unwrap(), None, "undone, not left to its window");
+    assert!(client.inspect("k").await.unwrap().is_free(), "undone, not left to its window");
 }
 #[tokio::test(start_paused = true)]
 async fn w2_100_waiters_make_one_request_a_hand_over() {
@@ -125,7 +128,7 @@ async fn w2_100_waiters_without_hints_poll_like_one() {
     let (store, faults, client) = setup();
     let _holder = LockClient::new(store).lock("k").ttl(s(300)).acquire().await.unwrap();
     faults.next(
-        Verb::Watch,
+        Verb::Subscribe,
         1_000_000,
         Fault::Fail(Error::new(ErrorKind::Unavailable, "no hints")),
     );
@@ -135,7 +138,7 @@ async fn w2_100_waiters_without_hints_poll_like_one() {
     }
     sleep(s(10)).await;
     let n = faults.count(Verb::TryAcquire);
-    let w = faults.count(Verb::Watch);
+    let w = faults.count(Verb::Subscribe);
     assert!(
         n < 500,
         "{n} attempts and {w} watches in 10 s of 100 waiters of one process on one key"
@@ -169,7 +172,11 @@ fn w2_zero_delays_in_line_leave_the_runtime_to_others() {
 #[tokio::test(start_paused = true)]
 async fn w2_an_impatient_waiter_is_not_slowed_by_a_patient_head() {
     let (store, faults, client) = setup();
-    faults.next(Verb::Watch, 1_000, Fault::Fail(Error::new(ErrorKind::Unavailable, "no hints")));
+    faults.next(
+        Verb::Subscribe,
+        1_000,
+        Fault::Fail(Error::new(ErrorKind::Unavailable, "no hints")),
+    );
     let holder = LockClient::new(store).lock("k").ttl(s(300)).acquire().await.unwrap();
     let a = client.clone();
     tokio::spawn(async move {
@@ -228,7 +235,7 @@ async fn w3_failures_far_apart_do_not_add_up() {
 #[tokio::test(start_paused = true)]
 async fn w2_neighbours_do_not_use_up_the_patience_of_the_head() {
     let (store, faults, client) = setup();
-    faults.always(Verb::Watch, Fault::Fail(Error::new(ErrorKind::Unavailable, "no hints")));
+    faults.always(Verb::Subscribe, Fault::Fail(Error::new(ErrorKind::Unavailable, "no hints")));
     let _holder = LockClient::new(store).lock("k").ttl(s(3000)).acquire().await.unwrap();
     let a = client.clone();
     let began = Instant::now();
@@ -288,7 +295,7 @@ async fn w3_a_dead_backend_is_told_past_a_head_that_is_not_polled() {
 async fn w1_the_last_attempt_of_a_strategy_has_the_time_of_any_other() {
     let (store, faults, client) = setup();
     faults.always(Verb::TryAcquire, Fault::DelayAnswer(ms(150)));
-    faults.always(Verb::Watch, Fault::Fail(Error::new(ErrorKind::Unavailable, "no hints")));
+    faults.always(Verb::Subscribe, Fault::Fail(Error::new(ErrorKind::Unavailable, "no hints")));
     let holder = LockClient::new(store.clone()).lock("k").ttl(s(3000)).acquire().await.unwrap();
     let a = client.clone();
     tokio::spawn(async move {
@@ -325,9 +332,6 @@ impl Drop for Out {
 }
 #[async_trait::async_trait]
 impl Lock for SlowLock {
-    fn claim(&self) -> &Claim {
-        self.0.claim()
-    }
     async fn try_acquire(&self) -> Result<Attempt> {
         let n = self.1.fetch_add(1, Ordering::SeqCst) + 1;
         let _out = Out(self.1.clone());
@@ -340,18 +344,6 @@ impl Lock for SlowLock {
     }
     async fn release(&self) -> Result<Release> {
         self.0.release().await
-    }
-    async fn inspect(&self) -> Result<Option<Holder>> {
-        self.0.inspect().await
-    }
-    async fn raise(&self, to: FencingToken) -> Result<Option<FencingToken>> {
-        self.0.raise(to).await
-    }
-    async fn hand_over(&self, _: &Claim) -> Result<Option<Handover>> {
-        Ok(None)
-    }
-    async fn watch(&self, _: WatchKind) -> Result<Option<Watch>> {
-        Ok(None)
     }
 }
 #[tokio::test(start_paused = true)]

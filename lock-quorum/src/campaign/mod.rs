@@ -7,13 +7,14 @@ mod count;
 mod seat;
 
 use self::seat::{Seat, Vote};
-use lock_core::{FencingToken, Ttl};
+use lock_core::FencingToken;
+use lock_core::backend::Ttl;
 
 /// The requests of one claim to its nodes, and what is known from their answers.
 ///
 /// Its owner puts one motion at a time; a later one takes the place of an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Campaign<E> {
+pub(crate) struct Campaign<E> {
     seats: Box<[Seat<E>]>,
     /// The motion that is put, and its number: answers to earlier ones are late.
     motion: Motion,
@@ -32,7 +33,7 @@ pub(super) struct Campaign<E> {
 
 /// What the owner of the claim wants of the nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Motion {
+pub(crate) enum Motion {
     Acquire { floor: Option<FencingToken> },
     Renew(Ttl),
     Raise(FencingToken),
@@ -41,7 +42,7 @@ pub(super) enum Motion {
 
 /// What became of a motion.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Outcome<E> {
+pub(crate) enum Outcome<E> {
     Passed(Option<FencingToken>),
     /// A majority cannot be reached, as others hold the key (for so long), or as it is lost or not held.
     Refused(Option<Duration>),
@@ -54,7 +55,7 @@ pub(super) enum Outcome<E> {
 
 /// How a node is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Reach {
+pub(crate) enum Reach {
     /// It is asked and waited for.
     Awaited,
     /// It has failed lately: it is asked, and counts if it answers in time.
@@ -65,14 +66,14 @@ pub(super) enum Reach {
 
 /// A request to one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Ask {
-    pub(super) node: usize,
-    pub(super) request: Request,
-    pub(super) number: u32,
+pub(crate) struct Ask {
+    pub(crate) node: usize,
+    pub(crate) request: Request,
+    pub(crate) number: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Request {
+pub(crate) enum Request {
     Acquire { floor: Option<FencingToken> },
     Raise(FencingToken),
     Renew(Ttl),
@@ -81,7 +82,7 @@ pub(super) enum Request {
 
 /// What a node answers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Answer<E> {
+pub(crate) enum Answer<E> {
     /// Acquired, or renewed.
     Yes(Option<FencingToken>),
     /// Held by another (for so long), lost, or not held.
@@ -96,7 +97,7 @@ pub(super) enum Answer<E> {
 
 impl<E: Clone> Campaign<E> {
     /// Begins for a claim to nodes of which all, or not all, have fencing tokens.
-    pub(super) fn new(nodes: usize, fences: bool) -> Self {
+    pub(crate) fn new(nodes: usize, fences: bool) -> Self {
         Self {
             seats: vec![Seat::new(); nodes].into(),
             motion: Motion::Release,
@@ -110,7 +111,7 @@ impl<E: Clone> Campaign<E> {
         }
     }
 
-    pub(super) const fn majority_of(nodes: usize) -> usize {
+    pub(crate) const fn majority_of(nodes: usize) -> usize {
         nodes / 2 + 1
     }
 
@@ -122,7 +123,7 @@ impl<E: Clone> Campaign<E> {
     ///
     /// If those that can be relied on are no majority, all are asked and waited for, until a majority has
     /// answered.
-    pub(super) fn put(&mut self, motion: Motion, reach: &[Reach]) -> Vec<Ask> {
+    pub(crate) fn put(&mut self, motion: Motion, reach: &[Reach]) -> Vec<Ask> {
         // One that begins with something else was acquired elsewhere.
         self.began_here |= self.number == 0 && matches!(motion, Motion::Acquire { .. });
         self.number += 1;
@@ -165,7 +166,7 @@ impl<E: Clone> Campaign<E> {
     }
 
     /// Takes a node's answer to an earlier ask, and returns what to ask in turn.
-    pub(super) fn hear(&mut self, ask: Ask, answer: Answer<E>) -> Vec<Ask> {
+    pub(crate) fn hear(&mut self, ask: Ask, answer: Answer<E>) -> Vec<Ask> {
         let mut asks = Vec::new();
         let seat = &mut self.seats[ask.node];
         let Some(anew) = seat.heard(ask, &answer) else { return asks };
@@ -192,7 +193,7 @@ impl<E: Clone> Campaign<E> {
 
     /// Takes note that a node has not answered in time: it counts as failed, and nobody waits for it. Its
     /// answer is heard when it comes, and until then the request is known to be under way.
-    pub(super) fn hear_nothing_yet(&mut self, ask: Ask, error: E) -> Vec<Ask> {
+    pub(crate) fn hear_nothing_yet(&mut self, ask: Ask, error: E) -> Vec<Ask> {
         let mut asks = Vec::new();
         let seat = &mut self.seats[ask.node];
         if ask.request == Request::Release {
@@ -206,12 +207,12 @@ impl<E: Clone> Campaign<E> {
     }
 
     /// Whether what is granted now is granted for the first time, as far as is known.
-    pub(super) fn is_new(ask: Ask) -> bool {
+    pub(crate) fn is_new(ask: Ask) -> bool {
         ask.number == 1
     }
 
     /// Returns what became of the motion, once, when everything that belongs to it is done.
-    pub(super) fn outcome(&mut self) -> Option<Outcome<E>> {
+    pub(crate) fn outcome(&mut self) -> Option<Outcome<E>> {
         if self.told || self.undoing() {
             return None;
         }
@@ -222,7 +223,7 @@ impl<E: Clone> Campaign<E> {
 
     /// Whether too few nodes can be relied on and asked without doubt, while the answer to an earlier
     /// request may change that.
-    pub(super) fn is_barred(&self, is_reliable: impl Fn(usize) -> bool) -> bool {
+    pub(crate) fn is_barred(&self, is_reliable: impl Fn(usize) -> bool) -> bool {
         let seats = self.seats.iter().enumerate();
         let ready = seats.filter(|(node, seat)| seat.is_ready() && is_reliable(*node)).count();
         ready < self.majority() && self.seats.iter().any(Seat::may_be_ready)
@@ -230,18 +231,18 @@ impl<E: Clone> Campaign<E> {
 
     /// Whether no majority can be asked for this claim any more, however well the nodes are: releases
     /// of earlier attempts have had no answer from too many, and may free what is acquired later.
-    pub(super) fn is_spent(&self) -> bool {
+    pub(crate) fn is_spent(&self) -> bool {
         let open = self.seats.iter().filter(|seat| !seat.has_lost_a_release()).count();
         open < self.majority()
     }
 
     /// Whether nodes have not taken a release.
-    pub(super) fn leaves_grants(&self) -> bool {
+    pub(crate) fn leaves_grants(&self) -> bool {
         (0..self.seats.len()).any(|node| self.is_left(node))
     }
 
     /// Asks those nodes once more; nobody waits for it.
-    pub(super) fn release_again(&mut self) -> Vec<Ask> {
+    pub(crate) fn release_again(&mut self) -> Vec<Ask> {
         let left: Vec<_> = (0..self.seats.len()).filter(|node| self.is_left(*node)).collect();
         let asks = left.into_iter().map(|node| {
             let ask = self.ask(node, Request::Release);
@@ -261,18 +262,18 @@ impl<E: Clone> Campaign<E> {
     }
 
     /// Whether something is left to be undone that nobody knows of.
-    pub(super) fn leaves_traces(&self) -> bool {
+    pub(crate) fn leaves_traces(&self) -> bool {
         self.motion != Motion::Release && !self.holds && self.seats.iter().any(Seat::may_hold)
     }
 
     /// Puts the seats into another order: which node is which makes no difference to the model.
     #[cfg(test)]
-    pub(super) fn reorder(&mut self, order: &[usize]) {
+    pub(crate) fn reorder(&mut self, order: &[usize]) {
         self.seats = order.iter().map(|node| self.seats[*node].clone()).collect();
     }
 
     #[cfg(test)]
-    pub(super) fn compare(&self, one: usize, other: usize) -> std::cmp::Ordering
+    pub(crate) fn compare(&self, one: usize, other: usize) -> std::cmp::Ordering
     where
         E: Ord,
     {
@@ -281,7 +282,7 @@ impl<E: Clone> Campaign<E> {
 
     /// The largest token of any majority that has granted: not agreed on, so good for nothing.
     #[cfg(test)]
-    pub(super) fn largest_of_a_majority(&self) -> Option<FencingToken> {
+    pub(crate) fn largest_of_a_majority(&self) -> Option<FencingToken> {
         let granted = || self.seats.iter().filter_map(Seat::vote_token);
         let enough = granted().count() >= self.majority();
         granted().max().flatten().filter(|_| enough)

@@ -11,8 +11,9 @@ mod steps;
 use std::time::Duration;
 
 use self::state::{Client, Flight, Node, Stage, State};
-use super::campaign::{Answer, Ask, Campaign, Motion, Outcome, Reach, Request};
-use lock_core::{FencingToken, Ttl};
+use crate::campaign::{Answer, Ask, Campaign, Motion, Outcome, Reach, Request};
+use lock_core::FencingToken;
+use lock_core::backend::Ttl;
 
 /// What a tick lasts, and how many of them a lease does: the margins for drift and clocks are then
 /// just above one tick.
@@ -96,7 +97,8 @@ impl World {
     /// How many ticks a holder may rely on its lease.
     fn lasts(&self) -> u8 {
         let ttl = Ttl::new(TICK * u32::from(LEASE)).unwrap();
-        let valid = if self.has(Flaw::NoMarginForDrift) { ttl.get() } else { ttl.validity() };
+        let valid =
+            if self.has(Flaw::NoMarginForDrift) { ttl.as_duration() } else { ttl.validity() };
         u8::try_from(valid.as_nanos().div_ceil(TICK.as_nanos())).unwrap()
     }
 

@@ -7,7 +7,7 @@ use stateright::{Model, Property};
 use super::World;
 use super::state::{Client, Flight, Node, Stage, State, Step};
 use crate::campaign::{Answer, Motion};
-use lock_core::Ttl;
+use lock_core::backend::Ttl;
 
 impl Model for World {
     type State = State;

@@ -259,7 +259,7 @@ impl fmt::Debug for Sentinels {
 
 #[cfg(test)]
 mod tests {
-    use lock_core::ProviderUrl;
+    use lock_core::backend::ProviderUrl;
 
     use super::*;
 

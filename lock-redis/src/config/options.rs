@@ -4,7 +4,8 @@ use std::time::Duration;
 
 #[cfg(doc)]
 use lock_core::ErrorKind;
-use lock_core::{Result, Ttl};
+use lock_core::Result;
+use lock_core::backend::Ttl;
 
 use super::timeouts::Timeouts;
 use crate::error::misconfigured;
@@ -128,7 +129,7 @@ impl RedisOptions {
 
     /// Refuses numbers that mean nothing.
     pub(crate) fn check(&self) -> Result<()> {
-        let longest = Ttl::MAX.get();
+        let longest = Ttl::MAX.as_duration();
         if let Some(time) = self.fencing_ttl
             && !(Duration::from_secs(60)..=longest).contains(&time)
         {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use lock_core::{ProviderUrl, Result, UrlOptions};
+use lock_core::Result;
+use lock_core::backend::{ProviderUrl, UrlOptions};
 
 use super::builder::RedisConfig;
 use crate::error::misconfigured;

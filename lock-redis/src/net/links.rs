@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 #[cfg(feature = "deadpool")]
 use deadpool_redis::Pool;
-use lock_core::{Effect, Error, ErrorKind, Result};
+use lock_core::backend::Effect;
+use lock_core::{Error, ErrorKind, Result};
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 #[cfg(feature = "cluster")]
@@ -204,7 +205,7 @@ impl Links {
         } else {
             let message =
                 format!("{knowing} replicas have the grant after {limit:?}; {count} are wanted");
-            Err(Error::new(ErrorKind::Unavailable, message).with_effect(Effect::Applied))
+            Err(Error::new(ErrorKind::Unavailable, message).with_effect(Effect::Unknown))
         };
         Ok((answer, enough))
     }

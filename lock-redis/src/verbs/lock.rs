@@ -3,14 +3,17 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use lock_core::backend::{
+    Attempt, Busy, Claim, Effect, FencingFloor, Grant, HandOver, Hints, Queue, Release, Renewal,
+    Subscription, Transfer, Ttl,
+};
 use lock_core::{
-    Attempt, Claim, Error, ErrorKind, FencingToken, Handover, Holder, Lock, Metadata,
-    OwnerFingerprint, OwnerToken, Release, Renewal, Result, Ttl, Watch, WatchKind,
+    Error, ErrorKind, FencingToken, Holder, Lock, LockKey, Metadata, Occupancy, OwnerFingerprint,
+    OwnerToken, Result,
 };
 use redis::Value;
 
@@ -19,6 +22,7 @@ use crate::keys::{Keys, Prefix};
 use crate::net::call::Call;
 use crate::net::links::{Lane, Links};
 use crate::wait::subscriber::Subscriber;
+use crate::wait::waiters::Kind;
 
 /// What the locks of one provider share.
 pub(crate) struct Store {
@@ -32,8 +36,27 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    fn subscriber(&self) -> Option<&Subscriber> {
-        self.subscriber.as_ref()
+    /// Reports who holds a key.
+    pub(crate) async fn inspect(&self, key: &LockKey) -> Result<Occupancy> {
+        // No owner's tombstone is looked at.
+        let keys = Keys::new(&self.prefix, key, &OwnerToken::from_bits([0; 16]));
+        let all = [keys.lock(), keys.fence(), keys.line()];
+        let answer =
+            self.links.invoke(Lane::Acquire, Call::new(&self.scripts.inspect, all)).await?;
+        let (occupancy, waiting) = match words(&answer)? {
+            (b"free", [Value::Int(waiting)]) => (Occupancy::free(), waiting),
+            (b"foreign", []) => return Err(foreign()),
+            (b"other", [Value::Int(left), Value::Int(waiting)]) => {
+                let holder = Holder::foreign(b"").with_remaining(remaining(*left));
+                (Occupancy::held_by(holder), waiting)
+            }
+            (b"held", [Value::BulkString(value), Value::Int(left), token, Value::Int(waiting)]) => {
+                (Occupancy::held_by(holder(value, *left, token)), waiting)
+            }
+            _ => return Err(senseless(&answer)),
+        };
+        // Without a subscription nobody waits in the store.
+        Ok(occupancy.with_waiting(usize::try_from(*waiting).ok()))
     }
 }
 
@@ -44,18 +67,13 @@ pub(crate) struct RedisLock {
     keys: Option<Box<Keys>>,
     /// The fencing token of the grant, once it is known; zero before.
     token: AtomicU64,
-    /// The kind of its watch, so that the scripts may know it as a waiter.
-    watched: OnceLock<WatchKind>,
-    /// A request of it may be sent, or be on its way, without anybody who waits for its answer.
-    followed: AtomicBool,
 }
 
 impl RedisLock {
     pub(crate) fn new(store: Arc<Store>, claim: Claim) -> Self {
         let keys = Keys::that_take_long(&store.prefix, claim.key(), claim.owner());
         let keys = keys.map(Box::new);
-        let (token, watched, followed) = Default::default();
-        Self { store, claim, keys, token, watched, followed }
+        Self { store, claim, keys, token: AtomicU64::new(0) }
     }
 
     fn keys(&self) -> Cow<'_, Keys> {
@@ -69,32 +87,64 @@ impl RedisLock {
         self.claim.owner().expose()
     }
 
-    /// How the scripts know this waiter in line, and whether it listens; `None` if it never did.
-    fn in_line(&self, keys: &Keys) -> Option<(String, bool)> {
-        let (news, kind) = self.store.subscriber().zip(self.watched.get())?;
-        let listens = news.is_heard_by(self.claim.owner().fingerprint());
-        Some((news.in_line(&self.claim, *kind, keys), listens))
+    fn fingerprint(&self) -> OwnerFingerprint {
+        self.claim.owner().fingerprint()
     }
 
-    /// Makes the call that asks for the key, and says whether its waiter listens.
-    fn acquisition(&self, keys: &Keys) -> (Call<'_>, bool) {
+    /// Makes the call that asks for the key; with a kind, it takes a place in line if it is refused.
+    fn acquisition(&self, keys: &Keys, takes: Option<Kind>, floor: u64) -> Call<'_> {
+        let Store { scripts, settle, subscriber, .. } = &*self.store;
         let [lock, fence, tombstone, line] = keys.of_a_grant();
-        let mut call = match &self.store.settle {
-            None => Call::new(&self.store.scripts.acquire, [lock, fence, tombstone, line]),
-            Some((mark, _)) => {
-                Call::new(&self.store.scripts.acquire, [lock, fence, tombstone, line, mark])
-            }
+        let mut call = match settle {
+            None => Call::new(&scripts.acquire, [lock, fence, tombstone, line]),
+            Some((mark, _)) => Call::new(&scripts.acquire, [lock, fence, tombstone, line, mark]),
         };
-        let mut listens = false;
-        let floor = self.claim.fencing_floor().map_or(0, FencingToken::get);
         call.arg(value(&self.claim)).arg(self.claim.ttl().as_millis()).arg(floor);
-        if let Some((_, time)) = &self.store.settle {
+        if let Some((_, time)) = settle {
             call.arg(time.as_millis()).name_process();
-        } else if let Some((text, heard)) = self.in_line(keys) {
-            listens = heard;
-            call.arg(text).arg(u8::from(heard));
+        } else if let Some(subscriber) = subscriber {
+            let place = takes.or_else(|| subscriber.standing(self.fingerprint())?.place);
+            if let Some(kind) = place {
+                let text = subscriber.in_line(&self.claim, kind, keys);
+                call.arg(text).arg(u8::from(takes.is_some()));
+            }
         }
-        (call, listens)
+        call
+    }
+
+    /// Asks for the key, above a floor, or taking a place if it is refused.
+    async fn attempt(&self, waiting: Option<Kind>, floor: u64) -> Result<Attempt> {
+        self.claim.mode().require_exclusive()?;
+        let keys = self.keys();
+        let subscriber = self.store.subscriber.as_ref().zip(waiting);
+        let takes = subscriber.filter(|(all, kind)| all.takes_place(self.fingerprint(), *kind));
+        let call = self.acquisition(&keys, takes.map(|(_, kind)| kind), floor);
+        let (answer, backed) = self.store.links.grant(Lane::Acquire, call).await?;
+        match &answer {
+            Value::BulkString(_) => {
+                let fencing = Some(self.note(&answer)?);
+                backed.map(|()| Attempt::granted(fencing))
+            }
+            Value::Int(left) => Ok(Attempt::held(remaining(*left))),
+            _ => match words(&answer)? {
+                (b"contested", [Value::Int(left), Value::Int(foreign)]) => {
+                    // Data of other types may be changed at any time by whoever uses it.
+                    let (foreign, is_text) = (*foreign != 0, *foreign == 1);
+                    if let Some((subscriber, kind)) = takes
+                        && is_text
+                    {
+                        let command = self.acquisition(&keys, Some(kind), 0).command();
+                        subscriber.follow(self.fingerprint(), &keys, command);
+                    }
+                    Ok(Attempt::Held(Busy::new(remaining(*left)).contested(foreign)))
+                }
+                (b"undone", []) => Ok(Attempt::Undone),
+                (b"foreign", []) => Err(foreign()),
+                (b"fence", [why]) => Err(bad_fence(why)),
+                (b"settling", [Value::Int(left)]) => Err(settling(*left)),
+                _ => Err(senseless(&answer)),
+            },
+        }
     }
 
     /// Remembers the token of the grant, for a renewal that finds its counter deleted.
@@ -107,41 +157,8 @@ impl RedisLock {
 
 #[async_trait]
 impl Lock for RedisLock {
-    fn claim(&self) -> &Claim {
-        &self.claim
-    }
-
     async fn try_acquire(&self) -> Result<Attempt> {
-        let keys = self.keys();
-        let (call, listens) = self.acquisition(&keys);
-        let (answer, backed) = self.store.links.grant(Lane::Acquire, call).await?;
-        match &answer {
-            Value::BulkString(_) => {
-                let fencing = Some(self.note(&answer)?);
-                backed.map(|()| Attempt::Granted { fencing })
-            }
-            Value::Int(left) => Ok(Attempt::Held { remaining: remaining(*left) }),
-            _ => match words(&answer)? {
-                (b"contested", [Value::Int(left), Value::Int(foreign)]) => {
-                    // Data of other types may be changed at any time by whoever uses it.
-                    let (foreign, is_text) = (*foreign != 0, *foreign == 1);
-                    if let Some(news) = self.store.subscriber()
-                        && is_text
-                        && listens
-                    {
-                        self.followed.store(true, Ordering::Relaxed);
-                        let command = self.acquisition(&keys).0.command();
-                        news.follow(self.claim.owner().fingerprint(), &keys, command);
-                    }
-                    Ok(Attempt::Contested { remaining: remaining(*left), foreign })
-                }
-                (b"undone", []) => Ok(Attempt::Undone),
-                (b"foreign", []) => Err(foreign()),
-                (b"fence", [why]) => Err(bad_fence(why)),
-                (b"settling", [Value::Int(left)]) => Err(settling(*left)),
-                _ => Err(senseless(&answer)),
-            },
-        }
+        self.attempt(None, 0).await
     }
 
     async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
@@ -156,7 +173,7 @@ impl Lock for RedisLock {
         match &answer {
             Value::BulkString(_) => {
                 let fencing = Some(self.note(&answer)?);
-                backed.map(|()| Renewal::Renewed { fencing })
+                backed.map(|()| Renewal::renewed(fencing))
             }
             _ => match words(&answer)? {
                 (b"lost", []) => Ok(Renewal::Lost),
@@ -170,40 +187,78 @@ impl Lock for RedisLock {
         let keys = self.keys();
         let mut call = Call::new(&self.store.scripts.release, keys.of_a_grant());
         call.arg(self.owner());
-        if let Some((text, _)) = self.in_line(&keys) {
-            call.arg(text);
-            if self.followed.load(Ordering::Relaxed) {
+        let subscriber = self.store.subscriber.as_ref();
+        let waiter = subscriber.and_then(|all| Some((all, all.standing(self.fingerprint())?)));
+        if let Some((subscriber, standing)) = waiter
+            && let Some(kind) = standing.place
+        {
+            call.arg(subscriber.in_line(&self.claim, kind, &keys));
+            if standing.followed {
                 call.arg(1);
             }
         }
-        match self.store.links.invoke(Lane::Release, call).await? {
-            Value::Int(1) => Ok(Release::Released),
-            Value::Int(2) => Ok(Release::Contested),
-            Value::Int(0) => Ok(Release::NotHeld),
-            answer => Err(senseless(&answer)),
+        let answer = match self.store.links.invoke(Lane::Release, call).await? {
+            Value::Int(1) => Release::Released,
+            Value::Int(2) => Release::Contested,
+            Value::Int(0) => Release::NotHeld,
+            answer => return Err(senseless(&answer)),
+        };
+        if let Some((subscriber, _)) = waiter {
+            subscriber.forget(self.fingerprint());
+        }
+        Ok(answer)
+    }
+
+    fn as_hints(&self) -> Option<&dyn Hints> {
+        self.store.subscriber.is_some().then_some(self as _)
+    }
+
+    fn as_queue(&self) -> Option<&dyn Queue> {
+        self.store.subscriber.is_some().then_some(self as _)
+    }
+
+    fn as_hand_over(&self) -> Option<&dyn HandOver> {
+        Some(self)
+    }
+
+    fn as_fencing_floor(&self) -> Option<&dyn FencingFloor> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Hints for RedisLock {
+    async fn subscribe(&self) -> Result<Subscription> {
+        match &self.store.subscriber {
+            Some(subscriber) => subscriber.subscribe(self.fingerprint(), &self.keys()).await,
+            None => {
+                let message = "connections of a pool cannot subscribe";
+                Err(Error::new(ErrorKind::Unsupported, message))
+            }
         }
     }
 
-    async fn inspect(&self) -> Result<Option<Holder>> {
-        let keys = self.keys();
-        let call = Call::new(&self.store.scripts.inspect, [keys.lock(), keys.fence()]);
-        let answer = self.store.links.invoke(Lane::Acquire, call).await?;
-        match words(&answer)? {
-            (b"free", []) => Ok(None),
-            (b"foreign", []) => Err(foreign()),
-            (b"other", [Value::Int(left)]) => {
-                Ok(Some(Holder::foreign(b"").with_remaining(remaining(*left))))
-            }
-            (b"held", [Value::BulkString(value), Value::Int(left), token]) => {
-                Ok(Some(holder(value, *left, token)))
-            }
-            _ => Err(senseless(&answer)),
-        }
+    async fn try_acquire_or_listen(&self) -> Result<Attempt> {
+        self.attempt(Some(Kind::Listens), 0).await
+    }
+}
+
+#[async_trait]
+impl Queue for RedisLock {
+    async fn try_acquire_or_enqueue(&self) -> Result<Attempt> {
+        self.attempt(Some(Kind::Queues), 0).await
+    }
+}
+
+#[async_trait]
+impl FencingFloor for RedisLock {
+    async fn try_acquire_above(&self, floor: FencingToken) -> Result<Attempt> {
+        self.attempt(None, floor.get()).await
     }
 
     async fn raise(&self, to: FencingToken) -> Result<Option<FencingToken>> {
         if to > FencingToken::LARGEST {
-            let message = format!("{to} is no token to raise to; the largest is 2^53 - 1");
+            let message = format!("cannot raise a fencing token to {to}; the largest is 2^53 - 1");
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         let keys = self.keys();
@@ -219,8 +274,11 @@ impl Lock for RedisLock {
             },
         }
     }
+}
 
-    async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>> {
+#[async_trait]
+impl HandOver for RedisLock {
+    async fn hand_over(&self, next: &Claim) -> Result<Transfer> {
         let keys = self.keys();
         let [lock, fence, tombstone, line] = keys.of_a_grant();
         let next_tombstone = keys.tombstone_of(next.owner());
@@ -228,44 +286,32 @@ impl Lock for RedisLock {
         let mut call = Call::new(&self.store.scripts.hand_over, all);
         call.arg(self.owner()).arg(value(next)).arg(next.ttl().as_millis());
         // It may be about to queue up, over the other connection: so whether it has is not asked.
-        if let Some(news) = self.store.subscriber() {
-            for kind in [WatchKind::Queue, WatchKind::Hints] {
-                call.arg(news.in_line(next, kind, &keys));
+        if let Some(subscriber) = &self.store.subscriber {
+            for kind in [Kind::Queues, Kind::Listens] {
+                call.arg(subscriber.in_line(next, kind, &keys));
             }
-            if self.followed.load(Ordering::Relaxed) {
+            if subscriber.standing(self.fingerprint()).is_some_and(|own| own.followed) {
                 call.arg(1);
             }
         }
         let (answer, backed) = self.store.links.grant(Lane::Release, call).await?;
-        match &answer {
+        let transfer = match &answer {
             Value::Array(parts) => match parts.as_slice() {
                 [token, Value::Int(others)] => {
-                    let fencing = Some(fencing(token)?);
+                    let grant = Grant::new(Some(fencing(token)?));
                     backed?;
-                    Ok(Some(Handover::Granted { fencing, others: *others > 0 }))
+                    Transfer::Granted { grant, others: *others > 0 }
                 }
-                _ => Err(senseless(&answer)),
+                _ => return Err(senseless(&answer)),
             },
-            Value::Int(1) => Ok(Some(Handover::Refused)),
-            Value::Int(0) => Ok(Some(Handover::NotHeld)),
-            _ => Err(senseless(&answer)),
+            Value::Int(1) => Transfer::Refused,
+            Value::Int(0) => Transfer::NotHeld,
+            _ => return Err(senseless(&answer)),
+        };
+        if let Some(subscriber) = &self.store.subscriber {
+            subscriber.forget(self.fingerprint());
         }
-    }
-
-    async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>> {
-        let Some(news) = self.store.subscriber() else { return Ok(None) };
-        self.watched.get_or_init(|| kind);
-        news.watch(self.claim.owner().fingerprint(), &self.keys()).await
-    }
-}
-
-impl Drop for RedisLock {
-    fn drop(&mut self) {
-        if let Some(news) = self.store.subscriber()
-            && self.watched.get().is_some()
-        {
-            news.forget(self.claim.owner().fingerprint());
-        }
+        Ok(transfer)
     }
 }
 
@@ -289,7 +335,7 @@ fn holder(value: &[u8], left: i64, token: &Value) -> Holder {
     let ours = value.split_at_checked(OwnerToken::LEN);
     let ours = ours.and_then(|(owner, rest)| Some((owner, rest.strip_prefix(&[OURS])?)));
     let holder = match ours {
-        Some((owner, metadata)) => Holder::new(OwnerFingerprint::of(owner))
+        Some((owner, metadata)) => Holder::new(OwnerFingerprint::from_bytes(owner))
             .with_metadata(Metadata::from_stored(metadata))
             .with_fencing(fencing(token).ok()),
         // The counter is that of an earlier holder of ours.
@@ -336,7 +382,7 @@ fn settling(left: i64) -> Error {
         "the server is new to the quorum or has lost its data, and grants nothing for {left} ms, so that \
          leases it may have forgotten end before"
     );
-    Error::new(ErrorKind::Unavailable, message).with_effect(lock_core::Effect::NotApplied)
+    Error::new(ErrorKind::Unavailable, message).with_effect(Effect::NotApplied)
 }
 
 fn bad_fence(why: &Value) -> Error {
@@ -354,6 +400,6 @@ fn senseless(answer: &Value) -> Error {
         Value::Array(_) => "an array",
         _ => "something else",
     };
-    let message = format!("the server's answer makes no sense: {shape}");
-    Error::new(ErrorKind::Corrupt, message).with_effect(lock_core::Effect::Unknown)
+    let message = format!("unexpected answer from the server: {shape}");
+    Error::new(ErrorKind::Corrupt, message).with_effect(Effect::Unknown)
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lock_core::{Release, Watch};
+use lock_core::backend::{Release, Signal};
 
 use crate::net::call::Script;
 
@@ -30,7 +30,7 @@ impl Scripts {
         let constants = [
             ("FENCE_OUTLIVES", fencing_ttl),
             ("TOMBSTONE", Release::TOMBSTONE),
-            ("CLAIM_WINDOW", Watch::CLAIM_WINDOW),
+            ("CLAIM_WINDOW", Signal::CONFIRM_WINDOW),
             ("UNBROKEN", UNBROKEN),
             ("BREAK", BREAK),
         ];

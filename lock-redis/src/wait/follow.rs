@@ -82,7 +82,7 @@ impl Followers {
         tokio::spawn(async move {
             let asked = async |opened: &mut MultiplexedConnection, _: Option<&str>| {
                 let prepared = Prepared { command, connection: opened.clone() };
-                followers.add(&key, owner.get(), prepared);
+                followers.add(&key, owner.as_u64(), prepared);
                 followers.track(opened).await?;
                 redis::cmd("EXISTS").arg(&key).query_async::<bool>(opened).await
             };

@@ -1,9 +1,9 @@
 //! Waiting: what the server reports, and the waiter that it concerns.
 
+mod channel;
 pub(crate) mod follow;
 #[cfg(feature = "cluster")]
 mod sharded;
 mod shared;
 pub(crate) mod subscriber;
-mod subscription;
-mod waiters;
+pub(crate) mod waiters;

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use lock_core::{OwnerFingerprint, Result, Watch};
+use lock_core::backend::Subscription;
+use lock_core::{OwnerFingerprint, Result};
 use redis::Cmd;
 use redis::cluster::ClusterClient;
 use tokio::sync::{OnceCell, RwLock};
 
-use super::subscription::Subscription;
+use super::channel::Channel;
 use super::waiters::Waiters;
 use crate::keys::Keys;
 use crate::net::cluster::Nodes;
@@ -77,20 +78,20 @@ impl Sharded {
 }
 
 #[async_trait]
-impl Subscription for Sharded {
-    fn channel(&self, keys: &Keys) -> String {
+impl Channel for Sharded {
+    fn name(&self, keys: &Keys) -> String {
         format!(";{}", keys.channel(&self.name))
     }
 
-    async fn watch(&self, owner: OwnerFingerprint, keys: &Keys) -> Result<Watch> {
+    async fn subscribe(&self, owner: OwnerFingerprint, keys: &Keys) -> Result<Subscription> {
         let nodes = self.nodes().await?;
         self.close_idle(nodes).await;
         let _subscribing = self.subscribing.read().await;
         let shard: Arc<str> = keys.channel(&self.name).into();
-        let watch = self.waiters.add(owner, Some(Arc::clone(&shard)));
+        let subscription = self.waiters.add(owner, Some(Arc::clone(&shard)));
         self.open().insert(Arc::clone(&shard));
         nodes.subscribe(&shard).await?;
-        Ok(watch)
+        Ok(subscription)
     }
 
     /// Does nothing: in a cluster waiters only ask again.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lock_core::{OwnerFingerprint, Result, Watch};
+use lock_core::backend::Subscription;
+use lock_core::{OwnerFingerprint, Result};
 use redis::{Cmd, PushInfo, PushKind, Value};
 
+use super::channel::Channel;
 use super::follow::Followers;
-use super::subscription::Subscription;
 use super::waiters::Waiters;
 use crate::config::timeouts::Timeouts;
 use crate::keys::Keys;
@@ -46,12 +47,12 @@ impl Shared {
 }
 
 #[async_trait]
-impl Subscription for Shared {
-    fn channel(&self, _: &Keys) -> String {
+impl Channel for Shared {
+    fn name(&self, _: &Keys) -> String {
         format!(":{}", self.inbox.channel)
     }
 
-    async fn watch(&self, owner: OwnerFingerprint, _: &Keys) -> Result<Watch> {
+    async fn subscribe(&self, owner: OwnerFingerprint, _: &Keys) -> Result<Subscription> {
         self.connection.connect().await?;
         Ok(self.inbox.waiters.add(owner, None))
     }

@@ -4,16 +4,17 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use lock_core::{Claim, OwnerFingerprint, OwnerToken, Result, Watch, WatchKind};
+use lock_core::backend::{Claim, Subscription};
+use lock_core::{Error, ErrorKind, OwnerFingerprint, OwnerToken, Result};
 use redis::Cmd;
 #[cfg(feature = "cluster")]
 use redis::cluster::ClusterClient;
 
+use super::channel::Channel;
 #[cfg(feature = "cluster")]
 use super::sharded::Sharded;
 use super::shared::Shared;
-use super::subscription::Subscription;
-use super::waiters::Waiters;
+use super::waiters::{Kind, Standing, Waiters};
 use crate::config::timeouts::Timeouts;
 use crate::keys::{Keys, Prefix};
 use crate::net::endpoint::Endpoint;
@@ -21,9 +22,9 @@ use crate::net::listener::Hook;
 
 /// Subscribes for the waiters of one provider.
 pub(crate) struct Subscriber {
-    /// Those whom the subscription wakes; it shares them.
+    /// Those whom the channel wakes; it shares them.
     waiters: Arc<Waiters>,
-    subscription: Box<dyn Subscription>,
+    channel: Box<dyn Channel>,
     /// When the server last denied the subscription; none if the last failure was another one.
     denied: Mutex<Option<Instant>>,
 }
@@ -32,65 +33,73 @@ impl Subscriber {
     /// Subscribes at one server at a time.
     pub(crate) fn new(endpoint: Endpoint, timeouts: Timeouts, prefix: &Prefix) -> Result<Self> {
         let waiters = Arc::default();
-        let channel = prefix.channel(&unique()?);
-        let subscription = Box::new(Shared::new(endpoint, timeouts, channel, &waiters));
-        Ok(Self { waiters, subscription, denied: Mutex::default() })
+        let name = prefix.channel(&unique()?);
+        let channel = Box::new(Shared::new(endpoint, timeouts, name, &waiters));
+        Ok(Self { waiters, channel, denied: Mutex::default() })
     }
 
     /// Subscribes at the nodes of a cluster.
     #[cfg(feature = "cluster")]
     pub(crate) fn of_a_cluster(client: &ClusterClient) -> Result<Self> {
         let waiters = Arc::default();
-        let subscription = Box::new(Sharded::new(client, unique()?, &waiters));
-        Ok(Self { waiters, subscription, denied: Mutex::default() })
+        let channel = Box::new(Sharded::new(client, unique()?, &waiters));
+        Ok(Self { waiters, channel, denied: Mutex::default() })
     }
 
     /// Returns what ends the subscription; whoever still waits opens another. A frozen server keeps it
     /// open, and its successor tells nobody.
     pub(crate) fn hanging_up(&self) -> Hook {
-        self.subscription.hanging_up()
+        self.channel.hanging_up()
     }
 
-    /// Begins to listen for one claim.
-    pub(crate) async fn watch(
+    /// Begins to listen for one owner.
+    pub(crate) async fn subscribe(
         &self,
         owner: OwnerFingerprint,
         keys: &Keys,
-    ) -> Result<Option<Watch>> {
+    ) -> Result<Subscription> {
         if self.denied().is_some_and(|when| when.elapsed() < Timeouts::DENIED) {
-            return Ok(None);
+            let message = "the server refused this user a subscription a moment ago";
+            return Err(Error::new(ErrorKind::Denied, message));
         }
-        let opened = self.subscription.watch(owner, keys).await;
+        let opened = self.channel.subscribe(owner, keys).await;
         if let Err(error) = &opened {
             *self.denied() = error.is_denied().then(Instant::now);
         }
-        opened.map(Some)
+        opened
     }
 
     /// Has the server report the release of a lock that another library holds.
     pub(crate) fn follow(&self, owner: OwnerFingerprint, keys: &Keys, command: Cmd) {
-        self.subscription.follow(owner, keys, command);
+        self.waiters.is_followed(owner);
+        self.channel.follow(owner, keys, command);
     }
 
     /// How the scripts know a waiter in line: `line.lua` takes it apart.
-    pub(crate) fn in_line(&self, claim: &Claim, kind: WatchKind, keys: &Keys) -> String {
+    pub(crate) fn in_line(&self, claim: &Claim, kind: Kind, keys: &Keys) -> String {
         let owner = claim.owner();
         let kind = match kind {
-            WatchKind::Queue => 'q',
-            WatchKind::Hints => 'h',
+            Kind::Queues => 'q',
+            Kind::Listens => 'h',
         };
-        let (id, ttl) = (owner.fingerprint().get(), claim.ttl().as_millis());
-        let channel = self.subscription.channel(keys);
+        let (id, ttl) = (owner.fingerprint().as_u64(), claim.ttl().as_millis());
+        let channel = self.channel.name(keys);
         format!("{}{kind}{id:016x}{ttl}{channel}", owner.expose())
     }
 
-    /// Whether a waiter's watch is open.
-    pub(crate) fn is_heard_by(&self, owner: OwnerFingerprint) -> bool {
-        self.waiters.is_heard(owner.get())
+    /// Returns where an owner stands; none if it never subscribed, or has released since.
+    pub(crate) fn standing(&self, owner: OwnerFingerprint) -> Option<Standing> {
+        self.waiters.standing(owner)
     }
 
+    /// Takes note that an attempt of an owner takes a place; returns whether it does.
+    pub(crate) fn takes_place(&self, owner: OwnerFingerprint, kind: Kind) -> bool {
+        self.waiters.takes_place(owner, kind)
+    }
+
+    /// Forgets an owner that has released.
     pub(crate) fn forget(&self, owner: OwnerFingerprint) {
-        self.waiters.remove(owner.get());
+        self.waiters.remove(owner);
     }
 
     fn denied(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -100,7 +109,7 @@ impl Subscriber {
 
 /// Makes a name that no other provider has.
 fn unique() -> Result<String> {
-    Ok(format!("{:016x}", OwnerToken::mint()?.fingerprint().get()))
+    Ok(format!("{:016x}", OwnerToken::mint()?.fingerprint().as_u64()))
 }
 
 impl fmt::Debug for Subscriber {

@@ -3,26 +3,65 @@
 use std::collections::HashMap;
 #[cfg(feature = "cluster")]
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use lock_core::{FencingToken, OwnerFingerprint, Signal, Watch, WatchSender};
+use lock_core::OwnerFingerprint;
+use lock_core::backend::{Signal, SignalSender, Subscription};
 use redis::{PushInfo, PushKind, Value};
 
 use crate::net::listener::Listener;
 
-/// Passes what is heard on to the waiter that it concerns.
+/// How long an owner is remembered that neither listens nor has released: as long as a request of it may
+/// be on its way.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// Below this many waiters nothing is swept: the sweep would cost more than it frees.
+const SWEEP_FLOOR: usize = 256;
+
+/// The owners of one provider that wait, and what is known of each. Every lock of an owner finds it here.
 #[derive(Default)]
 pub(crate) struct Waiters {
-    /// By the fingerprints of their owners. A waiter that is gone may still be here, with a closed
-    /// sender; one that is missing opens another watch.
+    /// By fingerprint. An owner is added when it subscribes, and removed when it has released.
     waiters: Mutex<HashMap<u64, Waiter>>,
+    /// How many there are, for callers that only need to know that there are none.
+    count: AtomicUsize,
+    /// The number of waiters at which the next sweep is due.
+    sweep_at: AtomicUsize,
 }
 
 struct Waiter {
-    sender: WatchSender,
+    /// Closed if the waiter is gone; none if its subscription was cut, so that it opens another.
+    sender: Option<SignalSender>,
     /// Its channel, if it is not everybody's.
     shard: Option<Arc<str>>,
+    /// How the scripts may know it, if an attempt of it took a place.
+    place: Option<Kind>,
+    /// A request of it may be sent, or be on its way, without anybody who waits for its answer.
+    followed: bool,
+    seen: Instant,
+}
+
+/// How an owner waits in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Listens,
+    Queues,
+}
+
+/// Where an owner stands, as far as this provider knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    /// It may have a place in the line of the key.
+    pub(crate) place: Option<Kind>,
+    pub(crate) followed: bool,
+}
+
+impl Waiter {
+    fn listens(&self) -> bool {
+        self.sender.as_ref().is_some_and(|sender| !sender.is_closed())
+    }
 }
 
 impl Waiters {
@@ -30,30 +69,76 @@ impl Waiters {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn add(&self, owner: OwnerFingerprint, shard: Option<Arc<str>>) -> Watch {
-        let (sender, watch) = Watch::channel();
-        self.lock().insert(owner.get(), Waiter { sender, shard });
-        watch
+    /// Begins to listen for an owner. One that has a place keeps it.
+    pub(super) fn add(&self, owner: OwnerFingerprint, shard: Option<Arc<str>>) -> Subscription {
+        let (sender, subscription) = Subscription::channel();
+        let (sender, seen) = (Some(sender), Instant::now());
+        let mut waiters = self.lock();
+        if waiters.len() >= self.sweep_at.load(Ordering::Relaxed).max(SWEEP_FLOOR) {
+            waiters.retain(|_, waiter| waiter.listens() || waiter.seen.elapsed() < REMEMBERED);
+            self.sweep_at.store(2 * waiters.len(), Ordering::Relaxed);
+        }
+        let before = waiters.get(&owner.as_u64());
+        let (place, followed) = before.map_or((None, false), |one| (one.place, one.followed));
+        waiters.insert(owner.as_u64(), Waiter { sender, shard, place, followed, seen });
+        self.count.store(waiters.len(), Ordering::Release);
+        subscription
     }
 
-    pub(super) fn remove(&self, id: u64) {
-        self.lock().remove(&id);
+    /// Returns where an owner stands; none if it never subscribed, or has released since.
+    pub(super) fn standing(&self, owner: OwnerFingerprint) -> Option<Standing> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let waiters = self.lock();
+        let waiter = waiters.get(&owner.as_u64())?;
+        Some(Standing { place: waiter.place, followed: waiter.followed })
     }
 
-    /// Whether a waiter's watch is open.
+    /// Takes note that an attempt of an owner takes a place, before it is sent. Returns whether it does:
+    /// one that nobody listens for does not.
+    pub(super) fn takes_place(&self, owner: OwnerFingerprint, kind: Kind) -> bool {
+        match self.lock().get_mut(&owner.as_u64()) {
+            Some(waiter) if waiter.listens() => {
+                (waiter.place, waiter.seen) = (Some(kind), Instant::now());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes note that requests may be sent for an owner without its knowing.
+    pub(super) fn is_followed(&self, owner: OwnerFingerprint) {
+        if let Some(waiter) = self.lock().get_mut(&owner.as_u64()) {
+            (waiter.followed, waiter.seen) = (true, Instant::now());
+        }
+    }
+
+    /// Forgets an owner that has released.
+    pub(super) fn remove(&self, owner: OwnerFingerprint) {
+        if self.count.load(Ordering::Acquire) > 0 {
+            let mut waiters = self.lock();
+            waiters.remove(&owner.as_u64());
+            self.count.store(waiters.len(), Ordering::Release);
+        }
+    }
+
+    /// Whether a waiter's subscription is open.
     pub(super) fn is_heard(&self, id: u64) -> bool {
-        self.lock().get(&id).is_some_and(|waiter| !waiter.sender.is_closed())
+        self.lock().get(&id).is_some_and(Waiter::listens)
     }
 
     /// The channels that somebody listens to.
     #[cfg(feature = "cluster")]
     pub(super) fn shards(&self) -> HashSet<Arc<str>> {
-        self.lock().values().filter_map(|waiter| waiter.shard.clone()).collect()
+        let waiters = self.lock();
+        let listening = waiters.values().filter(|waiter| waiter.listens());
+        listening.filter_map(|waiter| waiter.shard.clone()).collect()
     }
 
-    /// Ends every watch; whoever still waits opens another.
+    /// Ends every subscription; whoever still waits opens another.
     pub(super) fn end(&self) {
-        self.lock().clear();
+        self.lock().values_mut().for_each(|waiter| waiter.sender = None);
     }
 
     /// Wakes a waiter.
@@ -61,17 +146,19 @@ impl Waiters {
         self.send(id, Signal::Hint);
     }
 
+    fn sender(&self, id: u64) -> Option<SignalSender> {
+        self.lock().get(&id)?.sender.clone()
+    }
+
     fn send(&self, id: u64, signal: Signal) {
-        if let Some(waiter) = self.lock().get(&id) {
-            waiter.sender.send(signal);
+        if let Some(sender) = self.sender(id) {
+            sender.send(signal);
         }
     }
 
     /// Wakes a waiter later.
     fn hint_after(&self, id: u64, time: Duration) {
-        let Some(sender) = self.lock().get(&id).map(|waiter| waiter.sender.clone()) else {
-            return;
-        };
+        let Some(sender) = self.sender(id) else { return };
         // The driver reports messages on a runtime.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
@@ -95,21 +182,17 @@ impl Listener for Waiters {
                 if let Some(millis) = token.strip_prefix('~').and_then(|text| text.parse().ok()) {
                     return self.hint_after(id, Duration::from_millis(millis));
                 }
-                let token = token.parse().ok().and_then(FencingToken::new);
-                self.send(
-                    id,
-                    match token {
-                        Some(token) => Signal::Granted { fencing: Some(token) },
-                        None => Signal::Hint,
-                    },
-                );
+                let granted = token.parse::<u64>().is_ok();
+                self.send(id, if granted { Signal::Granted } else { Signal::Hint });
             }
             // A waiter whose slot has moved to another node opens another watch there.
             (PushKind::SUnsubscribe, [Value::BulkString(shard), ..]) => {
                 let of_it = |waiter: &Waiter| {
                     waiter.shard.as_ref().is_some_and(|one| one.as_bytes() == shard.as_slice())
                 };
-                self.lock().retain(|_, waiter| !of_it(waiter));
+                let mut waiters = self.lock();
+                let cut = waiters.values_mut().filter(|waiter| of_it(waiter));
+                cut.for_each(|waiter| waiter.sender = None);
             }
             (PushKind::Disconnection, _) => self.end(),
             _ => {}

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use lock_core::{
-    Backoff, Claim, Fairness, LockClient, LockGuard, LockKey, LockProvider, OwnerToken, Ttl,
-    WatchKind,
-};
+use lock_core::backend::{Claim, Ttl};
+use lock_core::{Backoff, Fairness, LockClient, LockGuard, LockKey, LockProvider, OwnerToken};
 use tokio::task::JoinHandle;
 
 use super::support::Server;
@@ -71,7 +69,7 @@ async fn u1_no_place_in_line_outlives_its_undo_although_the_subscription_was_cut
     listen_for_another_key(&server, &client).await;
     holder.release().await.unwrap();
     let held = server.client().await.inspect("k").await.unwrap();
-    assert!(held.is_none(), "the undone claim holds the key: {held:?}");
+    assert!(held.is_free(), "the undone claim holds the key: {held:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,7 +85,7 @@ async fn u1_no_holder_is_granted_its_own_release_although_the_subscription_was_c
     listen_for_another_key(&server, &client).await;
     second.release().await.unwrap();
     let held = client.inspect("k").await.unwrap();
-    assert!(held.is_none(), "released, and yet: {held:?}");
+    assert!(held.is_free(), "released, and yet: {held:?}");
 }
 
 #[tokio::test]
@@ -95,10 +93,10 @@ async fn x1_a_handover_does_not_overwrite_foreign_data_at_the_fence() {
     let server = Server::start();
     let p = server.provider().await;
     let (a, b) = (p.lock(claim("k", s(30))), claim("k", s(30)));
-    a.try_acquire().await.unwrap();
+    let _ = a.try_acquire().await.unwrap();
     server.send(&["DEL", FENCE]);
     server.send(&["LPUSH", FENCE, "foreign"]);
-    drop(a.hand_over(&b).await);
+    drop(a.as_hand_over().unwrap().hand_over(&b).await);
     let t = server.send(&["TYPE", FENCE]);
     assert!(t.contains("list"), "{t}");
 }
@@ -120,17 +118,18 @@ async fn p5_the_line_outlasts_the_lease_that_its_waiters_were_told_of() {
     let server = Server::start();
     let p = server.provider().await;
     let holder = p.lock(claim("k", s(1)));
-    holder.try_acquire().await.unwrap();
-    holder.renew(Ttl::new(s(3600)).unwrap()).await.unwrap();
+    let _ = holder.try_acquire().await.unwrap();
+    let _ = holder.renew(Ttl::new(s(3600)).unwrap()).await.unwrap();
     let w = p.lock(claim("k", s(60)));
-    let _watch = w.watch(WatchKind::Queue).await.unwrap().unwrap();
-    w.try_acquire().await.unwrap(); // comes back in an hour at the latest
-    holder.renew(Ttl::new(ms(500)).unwrap()).await.unwrap();
-    let v = p.lock(claim("k", s(60)));
-    let _watch2 = v.watch(WatchKind::Queue).await.unwrap().unwrap();
-    v.try_acquire().await.unwrap();
-    v.release().await.unwrap(); // gives up
-    holder.renew(Ttl::new(s(3600)).unwrap()).await.unwrap();
+    let (queue, other) = (w.as_queue().unwrap(), p.lock(claim("k", s(60))));
+    let _subscription = queue.subscribe().await.unwrap();
+    let _ = queue.try_acquire_or_enqueue().await.unwrap(); // comes back in an hour at the latest
+    let _ = holder.renew(Ttl::new(ms(500)).unwrap()).await.unwrap();
+    let queue = other.as_queue().unwrap();
+    let _another = queue.subscribe().await.unwrap();
+    let _ = queue.try_acquire_or_enqueue().await.unwrap();
+    let _ = other.release().await.unwrap(); // gives up
+    let _ = holder.renew(Ttl::new(s(3600)).unwrap()).await.unwrap();
     let left = server.send(&["PTTL", LINE]);
     let left: u64 = left.trim().trim_start_matches(':').parse().unwrap();
     assert!(left > 3_600_000, "the waiter's place is kept for {left} ms; it knew of an hour");

@@ -166,19 +166,20 @@ async fn p5_a_waiter_whose_connection_is_gone_is_passed_over_at_once() {
     let holder = server.client().await.lock("k").acquire().await.unwrap();
     // A process that is killed undoes nothing; its sockets are closed for it.
     let doomed = server.provider().await;
-    let claim = lock_core::Claim::new(
+    let claim = lock_core::backend::Claim::new(
         "k".try_into().unwrap(),
         lock_core::OwnerToken::mint().unwrap(),
-        lock_core::Ttl::new(ms(60_000)).unwrap(),
+        lock_core::backend::Ttl::new(ms(60_000)).unwrap(),
     );
     let lock = doomed.lock(claim);
-    let watch = lock.watch(lock_core::WatchKind::Queue).await.unwrap();
-    lock.try_acquire().await.unwrap();
+    let queue = lock.as_queue().unwrap();
+    let subscription = queue.subscribe().await.unwrap();
+    let _ = queue.try_acquire_or_enqueue().await.unwrap();
     in_line(&server, 1).await;
     let locks = server.client().await;
     let next = waiter(&locks, Fairness::Turns);
     in_line(&server, 2).await;
-    drop((watch, lock, doomed));
+    drop((subscription, lock, doomed));
     soon(async {
         while connections(&server, "pubsub") != 1 {
             tokio::time::sleep(ms(5)).await;
@@ -296,7 +297,7 @@ async fn w2_a_client_that_speaks_resp2_hears_all_the_same() {
     let server = Server::start();
     let client = redis::Client::open(server.url()).unwrap();
     let provider = RedisProvider::with_client(&client, RedisOptions::new()).await.unwrap();
-    assert!(provider.info().capabilities().has(Capability::Queue));
+    assert!(lock_core::Capabilities::of(&provider).has(Capability::Queue));
     let locks = LockClient::builder(provider).retry(Backoff::fixed(LIMIT)).build().unwrap();
     let holder = server.client().await.lock("k").acquire().await.unwrap();
     let waiter = waiter(&locks, Fairness::Turns);

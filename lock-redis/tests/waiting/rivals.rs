@@ -134,23 +134,25 @@ async fn p5_a_key_that_is_passed_on_all_the_time_is_free_for_others_now_and_then
     workers.iter().for_each(JoinHandle::abort);
 }
 
-fn claim(ttl: Duration) -> lock_core::Claim {
+fn claim(ttl: Duration) -> lock_core::backend::Claim {
     let (key, owner) = (lock_core::LockKey::new("k").unwrap(), lock_core::OwnerToken::mint());
-    lock_core::Claim::new(key, owner.unwrap(), lock_core::Ttl::new(ttl).unwrap())
+    lock_core::backend::Claim::new(key, owner.unwrap(), lock_core::backend::Ttl::new(ttl).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn u1_a_request_that_a_foreign_release_has_sent_takes_nothing_after_its_owners_release() {
-    use lock_core::{Attempt, Release, WatchKind};
+    use lock_core::backend::{Attempt, Release};
     let server = Server::start();
     let provider = server.provider().await;
     let lock = provider.lock(claim(ms(60_000)));
     server.command("SET k somebody PX 60000");
-    let _watch = lock.watch(WatchKind::Queue).await.unwrap().unwrap();
-    assert!(matches!(lock.try_acquire().await.unwrap(), Attempt::Contested { .. }));
+    let queue = lock.as_queue().unwrap();
+    let _subscription = queue.subscribe().await.unwrap();
+    let refused = queue.try_acquire_or_enqueue().await.unwrap();
+    assert!(matches!(refused, Attempt::Held(busy) if busy.contested && busy.foreign));
     server.command("DEL k");
     until(|| is_ours(&server)).await;
-    assert!(matches!(lock.try_acquire().await.unwrap(), Attempt::Granted { .. }));
+    assert!(matches!(lock.try_acquire().await.unwrap(), Attempt::Granted(_)));
     assert_ne!(lock.release().await.unwrap(), Release::NotHeld);
     // As a copy of the request that is late on its way.
     assert_eq!(lock.try_acquire().await.unwrap(), Attempt::Undone);

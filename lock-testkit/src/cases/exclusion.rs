@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lock_core::{Attempt, Capability, Claim, LockKey, Metadata, OwnerToken, Renewal, Ttl};
+use lock_core::backend::{Attempt, Claim, Renewal, Ttl};
+use lock_core::{Capability, LockKey, Metadata, OwnerToken};
 
 use super::{grant, held, is_renewed, released};
 use crate::{History, Subject};
@@ -45,7 +46,7 @@ async fn grants_of_64(subject: &Subject, key: &LockKey) -> usize {
         .collect();
     let mut grants = 0;
     for racer in racers {
-        grants += usize::from(matches!(racer.await.unwrap(), Attempt::Granted { .. }));
+        grants += usize::from(matches!(racer.await.unwrap(), Attempt::Granted(_)));
     }
     grants
 }
@@ -77,10 +78,10 @@ pub async fn e1_a_refused_attempt_changes_nothing(subject: &Subject) {
         true => claim.with_metadata(Metadata::new(note).unwrap()),
         false => claim,
     };
-    let holder = subject.provider().lock(noted(subject.claim(&key, subject.units(20)), "holder"));
+    let holder = subject.bind(noted(subject.claim(&key, subject.units(20)), "holder"));
     let token = grant(&*holder).await;
     for ttl in [subject.units(1) / 10, subject.long()] {
-        held(&*subject.provider().lock(noted(subject.claim(&key, ttl), "stranger"))).await;
+        held(&*subject.bind(noted(subject.claim(&key, ttl), "stranger"))).await;
     }
     subject.pass(subject.units(1) / 5).await;
     let left = held(&*subject.lock(&key, subject.long())).await;
@@ -90,7 +91,7 @@ pub async fn e1_a_refused_attempt_changes_nothing(subject: &Subject) {
         assert_eq!(found.owner(), holder.claim().owner().fingerprint());
         assert_eq!((found.metadata(), found.fencing()), (holder.claim().metadata(), token));
     }
-    let renewed = Renewal::Renewed { fencing: token };
+    let renewed = Renewal::renewed(token);
     assert_eq!(holder.renew(holder.claim().ttl()).await.unwrap(), renewed);
 }
 
@@ -126,7 +127,7 @@ pub async fn e2_the_same_owner_is_granted_again_with_the_same_token(subject: &Su
     let lock = subject.lock(&key, subject.long());
     let first = grant(&*lock).await;
     assert_eq!(grant(&*lock).await, first);
-    let same_owner = subject.provider().lock(lock.claim().clone());
+    let same_owner = subject.bind(lock.claim().clone());
     assert_eq!(grant(&*same_owner).await, first);
     released(&*lock).await;
 }
@@ -138,7 +139,7 @@ pub async fn e2_l17_a_request_that_is_sent_many_times_at_once_is_one_grant(subje
         let lock = subject.lock(&subject.key(&format!("k{round}")), subject.long());
         let copies: Vec<_> = (0..8)
             .map(|_| {
-                let lock = Arc::clone(&lock);
+                let lock = lock.clone();
                 tokio::spawn(async move { lock.try_acquire().await.unwrap() })
             })
             .collect();
@@ -147,7 +148,7 @@ pub async fn e2_l17_a_request_that_is_sent_many_times_at_once_is_one_grant(subje
             answers.push(copy.await.unwrap());
         }
         let fencing = grant(&*lock).await;
-        let same = Attempt::Granted { fencing };
+        let same = Attempt::granted(fencing);
         assert!(answers.iter().all(|answer| *answer == same), "{answers:?}, then {same:?}");
         released(&*lock).await;
     }
@@ -159,12 +160,12 @@ pub async fn e2_granting_again_gives_the_whole_ttl_and_cuts_nothing(subject: &Su
     let key = subject.key("k");
     let owner = OwnerToken::mint().unwrap();
     let claim = |ttl: Duration| Claim::new(key.clone(), owner, Ttl::new(ttl).unwrap());
-    grant(&*subject.provider().lock(claim(subject.units(1)))).await;
-    let longer = subject.provider().lock(claim(subject.long()));
+    grant(&*subject.bind(claim(subject.units(1)))).await;
+    let longer = subject.bind(claim(subject.long()));
     grant(&*longer).await;
     subject.pass(subject.units(2)).await;
     held(&*subject.lock(&key, subject.long())).await;
-    grant(&*subject.provider().lock(claim(subject.units(1)))).await;
+    grant(&*subject.bind(claim(subject.units(1)))).await;
     subject.pass(subject.units(2)).await;
     held(&*subject.lock(&key, subject.long())).await;
     released(&*longer).await;
@@ -188,14 +189,14 @@ pub async fn l4_metadata_cannot_pass_for_an_owner(subject: &Subject) {
         let poser = subject.claim(&key, subject.long());
         let owner = if of_the_holder { holder.owner() } else { poser.owner() };
         let note = Metadata::new(owner.expose()).unwrap();
-        let lock = subject.provider().lock(holder.clone().with_metadata(note.clone()));
+        let lock = subject.bind(holder.clone().with_metadata(note.clone()));
         grant(&*lock).await;
         let poser = if with_note { poser.with_metadata(note) } else { poser };
-        let posing = subject.provider().lock(poser);
+        let posing = subject.bind(poser);
         held(&*posing).await;
-        assert!(!is_renewed(&*posing).await);
+        assert!(!is_renewed(&posing).await);
         // The holder is known by its token, with or without the note.
-        grant(&*subject.provider().lock(holder)).await;
+        grant(&*subject.bind(holder)).await;
         released(&*lock).await;
     }
 }

@@ -1,9 +1,9 @@
 //! T1 expiry, T2 renew replaces.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use lock_core::{Attempt, Capability, Renewal, Ttl};
+use lock_core::Capability;
+use lock_core::backend::{Attempt, Busy, Renewal, Ttl};
 
 use super::{elapsed, grant, held, is_renewed, polled, released, succeed};
 use crate::{Subject, Verb};
@@ -79,15 +79,18 @@ pub async fn t1_l10_a_submillisecond_ttl_is_rounded_up(subject: &Subject) {
 /// The longest ttl that the provider takes is kept, as is a renewal to it.
 pub async fn t1_the_longest_ttl_is_kept(subject: &Subject) {
     let (key, info) = (subject.key("k"), subject.provider().info());
-    let halves = std::iter::successors(Some(Ttl::MAX.get()), |ttl| Some(*ttl / 2));
+    let halves = std::iter::successors(Some(Ttl::MAX.as_duration()), |ttl| Some(*ttl / 2));
     let mut ttls = halves.map_while(|ttl| Ttl::new(ttl).ok());
     let longest = ttls.find(|ttl| info.check_ttl(*ttl).is_ok()).expect("a ttl in range");
-    let lock = subject.lock(&key, longest.get());
+    let lock = subject.lock(&key, longest.as_duration());
     grant(&*lock).await;
-    assert!(is_renewed(&*lock).await);
+    assert!(is_renewed(&lock).await);
     let remaining = held(&*subject.lock(&key, subject.long())).await;
-    let least = longest.get() - longest.get() / 100;
-    assert!(remaining.is_none_or(|left| left > least && left <= longest.get()), "{remaining:?}");
+    let least = longest.as_duration() - longest.as_duration() / 100;
+    assert!(
+        remaining.is_none_or(|left| left > least && left <= longest.as_duration()),
+        "{remaining:?}"
+    );
     released(&*lock).await;
 }
 
@@ -106,8 +109,8 @@ pub async fn t1_l10_ttls_out_of_range_are_refused_before_any_request(subject: &S
 pub async fn t2_l7_renewing_a_live_lease_succeeds(subject: &Subject) {
     let lock = subject.lock(&subject.key("k"), subject.long());
     grant(&*lock).await;
-    assert!(is_renewed(&*lock).await);
-    assert!(is_renewed(&*lock).await);
+    assert!(is_renewed(&lock).await);
+    assert!(is_renewed(&lock).await);
 }
 
 /// Renewing sets the remaining time to the new ttl, whether that is more or less than was left.
@@ -117,7 +120,7 @@ pub async fn t2_l6_renewing_sets_the_remaining_time_longer_or_shorter(subject: &
     let lock = loop {
         let (lock, before) = (subject.lock(&key, subject.units(1)), subject.clock().now());
         grant(&*lock).await;
-        if let Renewal::Renewed { .. } = lock.renew(longer).await.unwrap() {
+        if let Renewal::Renewed(_) = lock.renew(longer).await.unwrap() {
             break lock;
         }
         // On a machine that stands still, the lease may have ended by itself.
@@ -128,7 +131,7 @@ pub async fn t2_l6_renewing_sets_the_remaining_time_longer_or_shorter(subject: &
     held(&*subject.lock(&key, subject.long())).await;
     let shorter = Ttl::new(subject.units(2)).unwrap();
     let before = subject.clock().now();
-    assert!(matches!(lock.renew(shorter).await.unwrap(), Renewal::Renewed { .. }));
+    assert!(matches!(lock.renew(shorter).await.unwrap(), Renewal::Renewed(_)));
     let free = subject.until_free(&key, subject.units(20)).await.since(before);
     let least = subject.units(2) - subject.units(2) / 100;
     assert!(free >= least, "free after {free:?}, renewed for {shorter}");
@@ -141,13 +144,13 @@ pub async fn t2_l8_renewing_often_never_adds_up(subject: &Subject) {
     grant(&*lock).await;
     for _ in 0..20 {
         // On a machine that stands still for longer than the ttl, the lease may have ended.
-        if !is_renewed(&*lock).await {
+        if !is_renewed(&lock).await {
             return;
         }
     }
     let renewed = subject.clock().now();
     let answer = subject.lock(&key, subject.long()).try_acquire().await.unwrap();
-    if let Attempt::Held { remaining: Some(left) } = answer {
+    if let Attempt::Held(Busy { remaining: Some(left), .. }) = answer {
         assert!(left <= ttl, "{left:?} are left of {ttl:?}");
     }
     subject.until_free(&key, subject.units(20)).await;
@@ -161,11 +164,11 @@ pub async fn t2_l9_renewing_never_brings_back_an_ended_lease(subject: &Subject) 
     grant(&*expired).await;
     // The lease ends by itself: the store may not have noticed yet.
     subject.pass(subject.units(2)).await;
-    assert!(!is_renewed(&*expired).await);
+    assert!(!is_renewed(&expired).await);
     let free = subject.lock(&key, subject.long());
     grant(&*free).await;
     released(&*free).await;
-    assert!(!is_renewed(&*free).await);
+    assert!(!is_renewed(&free).await);
     if subject.has(Capability::Inspect) {
         assert_eq!(free.inspect().await.unwrap(), None);
     }
@@ -181,8 +184,8 @@ pub async fn t2_w5_a_renewal_that_races_the_release_changes_nothing_after_it(sub
         grant(&*first).await;
         let renewals: Vec<_> = (0..4)
             .map(|_| {
-                let first = Arc::clone(&first);
-                tokio::spawn(async move { is_renewed(&*first).await })
+                let first = first.clone();
+                tokio::spawn(async move { is_renewed(&first).await })
             })
             .collect();
         let release = tokio::spawn(async move { released(&*first).await });
@@ -191,7 +194,7 @@ pub async fn t2_w5_a_renewal_that_races_the_release_changes_nothing_after_it(sub
             renewal.await.unwrap();
         }
         let left = held(&*subject.lock(&key, subject.long())).await;
-        assert!(left.is_none_or(|left| left <= next.claim().ttl().get()), "{left:?}");
+        assert!(left.is_none_or(|left| left <= next.claim().ttl().as_duration()), "{left:?}");
         released(&*next).await;
     }
 }
@@ -202,10 +205,10 @@ pub async fn t2_nobody_gets_in_between_while_a_lease_is_renewed(subject: &Subjec
     let key = subject.key("k");
     let holder = subject.lock(&key, subject.long());
     let token = grant(&*holder).await;
-    let renewing = Arc::clone(&holder);
+    let renewing = holder.clone();
     let renewals = tokio::spawn(async move {
         for _ in 0..50 {
-            assert!(is_renewed(&*renewing).await);
+            assert!(is_renewed(&renewing).await);
             assert_eq!(grant(&*renewing).await, token);
         }
     });

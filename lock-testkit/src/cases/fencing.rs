@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lock_core::{Attempt, Capability, Renewal};
+use lock_core::Capability;
+use lock_core::backend::{Attempt, Renewal};
 
 use super::{grant, held, released};
 use crate::Subject;
@@ -26,11 +27,11 @@ pub async fn f1_tokens_grow_over_grants_releases_and_expiries(subject: &Subject)
             subject.expire(&key, subject.units(1) / 10).await;
         } else {
             // On a machine that stands still, the lease may have ended by itself.
-            lock.release().await.unwrap();
+            let _ = lock.release().await.unwrap();
         }
         if round % 4 >= 2 {
-            lock.release().await.unwrap();
-            subject.lock(&key, subject.long()).release().await.unwrap();
+            let _ = lock.release().await.unwrap();
+            let _ = subject.lock(&key, subject.long()).release().await.unwrap();
         }
     }
     // An owner whose lease has run out begins anew, and so does a key that was idle for long.
@@ -57,8 +58,8 @@ pub async fn f1_tokens_of_racing_owners_grow_in_the_order_of_their_holds(subject
             let tokens = Arc::clone(&tokens);
             tokio::spawn(async move {
                 for lock in locks {
-                    if let Attempt::Granted { fencing } = lock.try_acquire().await.unwrap() {
-                        tokens.lock().unwrap().push(fencing);
+                    if let Attempt::Granted(grant) = lock.try_acquire().await.unwrap() {
+                        tokens.lock().unwrap().push(grant.fencing);
                         released(&*lock).await;
                     }
                     tokio::task::yield_now().await;
@@ -81,8 +82,8 @@ pub async fn f1_f2_renewing_and_repeating_keep_the_token(subject: &Subject) {
         let other = subject.lock(&subject.key(&format!("other {round}")), subject.long());
         grant(&*other).await;
         let renewal = lock.renew(lock.claim().ttl()).await.unwrap();
-        assert_eq!(renewal, Renewal::Renewed { fencing: first });
-        assert_eq!(lock.try_acquire().await.unwrap(), Attempt::Granted { fencing: first });
+        assert_eq!(renewal, Renewal::renewed(first));
+        assert_eq!(lock.try_acquire().await.unwrap(), Attempt::granted(first));
         released(&*other).await;
     }
 }

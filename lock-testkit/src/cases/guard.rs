@@ -46,7 +46,7 @@ pub async fn g1_a_held_lock_is_let_go_before_another_can_have_it(subject: &Subje
         let held = guard.is_held();
         // The question is asked after the answer of `is_held`, so a grant here would be too early.
         let granted =
-            matches!(probe.try_acquire().await.unwrap(), lock_core::Attempt::Granted { .. });
+            matches!(probe.try_acquire().await.unwrap(), lock_core::backend::Attempt::Granted(_));
         if granted {
             assert!(!guard.is_held(), "granted to another while the guard says held");
             assert!(guard.check(Duration::ZERO).unwrap_err().is_lost());

@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use lock_core::{
-    Attempt, Backoff, Capability, FencingToken, Handover, Lock, LockClient, LockGuard, LockKey,
-    Metadata, Release, Renewal, Ttl, WatchKind,
-};
+use lock_core::backend::{Attempt, Release, Renewal, Transfer, Ttl};
+use lock_core::{Backoff, Capability, FencingToken, LockClient, LockGuard, LockKey, Metadata};
 use lock_memory::Faults;
 use tokio::task::JoinHandle;
 
-use super::{grant, held, is_renewed, released};
+use super::{grant, held, is_renewed, queued, released};
+use crate::handle::Handle;
 use crate::{Fault, Subject, Verb};
 
-async fn handed(lock: &dyn Lock, next: &dyn Lock) -> (Option<FencingToken>, bool) {
-    match lock.hand_over(next.claim()).await.unwrap() {
-        Some(Handover::Granted { fencing, others }) => (fencing, others),
+async fn handed(lock: &Handle, next: &Handle) -> (Option<FencingToken>, bool) {
+    match lock.hand_over().hand_over(next.claim()).await.unwrap() {
+        Transfer::Granted { grant, others } => (grant.fencing, others),
         other => panic!("expected that the key was passed on, got {other:?}"),
     }
 }
@@ -24,7 +23,7 @@ fn clients_hand_over(subject: &Subject) -> bool {
     subject.has(Capability::Handover) && subject.has(Capability::Queue)
 }
 
-fn pair(subject: &Subject, key: &LockKey) -> [Arc<dyn Lock>; 2] {
+fn pair(subject: &Subject, key: &LockKey) -> [Handle; 2] {
     [(); 2].map(|()| subject.lock(key, subject.long()))
 }
 
@@ -42,13 +41,13 @@ pub async fn e1_f1_a_key_is_passed_on_whole(subject: &Subject) {
         false => Metadata::default(),
     };
     let ttl = subject.units(30);
-    let next = subject.provider().lock(subject.claim(&key, ttl).with_metadata(note.clone()));
-    let (second, others) = handed(&*holder, &*next).await;
+    let next = subject.bind(subject.claim(&key, ttl).with_metadata(note.clone()));
+    let (second, others) = handed(&holder, &next).await;
     assert!(!others, "nobody else waits");
     assert_eq!(second.is_some(), subject.has(Capability::Fencing));
     assert!(!subject.has(Capability::Fencing) || second > first, "{second:?} after {first:?}");
     held(&*subject.lock(&key, subject.long())).await;
-    assert!(!is_renewed(&*holder).await);
+    assert!(!is_renewed(&holder).await);
     if subject.has(Capability::Inspect) {
         let seen = next.inspect().await.unwrap().expect("a holder");
         assert_eq!(seen.owner(), next.claim().owner().fingerprint());
@@ -72,7 +71,7 @@ pub async fn e3_u1_a_stranger_can_pass_nothing_on(subject: &Subject) {
     let holder = subject.lock(&key, subject.long());
     let fencing = grant(&*holder).await;
     let [stranger, friend] = pair(subject, &key);
-    assert_eq!(stranger.hand_over(friend.claim()).await.unwrap(), Some(Handover::NotHeld));
+    assert_eq!(stranger.hand_over().hand_over(friend.claim()).await.unwrap(), Transfer::NotHeld);
     held(&*friend).await;
     assert_eq!(grant(&*holder).await, fencing);
     released(&*holder).await;
@@ -91,7 +90,7 @@ pub async fn t1_e3_an_ended_lease_is_not_passed_on(subject: &Subject) {
     grant(&*late).await;
     subject.expire(&key, ttl).await;
     let [next, other] = pair(subject, &key);
-    assert_eq!(late.hand_over(next.claim()).await.unwrap(), Some(Handover::NotHeld));
+    assert_eq!(late.hand_over().hand_over(next.claim()).await.unwrap(), Transfer::NotHeld);
     grant(&*other).await;
     held(&*next).await;
 }
@@ -107,7 +106,7 @@ pub async fn e3_e4_a_late_handover_touches_no_successor(subject: &Subject) {
     released(&*holder).await;
     let [next, successor] = pair(subject, &key);
     let fencing = grant(&*successor).await;
-    assert_eq!(holder.hand_over(next.claim()).await.unwrap(), Some(Handover::NotHeld));
+    assert_eq!(holder.hand_over().hand_over(next.claim()).await.unwrap(), Transfer::NotHeld);
     assert_eq!(grant(&*successor).await, fencing);
     held(&*next).await;
 }
@@ -122,7 +121,7 @@ pub async fn u1_a_key_is_not_passed_on_to_an_undone_owner(subject: &Subject) {
     grant(&*holder).await;
     let next = subject.lock(&key, subject.long());
     assert_eq!(next.release().await.unwrap(), Release::NotHeld);
-    assert_eq!(holder.hand_over(next.claim()).await.unwrap(), Some(Handover::Refused));
+    assert_eq!(holder.hand_over().hand_over(next.claim()).await.unwrap(), Transfer::Refused);
     assert_eq!(next.try_acquire().await.unwrap(), Attempt::Undone);
     grant(&*subject.lock(&key, subject.long())).await;
 }
@@ -136,12 +135,12 @@ pub async fn e2_f1_a_repeated_handover_is_one(subject: &Subject) {
     let holder = subject.lock(&key, subject.long());
     grant(&*holder).await;
     let next = subject.lock(&key, subject.long());
-    let first = handed(&*holder, &*next).await;
-    assert_eq!(handed(&*holder, &*next).await, first);
+    let first = handed(&holder, &next).await;
+    assert_eq!(handed(&holder, &next).await, first);
     let copies: Vec<_> = (0..16)
         .map(|_| {
-            let (holder, next) = (Arc::clone(&holder), Arc::clone(&next));
-            tokio::spawn(async move { handed(&*holder, &*next).await })
+            let (holder, next) = (holder.clone(), next.clone());
+            tokio::spawn(async move { handed(&holder, &next).await })
         })
         .collect();
     for copy in copies {
@@ -159,10 +158,10 @@ pub async fn e2_a_late_handover_cuts_no_lease_short(subject: &Subject) {
     let holder = subject.lock(&key, subject.long());
     grant(&*holder).await;
     let next = subject.lock(&key, subject.units(2));
-    let first = handed(&*holder, &*next).await;
+    let first = handed(&holder, &next).await;
     let longer = Ttl::new(subject.long()).unwrap();
-    assert!(matches!(next.renew(longer).await.unwrap(), Renewal::Renewed { .. }));
-    assert_eq!(handed(&*holder, &*next).await, first);
+    assert!(matches!(next.renew(longer).await.unwrap(), Renewal::Renewed(_)));
+    assert_eq!(handed(&holder, &next).await, first);
     subject.pass(subject.units(3)).await;
     held(&*subject.lock(&key, subject.long())).await;
 }
@@ -189,7 +188,7 @@ pub async fn e1_a_key_that_is_passed_on_is_never_free(subject: &Subject) {
         .collect();
     for _ in 0..100 {
         let next = subject.lock(&key, subject.long());
-        let (fencing, _) = handed(&*holder, &*next).await;
+        let (fencing, _) = handed(&holder, &next).await;
         assert!(!subject.has(Capability::Fencing) || fencing > last, "{fencing:?} after {last:?}");
         (holder, last) = (next, fencing);
         tokio::task::yield_now().await;
@@ -209,32 +208,20 @@ pub async fn p5_a_handover_passes_over_the_queue_and_says_so(subject: &Subject) 
     let key = subject.key("k");
     let holder = subject.lock(&key, subject.long());
     grant(&*holder).await;
-    let [queued, next] = pair(subject, &key);
-    let _next_waits = next.watch(WatchKind::Queue).await.unwrap().expect("a place");
-    held(&*next).await;
-    let (_, others) = handed(&*holder, &*next).await;
+    let [other, next] = pair(subject, &key);
+    let _next_waits = next.queue().subscribe().await.unwrap();
+    queued(&next).await;
+    let (_, others) = handed(&holder, &next).await;
     assert!(!others, "it is in nobody's way but its own");
-    let _other_waits = queued.watch(WatchKind::Queue).await.unwrap().expect("a place");
-    held(&*queued).await;
+    let _other_waits = other.queue().subscribe().await.unwrap();
+    queued(&other).await;
     let last = subject.lock(&key, subject.long());
-    let (_, others) = handed(&*next, &*last).await;
+    let (_, others) = handed(&next, &last).await;
     assert!(others, "one waits in the queue");
     released(&*last).await;
-    assert!(is_renewed(&*queued).await, "the next in the queue has the key");
-    released(&*queued).await;
+    assert!(is_renewed(&other).await, "the next in the queue has the key");
+    released(&*other).await;
     grant(&*subject.lock(&key, subject.long())).await;
-}
-
-/// A provider that does not declare it refuses it.
-pub async fn without_handover_nothing_is_passed_on(subject: &Subject) {
-    if subject.has(Capability::Handover) {
-        return;
-    }
-    let key = subject.key("k");
-    let [holder, next] = pair(subject, &key);
-    grant(&*holder).await;
-    assert_eq!(holder.hand_over(next.claim()).await.unwrap(), None);
-    assert!(is_renewed(&*holder).await);
 }
 
 /// A waiter that has been refused, and stands in line.
@@ -251,7 +238,7 @@ async fn waiting(
         let calls = faults.calls();
         let mut answered = calls.iter().filter(|call| call.answer.is_some());
         let listens =
-            !subject.has(Capability::Hints) || answered.any(|call| call.verb == Verb::Watch);
+            !subject.has(Capability::Hints) || answered.any(|call| call.verb == Verb::Subscribe);
         listens && answered.any(|call| call.verb == Verb::TryAcquire)
     };
     subject.until("it waits", settled).await;
@@ -276,7 +263,7 @@ pub async fn w2_a_release_serves_the_next_waiter_in_one_request(subject: &Subjec
         let calls = faults.calls();
         let sent = |verb| calls.iter().filter(|call| call.verb == verb).count();
         assert_eq!(sent(Verb::HandOver), 1, "{calls:?}");
-        assert_eq!(sent(Verb::Release) + sent(Verb::Watch), 0, "{calls:?}");
+        assert_eq!(sent(Verb::Release) + sent(Verb::Subscribe), 0, "{calls:?}");
     }
     guard.release().await.unwrap();
 }

@@ -1,13 +1,14 @@
 //! N1 hints: worth having, never relied on.
 
-use lock_core::{Attempt, Backoff, Capability, WatchKind};
+use lock_core::backend::Attempt;
+use lock_core::{Backoff, Capability};
 use tokio::sync::oneshot;
 
-use super::{elapsed, grant, held, is_renewed, released};
+use super::{elapsed, grant, is_renewed, listening, released};
 use crate::{Fault, Subject, Verb};
 
 /// Whoever watches a key is signalled when it is released.
-pub async fn n1_a_release_wakes_a_watcher(subject: &Subject) {
+pub async fn n1_a_release_wakes_a_waiter_that_listens(subject: &Subject) {
     if !subject.has(Capability::Hints) {
         return;
     }
@@ -15,12 +16,12 @@ pub async fn n1_a_release_wakes_a_watcher(subject: &Subject) {
     let holder = subject.lock(&key, subject.long());
     grant(&*holder).await;
     let waiter = subject.lock(&key, subject.long());
-    let mut watch = waiter.watch(WatchKind::Hints).await.unwrap().expect("a watch");
-    held(&*waiter).await;
+    let mut subscription = waiter.hints().subscribe().await.unwrap();
+    listening(&waiter).await;
     released(&*holder).await;
     let limit = subject.clock().sleep_until(subject.clock().now().after(subject.units(10)));
     tokio::select! {
-        signal = watch.next() => assert!(signal.is_some(), "the watch ended"),
+        signal = subscription.next() => assert!(signal.is_some(), "the subscription ended"),
         () = limit => panic!("no signal came"),
     }
     grant(&*waiter).await;
@@ -39,15 +40,16 @@ pub async fn n1_p2_a_waiter_that_tries_at_every_signal_is_served(subject: &Subje
         let (waiter, (refused, is_waiting)) =
             (subject.lock(&key, subject.long()), oneshot::channel());
         let served = tokio::spawn(async move {
-            let mut watch = waiter.watch(WatchKind::Hints).await.unwrap().expect("a watch");
-            held(&*waiter).await;
+            let mut subscription = waiter.hints().subscribe().await.unwrap();
+            listening(&waiter).await;
             refused.send(()).unwrap();
-            while watch.next().await.is_some() {
-                if let Attempt::Granted { .. } = waiter.try_acquire().await.unwrap() {
+            while subscription.next().await.is_some() {
+                let answer = waiter.hints().try_acquire_or_listen().await.unwrap();
+                if let Attempt::Granted(_) = answer {
                     return;
                 }
             }
-            panic!("the watch ended");
+            panic!("the subscription ended");
         });
         is_waiting.await.unwrap();
         let limit = subject.clock().sleep_until(subject.clock().now().after(subject.units(10)));
@@ -60,43 +62,34 @@ pub async fn n1_p2_a_waiter_that_tries_at_every_signal_is_served(subject: &Subje
 }
 
 /// A hundred watches at a time take nothing away that the other verbs need.
-pub async fn n1_p4_many_open_watches_leave_the_backend_usable(subject: &Subject) {
-    let mut watches = Vec::new();
+pub async fn n1_p4_many_open_subscriptions_leave_the_backend_usable(subject: &Subject) {
+    let mut subscriptions = Vec::new();
     for number in 0..100 {
         let key = subject.key(&format!("k{}", number / 2));
-        watches.push(subject.lock(&key, subject.long()).watch(WatchKind::Hints).await.unwrap());
+        subscriptions.push(subject.lock(&key, subject.long()).subscribe_if_it_can().await);
     }
     let lock = subject.lock(&subject.key("k0"), subject.long());
     grant(&*lock).await;
-    assert!(is_renewed(&*lock).await);
+    assert!(is_renewed(&lock).await);
     released(&*lock).await;
-    drop(watches);
+    drop(subscriptions);
 }
 
 /// Watches that are dropped leave the key as usable as it was.
-pub async fn n1_p4_a_dropped_watch_leaves_the_key_usable(subject: &Subject) {
+pub async fn n1_p4_a_dropped_subscription_leaves_the_key_usable(subject: &Subject) {
     let key = subject.key("k");
     for _ in 0..100 {
-        drop(subject.lock(&key, subject.long()).watch(WatchKind::Hints).await.unwrap());
+        drop(subject.lock(&key, subject.long()).subscribe_if_it_can().await);
     }
     let lock = subject.lock(&key, subject.long());
     grant(&*lock).await;
     released(&*lock).await;
 }
 
-/// A provider that does not declare hints has no watch, rather than one that never signals.
-pub async fn n1_without_hints_there_is_no_watch(subject: &Subject) {
-    let lock = subject.lock(&subject.key("k"), subject.long());
-    assert_eq!(
-        lock.watch(WatchKind::Hints).await.unwrap().is_some(),
-        subject.has(Capability::Hints)
-    );
-}
-
 /// When every hint is lost, a waiter is served within its backoff.
 pub async fn n1_p1_a_waiter_without_any_hint_is_served(subject: &Subject) {
     let (builder, faults) = subject.faulty_builder();
-    faults.next(Verb::Watch, 1_000, Fault::MuteWatch);
+    faults.next(Verb::Subscribe, 1_000, Fault::MuteSubscription);
     let client = builder.retry(Backoff::fixed(subject.units(1) / 5)).build().unwrap();
     let key = subject.key("k");
     // Another client's: the waiter's own would tell it of the release.
@@ -114,11 +107,13 @@ pub async fn n1_p1_a_waiter_without_any_hint_is_served(subject: &Subject) {
 }
 
 /// A release that comes after the first try and before the subscription is found by the second try.
-pub async fn n1_p2_a_release_between_try_and_watch_is_not_missed(subject: &Subject) {
+pub async fn n1_p2_a_release_between_an_attempt_and_the_subscription_is_not_missed(
+    subject: &Subject,
+) {
     let (builder, faults) = subject.faulty_builder();
     // The subscription is slow, mute, and the backoff endless: only the try after it can succeed.
-    faults.next(Verb::Watch, 1, Fault::DelayAnswer(subject.units(4)));
-    faults.next(Verb::Watch, 1_000, Fault::MuteWatch);
+    faults.next(Verb::Subscribe, 1, Fault::DelayAnswer(subject.units(4)));
+    faults.next(Verb::Subscribe, 1_000, Fault::MuteSubscription);
     let delay = if subject.has(Capability::Hints) { subject.units(30) } else { subject.units(2) };
     let limit = subject.units(8);
     let client = builder.retry(Backoff::fixed(delay)).request_timeout(limit).build().unwrap();
@@ -138,9 +133,9 @@ pub async fn n1_p2_a_release_between_try_and_watch_is_not_missed(subject: &Subje
 }
 
 /// A watch that ends as soon as it is opened costs a request a backoff, not a spinning processor.
-pub async fn n1_p3_a_watch_that_ends_at_once_does_not_spin(subject: &Subject) {
+pub async fn n1_p3_a_subscription_that_ends_at_once_does_not_spin(subject: &Subject) {
     let (builder, faults) = subject.faulty_builder();
-    faults.next(Verb::Watch, 100_000, Fault::EndWatch);
+    faults.next(Verb::Subscribe, 100_000, Fault::EndSubscription);
     let client = builder.retry(Backoff::fixed(subject.units(1) / 10)).build().unwrap();
     let key = subject.key("k");
     let _holder = subject.client().lock(&key).acquire().await.unwrap();

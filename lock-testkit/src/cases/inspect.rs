@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lock_core::{Capability, Claim, LockKey, Metadata, Ttl};
+use lock_core::backend::{Claim, Ttl};
+use lock_core::{Capabilities, Capability, LockKey, Metadata};
 
 use super::{grant, released};
 use crate::{Subject, Verb};
@@ -14,9 +15,9 @@ pub async fn i1_a_free_key_has_no_holder(subject: &Subject) {
         return;
     }
     let (client, key) = (subject.client(), subject.key("k"));
-    assert_eq!(client.inspect(&key).await.unwrap(), None);
+    assert!(client.inspect(&key).await.unwrap().is_free());
     client.lock(&key).acquire().await.unwrap().release().await.unwrap();
-    assert_eq!(client.inspect(&key).await.unwrap(), None);
+    assert!(client.inspect(&key).await.unwrap().is_free());
 }
 
 /// Inspecting shows owner, time and token of the holder, any number of times, and changes nothing.
@@ -28,7 +29,9 @@ pub async fn i1_inspecting_tells_the_holder_and_changes_nothing(subject: &Subjec
     let lock = subject.lock(&key, subject.long());
     let token = grant(&*lock).await;
     for _ in 0..5 {
-        let holder = subject.client().inspect(&key).await.unwrap().expect("a holder");
+        let occupancy = subject.client().inspect(&key).await.unwrap();
+        let holder = occupancy.holder().expect("a holder");
+        assert_eq!((occupancy.live(), occupancy.holders().len()), (1, 1));
         assert_eq!(holder.owner(), lock.claim().owner().fingerprint());
         assert_eq!(holder.fencing(), token);
         assert!(holder.remaining().is_some_and(|left| left <= subject.long()));
@@ -63,7 +66,7 @@ pub async fn i1_what_is_told_of_a_holder_belongs_together(subject: &Subject) {
     }
     let key = subject.key("k");
     let claims: Vec<_> = (0..100).map(|_| noted_with_its_owner(subject, &key)).collect();
-    let turns: Vec<_> = claims.iter().map(|claim| subject.provider().lock(claim.clone())).collect();
+    let turns: Vec<_> = claims.iter().map(|claim| subject.bind(claim.clone())).collect();
     let granted = Arc::new(AtomicUsize::new(0));
     let grants = Arc::clone(&granted);
     let holders = tokio::spawn(async move {
@@ -116,7 +119,7 @@ pub async fn i1_l5_metadata_comes_back_byte_for_byte(subject: &Subject) {
         let key = subject.key("k");
         let metadata = Metadata::new(note).unwrap();
         let claim = subject.claim(&key, subject.long()).with_metadata(metadata.clone());
-        let lock = subject.provider().lock(claim);
+        let lock = subject.bind(claim);
         grant(&*lock).await;
         let holder = lock.inspect().await.unwrap().expect("a holder");
         assert_eq!(holder.metadata(), &metadata);
@@ -135,7 +138,7 @@ pub async fn i1_the_owner_token_is_never_shown(subject: &Subject) {
         shown += &format!("{:?}", client.inspect(&key).await.unwrap());
     }
     let ttl = Ttl::new(subject.long()).unwrap();
-    let lock = subject.provider().lock(Claim::new(key.clone(), *guard.owner_token(), ttl));
+    let lock = subject.bind(Claim::new(key.clone(), *guard.owner_token(), ttl));
     grant(&*lock).await;
     shown += &format!("{lock:?} {:?}", subject.provider());
     let again = client.lock(&key).owner_token(*guard.owner_token());
@@ -153,8 +156,6 @@ pub async fn l38_without_inspect_it_is_refused(subject: &Subject) {
     }
     let error = client.inspect(&key).await.unwrap_err();
     assert!(error.is_unsupported() && error.to_string().contains("inspect"), "{error}");
-    let lock = subject.lock(&key, subject.long());
-    assert!(lock.inspect().await.unwrap_err().is_unsupported());
 }
 
 /// A provider without metadata refuses it, rather than dropping it.
@@ -172,7 +173,7 @@ pub async fn l38_without_metadata_it_is_refused(subject: &Subject) {
 
 /// What an application requires is checked when it starts, by name of provider and capability.
 pub async fn l38_a_missing_capability_is_named_at_start_up(subject: &Subject) {
-    for capability in Capability::ALL {
+    for capability in Capability::ALL.iter().copied() {
         let built = subject.client_builder().require([capability]).build();
         if subject.has(capability) {
             built.unwrap();
@@ -182,4 +183,30 @@ pub async fn l38_a_missing_capability_is_named_at_start_up(subject: &Subject) {
         assert!(message.contains(&**subject.provider().info().name()), "{message}");
         assert!(message.contains(&format!("`{capability}`")), "{message}");
     }
+}
+
+/// What a provider can do is what its author expects, no less and no more: an optional trait that is
+/// forgotten would never be tested.
+pub async fn l38_capabilities_are_the_expected_ones(subject: &Subject) {
+    if let Some(expected) = subject.expected() {
+        assert_eq!(subject.capabilities(), expected, "`Subject::expects` says otherwise");
+    }
+}
+
+/// What a provider can do is the same for every claim, and does not change while it is used.
+pub async fn l38_capabilities_never_change(subject: &Subject) {
+    let before = subject.capabilities();
+    let key = subject.key("k");
+    let lock = subject.lock(&key, subject.long());
+    grant(&*lock).await;
+    for lock in [lock.another(), subject.lock(&key, subject.units(1))] {
+        assert_eq!(lock.as_hints().is_some(), before.has(Capability::Hints));
+        assert_eq!(lock.as_queue().is_some(), before.has(Capability::Queue));
+        assert_eq!(lock.as_hand_over().is_some(), before.has(Capability::Handover));
+        assert_eq!(lock.as_fencing_floor().is_some(), before.has(Capability::FencingFloor));
+    }
+    released(&*lock).await;
+    assert_eq!(Capabilities::of(subject.provider()), before);
+    assert!(!before.has(Capability::FencingFloor) || before.has(Capability::Fencing));
+    assert!(!before.has(Capability::Queue) || before.has(Capability::Hints));
 }

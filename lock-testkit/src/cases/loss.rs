@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use lock_core::{Capability, Claim, LockGuard, Loss, Ttl};
+use lock_core::backend::{Claim, Ttl};
+use lock_core::{Capability, LockGuard, Loss};
 
 use super::{elapsed, grant, released};
 use crate::{Fault, Subject, Verb};
@@ -65,7 +66,7 @@ pub async fn g2_w8_a_stolen_lock_is_lost_at_the_next_renewal(subject: &Subject) 
     let early = guard.fencing_token();
     // Whoever knows the owner token can release behind the guard's back.
     let claim = Claim::new(key.clone(), *guard.owner_token(), Ttl::new(ttl).unwrap());
-    released(&*subject.provider().lock(claim)).await;
+    released(&*subject.bind(claim)).await;
     let thief = subject.lock(&key, subject.long());
     let late = grant(&*thief).await;
     assert!(early.is_none() || late > early);
@@ -85,7 +86,7 @@ pub async fn g2_f2_a_lock_that_was_taken_again_in_between_is_lost(subject: &Subj
     let (client, key, ttl) = (subject.client(), subject.key("k"), subject.units(6));
     let guard = client.lock(&key).ttl(ttl).auto_renew().acquire().await.unwrap();
     let ttl = Ttl::new(subject.long()).unwrap();
-    let lock = subject.provider().lock(Claim::new(key.clone(), *guard.owner_token(), ttl));
+    let lock = subject.bind(Claim::new(key.clone(), *guard.owner_token(), ttl));
     released(&*lock).await;
     let between = subject.lock(&key, subject.long());
     grant(&*between).await;

@@ -20,13 +20,15 @@ pub mod waiting;
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use lock_core::{Attempt, Clock, FencingToken, Lock, LockKey, Release, Renewal};
+use lock_core::backend::{Attempt, Release, Renewal};
+use lock_core::clock::Clock;
+use lock_core::{FencingToken, Lock, LockKey};
 use tokio::task::JoinHandle;
 
+use crate::handle::Handle;
 use crate::{Case, Subject};
 
 /// The one list of cases: everything that runs "all" of them reads it.
@@ -49,6 +51,7 @@ macro_rules! __cases {
                 l4_metadata_cannot_pass_for_an_owner,
             }
             owner {
+                e2_locks_of_one_claim_are_interchangeable,
                 e3_l2_a_stranger_can_neither_renew_nor_release,
                 e3_l4_owners_that_look_alike_are_strangers,
                 e3_l14_a_release_that_is_sent_many_times_at_once_frees_the_key_once,
@@ -86,7 +89,6 @@ macro_rules! __cases {
                 f1_q1_no_token_is_raised_beyond_the_largest,
                 t2_q1_raising_changes_nothing_else,
                 e3_q1_only_a_holder_can_raise,
-                q1_without_a_fencing_floor_raising_is_refused,
             }
             undo {
                 u1_an_undone_owner_can_never_acquire,
@@ -111,16 +113,17 @@ macro_rules! __cases {
                 l38_without_inspect_it_is_refused,
                 l38_without_metadata_it_is_refused,
                 l38_a_missing_capability_is_named_at_start_up,
+                l38_capabilities_are_the_expected_ones,
+                l38_capabilities_never_change,
             }
             hints {
-                n1_a_release_wakes_a_watcher,
+                n1_a_release_wakes_a_waiter_that_listens,
                 n1_p2_a_waiter_that_tries_at_every_signal_is_served,
-                n1_p4_many_open_watches_leave_the_backend_usable,
-                n1_p4_a_dropped_watch_leaves_the_key_usable,
-                n1_without_hints_there_is_no_watch,
+                n1_p4_many_open_subscriptions_leave_the_backend_usable,
+                n1_p4_a_dropped_subscription_leaves_the_key_usable,
                 n1_p1_a_waiter_without_any_hint_is_served,
-                n1_p2_a_release_between_try_and_watch_is_not_missed,
-                n1_p3_a_watch_that_ends_at_once_does_not_spin,
+                n1_p2_a_release_between_an_attempt_and_the_subscription_is_not_missed,
+                n1_p3_a_subscription_that_ends_at_once_does_not_spin,
             }
             waiting {
                 w1_l20_a_waiter_gets_a_key_that_is_released_in_time,
@@ -198,9 +201,10 @@ macro_rules! __cases {
                 t1_e2_a_confirmed_grant_is_whole,
                 u1_p5_an_undone_waiter_has_left_the_queue,
                 u1_p5_an_undone_grant_goes_to_the_next_in_the_queue,
-                p5_an_attempt_without_a_watch_takes_no_place,
+                p5_only_an_attempt_that_queues_and_listens_takes_a_place,
                 e1_p5_every_key_has_its_own_queue,
-                p5_without_a_queue_nobody_queues,
+                p5_a_place_in_the_queue_belongs_to_the_owner,
+                w3_p5_a_waiter_that_may_not_queue_polls,
                 p5_fifo_serves_all_clients_in_the_order_of_arrival,
                 p5_turns_serve_each_client_in_the_order_of_arrival,
                 p5_a_busy_client_lets_others_have_their_turn,
@@ -217,7 +221,6 @@ macro_rules! __cases {
                 e2_a_late_handover_cuts_no_lease_short,
                 e1_a_key_that_is_passed_on_is_never_free,
                 p5_a_handover_passes_over_the_queue_and_says_so,
-                without_handover_nothing_is_passed_on,
                 w2_a_release_serves_the_next_waiter_in_one_request,
                 u1_g4_a_handover_that_goes_wrong_serves_the_waiter_all_the_same,
                 u1_g5_a_waiter_cancelled_while_it_is_handed_the_key_leaves_it,
@@ -245,15 +248,31 @@ pub fn case(
 /// Asserts a grant.
 async fn grant(lock: &dyn Lock) -> Option<FencingToken> {
     match lock.try_acquire().await.unwrap() {
-        Attempt::Granted { fencing } => fencing,
-        other => panic!("expected a grant to {:?}, got {other:?}", lock.claim()),
+        Attempt::Granted(grant) => grant.fencing,
+        other => panic!("expected a grant to {lock:?}, got {other:?}"),
     }
 }
 
 /// Asserts that another owner holds the key.
 async fn held(lock: &dyn Lock) -> Option<Duration> {
     match lock.try_acquire().await.unwrap() {
-        Attempt::Held { remaining } => remaining,
+        Attempt::Held(busy) => busy.remaining,
+        other => panic!("expected that another holds the key, got {other:?}"),
+    }
+}
+
+/// Asserts that another owner holds the key, and takes a place in its queue.
+async fn queued(lock: &Handle) {
+    match lock.queue().try_acquire_or_enqueue().await.unwrap() {
+        Attempt::Held(_) => {}
+        other => panic!("expected that another holds the key, got {other:?}"),
+    }
+}
+
+/// Asserts that another owner holds the key, and waits for its release.
+async fn listening(lock: &Handle) {
+    match lock.hints().try_acquire_or_listen().await.unwrap() {
+        Attempt::Held(_) => {}
         other => panic!("expected that another holds the key, got {other:?}"),
     }
 }
@@ -262,19 +281,19 @@ async fn released(lock: &dyn Lock) {
     assert_eq!(lock.release().await.unwrap(), Release::Released);
 }
 
-async fn is_renewed(lock: &dyn Lock) -> bool {
+async fn is_renewed(lock: &Handle) -> bool {
     let ttl = lock.claim().ttl();
-    matches!(lock.renew(ttl).await.unwrap(), Renewal::Renewed { .. })
+    matches!(lock.renew(ttl).await.unwrap(), Renewal::Renewed(_))
 }
 
 /// Takes the key for a fresh owner while tasks run each of which frees it, and is refused no more
 /// once one of them is done.
-async fn succeed<T>(subject: &Subject, key: &LockKey, frees: &[JoinHandle<T>]) -> Arc<dyn Lock> {
+async fn succeed<T>(subject: &Subject, key: &LockKey, frees: &[JoinHandle<T>]) -> Handle {
     let lock = subject.lock(key, subject.units(30));
     loop {
         let free = frees.iter().any(JoinHandle::is_finished);
         match lock.try_acquire().await.unwrap() {
-            Attempt::Granted { .. } => return lock,
+            Attempt::Granted(_) => return lock,
             answer => assert!(!free, "the key was freed, but {answer:?}"),
         }
         tokio::task::yield_now().await;
@@ -302,14 +321,14 @@ async fn polled<T>(times: usize, future: impl Future<Output = T>) {
 impl Subject {
     /// Waits until a fresh owner is granted the key; fails when it takes too long. Returns when the
     /// answer came.
-    async fn until_free(&self, key: &LockKey, limit: Duration) -> lock_core::Moment {
+    async fn until_free(&self, key: &LockKey, limit: Duration) -> lock_core::clock::Moment {
         let clock = self.clock();
         let give_up = clock.now().after(limit);
         loop {
             let probe = self.lock(key, self.long());
             let answer = probe.try_acquire().await.unwrap();
             let now = clock.now();
-            if let Attempt::Granted { .. } = answer {
+            if let Attempt::Granted(_) = answer {
                 released(&*probe).await;
                 return now;
             }
@@ -330,6 +349,6 @@ impl Subject {
 }
 
 /// How far `now` is past `since`.
-fn elapsed(clock: &dyn Clock, since: lock_core::Moment) -> Duration {
+fn elapsed(clock: &dyn Clock, since: lock_core::clock::Moment) -> Duration {
     clock.now().since(since)
 }

@@ -1,9 +1,9 @@
 //! E3 owner only, E4 fresh identity.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use lock_core::{Attempt, Capability, Claim, OwnerToken, Release, Ttl};
+use lock_core::backend::{Attempt, Claim, Release, Renewal, Transfer, Ttl};
+use lock_core::{Capability, FencingToken, OwnerToken};
 
 use super::{grant, held, is_renewed, released, succeed};
 use crate::Subject;
@@ -14,7 +14,7 @@ pub async fn e3_l2_a_stranger_can_neither_renew_nor_release(subject: &Subject) {
     let holder = subject.lock(&key, subject.units(10));
     grant(&*holder).await;
     let stranger = subject.lock(&key, subject.long());
-    assert!(!is_renewed(&*stranger).await);
+    assert!(!is_renewed(&stranger).await);
     assert_eq!(stranger.release().await.unwrap(), Release::NotHeld);
     if subject.has(Capability::Inspect) {
         let found = stranger.inspect().await.unwrap().expect("a holder");
@@ -23,7 +23,7 @@ pub async fn e3_l2_a_stranger_can_neither_renew_nor_release(subject: &Subject) {
     }
     let left = held(&*subject.lock(&key, subject.long())).await;
     assert!(left.is_none_or(|left| left <= subject.units(10)), "{left:?}");
-    assert!(is_renewed(&*holder).await);
+    assert!(is_renewed(&holder).await);
     released(&*holder).await;
 }
 
@@ -33,7 +33,7 @@ pub async fn e3_l4_owners_that_look_alike_are_strangers(subject: &Subject) {
     let key = subject.key("k");
     let lock = |token| {
         let ttl = Ttl::new(subject.long()).unwrap();
-        subject.provider().lock(Claim::new(key.clone(), OwnerToken::parse(token).unwrap(), ttl))
+        subject.bind(Claim::new(key.clone(), OwnerToken::parse(token).unwrap(), ttl))
     };
     let holder = lock("AbCdEfGhIjKlMnOpQrStUw");
     grant(&*holder).await;
@@ -46,9 +46,9 @@ pub async fn e3_l4_owners_that_look_alike_are_strangers(subject: &Subject) {
     ] {
         let stranger = lock(alike);
         held(&*stranger).await;
-        assert!(!is_renewed(&*stranger).await, "{alike}");
+        assert!(!is_renewed(&stranger).await, "{alike}");
         assert_eq!(stranger.release().await.unwrap(), Release::NotHeld, "{alike}");
-        assert!(is_renewed(&*holder).await, "after {alike}");
+        assert!(is_renewed(&holder).await, "after {alike}");
     }
     released(&*holder).await;
 }
@@ -63,7 +63,7 @@ pub async fn e3_l14_a_release_that_is_sent_many_times_at_once_frees_the_key_once
         grant(&*first).await;
         let copies: Vec<_> = (0..8)
             .map(|_| {
-                let first = Arc::clone(&first);
+                let first = first.clone();
                 tokio::spawn(async move { first.release().await.unwrap() })
             })
             .collect();
@@ -85,7 +85,7 @@ pub async fn e4_l3_a_stale_owner_cannot_touch_its_successor(subject: &Subject) {
     subject.expire(&key, subject.units(1)).await;
     let successor = subject.lock(&key, subject.long());
     grant(&*successor).await;
-    assert!(!is_renewed(&*stale).await);
+    assert!(!is_renewed(&stale).await);
     assert_eq!(stale.release().await.unwrap(), Release::NotHeld);
     held(&*subject.lock(&key, subject.long())).await;
     released(&*successor).await;
@@ -121,7 +121,7 @@ pub async fn e3_l39_releasing_what_was_never_acquired_says_not_held(subject: &Su
     let key = subject.key("k");
     let lock = subject.lock(&key, subject.long());
     assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
-    assert!(!is_renewed(&*lock).await);
+    assert!(!is_renewed(&lock).await);
     grant(&*subject.lock(&key, subject.long())).await;
 }
 
@@ -134,4 +134,37 @@ pub async fn e4_every_acquisition_of_a_client_has_its_own_owner_token(subject: &
         assert!(seen.insert(*guard.owner_token()));
         guard.release().await.unwrap();
     }
+}
+
+/// Two locks of one claim are one owner: what one has done, the other renews, repeats and undoes.
+pub async fn e2_locks_of_one_claim_are_interchangeable(subject: &Subject) {
+    let key = subject.key("k");
+    let lock = subject.lock(&key, subject.long());
+    let token = grant(&*lock).await;
+    let ttl = lock.claim().ttl();
+    assert_eq!(lock.another().renew(ttl).await.unwrap(), Renewal::renewed(token));
+    assert_eq!(grant(&*lock.another()).await, token);
+    if subject.has(Capability::FencingFloor) {
+        let raised = FencingToken::new(token.unwrap().get() + 5);
+        assert_eq!(lock.another().floor().raise(raised.unwrap()).await.unwrap(), raised);
+        assert_eq!(lock.renew(ttl).await.unwrap(), Renewal::renewed(raised));
+    }
+    drop(lock.another());
+    assert!(is_renewed(&lock).await, "dropping a lock releases nothing");
+    if subject.has(Capability::Handover) {
+        let next = subject.lock(&key, subject.long());
+        let given = lock.another().hand_over().hand_over(next.claim()).await.unwrap();
+        assert!(matches!(given, Transfer::Granted { .. }), "{given:?}");
+        assert!(!is_renewed(&lock).await);
+        assert!(is_renewed(&next.another()).await);
+        released(&*next.another()).await;
+        assert!(!is_renewed(&next).await);
+    } else {
+        released(&*lock.another()).await;
+        assert!(!is_renewed(&lock).await);
+    }
+    let undone = subject.lock(&key, subject.long());
+    assert_eq!(undone.release().await.unwrap(), Release::NotHeld);
+    assert_eq!(undone.another().try_acquire().await.unwrap(), Attempt::Undone);
+    grant(&*subject.lock(&key, subject.long())).await;
 }

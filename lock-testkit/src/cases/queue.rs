@@ -4,25 +4,24 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lock_core::{
-    Attempt, Backoff, Capability, Fairness, Lock, LockKey, Metadata, Release, Signal, Watch,
-    WatchKind,
-};
+use lock_core::backend::{Attempt, Release, Signal, Subscription};
+use lock_core::{Backoff, Capability, Error, ErrorKind, Fairness, LockKey, Metadata};
 
-use super::{elapsed, grant, held, is_renewed, released};
+use super::{elapsed, grant, held, is_renewed, queued, released};
+use crate::handle::Handle;
 use crate::{Fault, Subject, Verb};
 
 /// A waiter in the store's queue.
 struct Queued {
-    lock: Arc<dyn Lock>,
-    watch: Watch,
+    lock: Handle,
+    subscription: Subscription,
 }
 
 async fn queue_up(subject: &Subject, key: &LockKey) -> Queued {
     let lock = subject.lock(key, subject.long());
-    let watch = lock.watch(WatchKind::Queue).await.unwrap().expect("a place in the queue");
-    held(&*lock).await;
-    Queued { lock, watch }
+    let subscription = lock.queue().subscribe().await.unwrap();
+    queued(&lock).await;
+    Queued { lock, subscription }
 }
 
 impl Queued {
@@ -30,11 +29,11 @@ impl Queued {
     async fn is_served(&mut self, subject: &Subject) {
         let limit = subject.clock().sleep_until(subject.clock().now().after(subject.units(10)));
         let told = tokio::select! {
-            signal = self.watch.next() => signal.expect("the watch has ended"),
+            signal = self.subscription.next() => signal.expect("the subscription has ended"),
             () = limit => panic!("the head of the queue was told nothing"),
         };
-        let Signal::Granted { fencing } = told else { panic!("expected a grant, got {told:?}") };
-        assert_eq!(grant(&*self.lock).await, fencing, "another token than the one told");
+        assert_eq!(told, Signal::Granted);
+        grant(&*self.lock).await;
     }
 }
 
@@ -71,6 +70,7 @@ pub async fn f1_p5_the_queue_is_served_in_the_order_of_arrival(subject: &Subject
         subject.pass(Duration::from_millis(2)).await;
     }
     for waiter in waiters.iter().rev() {
+        queued(&waiter.lock).await;
         held(&*waiter.lock).await;
     }
     for mut waiter in waiters {
@@ -96,7 +96,7 @@ pub async fn t1_p5_an_expiry_grants_the_head_of_the_queue(subject: &Subject) {
     subject.expire(&key, ttl).await;
     held(&*subject.lock(&key, subject.long())).await;
     waiter.is_served(subject).await;
-    assert!(is_renewed(&*waiter.lock).await);
+    assert!(is_renewed(&waiter.lock).await);
 }
 
 /// A head that asks for itself after an expiry has the key at once and whole.
@@ -111,7 +111,7 @@ pub async fn t1_p5_the_head_of_the_queue_can_take_an_expired_key(subject: &Subje
     let mut next = queue_up(subject, &key).await;
     subject.expire(&key, ttl).await;
     grant(&*head.lock).await;
-    subject.pass(2 * Watch::CLAIM_WINDOW).await;
+    subject.pass(2 * Signal::CONFIRM_WINDOW).await;
     held(&*next.lock).await;
     released(&*head.lock).await;
     next.is_served(subject).await;
@@ -130,8 +130,8 @@ pub async fn p5_a_dead_waiter_costs_a_claim_window_at_the_most(subject: &Subject
     let freed = subject.clock().now();
     released(&*holder).await;
     let left = held(&*next.lock).await;
-    assert!(left.is_none_or(|left| left <= Watch::CLAIM_WINDOW), "held for {left:?}");
-    subject.pass(Watch::CLAIM_WINDOW.saturating_sub(elapsed(subject.clock(), freed))).await;
+    assert!(left.is_none_or(|left| left <= Signal::CONFIRM_WINDOW), "held for {left:?}");
+    subject.pass(Signal::CONFIRM_WINDOW.saturating_sub(elapsed(subject.clock(), freed))).await;
     subject.pass(Duration::from_millis(20)).await;
     grant(&*next.lock).await;
     // It is out of the queue, and what it asks for now is a new place at its end.
@@ -147,10 +147,10 @@ pub async fn t1_p5_a_short_claim_is_not_granted_for_longer_than_its_ttl(subject:
     let key = subject.key("k");
     let holder = subject.lock(&key, subject.long());
     grant(&*holder).await;
-    let ttl = Watch::CLAIM_WINDOW / 4;
+    let ttl = Signal::CONFIRM_WINDOW / 4;
     let short = subject.lock(&key, ttl);
-    let _watch = short.watch(WatchKind::Queue).await.unwrap().expect("a place");
-    held(&*short).await;
+    let _subscription = short.queue().subscribe().await.unwrap();
+    queued(&short).await;
     released(&*holder).await;
     let left = short.inspect().await.unwrap().and_then(|holder| holder.remaining());
     assert!(left.is_none_or(|left| left <= ttl), "granted for {left:?} instead of {ttl:?}");
@@ -169,20 +169,20 @@ pub async fn t1_e2_a_confirmed_grant_is_whole(subject: &Subject) {
         false => Metadata::default(),
     };
     let claim = subject.claim(&key, subject.long()).with_metadata(note.clone());
-    let lock = subject.provider().lock(claim);
-    let watch = lock.watch(WatchKind::Queue).await.unwrap().expect("a place");
-    held(&*lock).await;
-    let mut waiter = Queued { lock, watch };
+    let lock = subject.bind(claim);
+    let subscription = lock.queue().subscribe().await.unwrap();
+    queued(&lock).await;
+    let mut waiter = Queued { lock, subscription };
     released(&*holder).await;
     waiter.is_served(subject).await;
-    subject.pass(2 * Watch::CLAIM_WINDOW).await;
+    subject.pass(2 * Signal::CONFIRM_WINDOW).await;
     held(&*subject.lock(&key, subject.long())).await;
     if subject.has(Capability::Inspect) {
         let seen = waiter.lock.inspect().await.unwrap().expect("a holder");
         assert_eq!(seen.owner(), waiter.lock.claim().owner().fingerprint());
         assert_eq!(seen.metadata(), &note);
     }
-    assert!(is_renewed(&*waiter.lock).await);
+    assert!(is_renewed(&waiter.lock).await);
 }
 
 /// A waiter that was undone is in nobody's way, and is never granted the key.
@@ -218,7 +218,7 @@ pub async fn u1_p5_an_undone_grant_goes_to_the_next_in_the_queue(subject: &Subje
 }
 
 /// Whoever asks without waiting takes no place.
-pub async fn p5_an_attempt_without_a_watch_takes_no_place(subject: &Subject) {
+pub async fn p5_only_an_attempt_that_queues_and_listens_takes_a_place(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }
@@ -229,8 +229,12 @@ pub async fn p5_an_attempt_without_a_watch_takes_no_place(subject: &Subject) {
     held(&*passer_by).await;
     // Nor does whoever has stopped to wait.
     let impatient = subject.lock(&key, subject.long());
-    drop(impatient.watch(WatchKind::Queue).await.unwrap());
-    held(&*impatient).await;
+    drop(impatient.queue().subscribe().await.unwrap());
+    queued(&impatient).await;
+    // Nor does a plain attempt, whoever listens.
+    let listener = subject.lock(&key, subject.long());
+    let _subscription = listener.queue().subscribe().await.unwrap();
+    held(&*listener).await;
     released(&*holder).await;
     grant(&*subject.lock(&key, subject.long())).await;
 }
@@ -251,14 +255,6 @@ pub async fn e1_p5_every_key_has_its_own_queue(subject: &Subject) {
     held(&*waiter.lock).await;
     released(&*holder).await;
     waiter.is_served(subject).await;
-}
-
-/// A provider that does not declare a queue has no watch of that kind.
-pub async fn p5_without_a_queue_nobody_queues(subject: &Subject) {
-    let lock = subject.lock(&subject.key("k"), subject.long());
-    let watch = lock.watch(WatchKind::Queue).await.unwrap();
-    assert_eq!(watch.is_some(), subject.has(Capability::Queue));
-    assert!(!subject.has(Capability::Queue) || subject.has(Capability::Hints), "a queue tells");
 }
 
 /// Lets the waiters of three clients line up one by one, and returns who was served in what order.
@@ -283,11 +279,11 @@ async fn order_of_service(subject: &Subject, fairness: Fairness) -> Vec<usize> {
         let listening = if fairness == Fairness::Fifo { number / clients.len() + 1 } else { 1 };
         let queues = || {
             let calls = faults.calls();
-            let watches = calls.iter().filter(|call| call.verb == Verb::Watch).count();
+            let subscriptions = calls.iter().filter(|call| call.verb == Verb::Subscribe).count();
             let last = calls
                 .last()
                 .is_some_and(|call| call.verb == Verb::TryAcquire && call.answer.is_some());
-            watches >= listening && last
+            subscriptions >= listening && last
         };
         subject.until("it stands in line", queues).await;
     }
@@ -395,7 +391,7 @@ pub async fn n1_p5_a_client_that_hears_nothing_is_passed_over_and_served_later(s
     }
     let (builder, faults) = subject.faulty_builder();
     let deaf = builder.retry(Backoff::fixed(subject.units(4))).build().unwrap();
-    faults.always(Verb::Watch, Fault::MuteWatch);
+    faults.always(Verb::Subscribe, Fault::MuteSubscription);
     let other = subject.client();
     let key = subject.key("k");
     let holder = subject.client().lock(&key).acquire().await.unwrap();
@@ -407,6 +403,55 @@ pub async fn n1_p5_a_client_that_hears_nothing_is_passed_over_and_served_later(s
     holder.release().await.unwrap();
     second.await.unwrap().unwrap().release().await.unwrap();
     let waited = elapsed(subject.clock(), freed);
-    assert!(waited < Watch::CLAIM_WINDOW + subject.units(5), "waited {waited:?}");
+    assert!(waited < Signal::CONFIRM_WINDOW + subject.units(5), "waited {waited:?}");
     first.await.unwrap().unwrap().release().await.unwrap();
+}
+
+/// A place belongs to its owner: another lock of the same claim gives it up, or takes the grant.
+pub async fn p5_a_place_in_the_queue_belongs_to_the_owner(subject: &Subject) {
+    if !subject.has(Capability::Queue) {
+        return;
+    }
+    let key = subject.key("k");
+    let mut holder = subject.lock(&key, subject.long());
+    grant(&*holder).await;
+    let gone = queue_up(subject, &key).await;
+    let mut next = queue_up(subject, &key).await;
+    assert_eq!(gone.lock.another().release().await.unwrap(), Release::NotHeld);
+    released(&*holder).await;
+    next.is_served(subject).await;
+    holder = next.lock.another();
+    let mut last = queue_up(subject, &key).await;
+    released(&*holder).await;
+    last.lock = last.lock.another();
+    last.is_served(subject).await;
+    released(&*last.lock.another()).await;
+    grant(&*subject.lock(&key, subject.long())).await;
+}
+
+/// A waiter whose user may not queue is served all the same: it polls.
+pub async fn w3_p5_a_waiter_that_may_not_queue_polls(subject: &Subject) {
+    if !subject.has(Capability::Queue) {
+        return;
+    }
+    for verb in [Verb::Subscribe, Verb::TryAcquire] {
+        let (builder, faults) = subject.faulty_builder();
+        let client = builder.retry(Backoff::fixed(subject.units(1) / 5)).build().unwrap();
+        let key = subject.key(&format!("{verb:?}"));
+        let holder = subject.client().lock(&key).acquire().await.unwrap();
+        let waiter = tokio::spawn(client.lock(&key).acquire());
+        let denied = || Fault::Fail(Error::new(ErrorKind::Denied, "injected: no right to queue"));
+        match verb {
+            Verb::Subscribe => faults.always(verb, denied()),
+            _ => {
+                // The attempt that queues is the one right after the subscription.
+                subject.until("it subscribes", || faults.count(Verb::Subscribe) >= 1).await;
+                faults.next(verb, 1, denied());
+            }
+        }
+        subject.until("it polls", || faults.count(Verb::TryAcquire) >= 4).await;
+        holder.release().await.unwrap();
+        waiter.await.unwrap().unwrap().release().await.unwrap();
+        assert!(faults.count(Verb::Subscribe) <= 2, "it subscribes again and again");
+    }
 }

@@ -1,6 +1,7 @@
 //! G4 release, G5 nothing leaks, U1 undo from the client's side.
 
-use lock_core::{Claim, OwnerToken, Release, Ttl};
+use lock_core::OwnerToken;
+use lock_core::backend::{Claim, Release, Ttl};
 
 use super::{elapsed, grant, polled, released};
 use crate::{Fault, Subject, Verb};
@@ -139,7 +140,7 @@ pub async fn g4_releasing_what_another_has_released_says_lost(subject: &Subject)
     let (client, key) = (subject.client(), subject.key("k"));
     let guard = client.lock(&key).acquire().await.unwrap();
     let claim = Claim::new(key, *guard.owner_token(), Ttl::new(subject.long()).unwrap());
-    released(&*subject.provider().lock(claim)).await;
+    released(&*subject.bind(claim)).await;
     let outcome = guard.release().await;
     let resent = subject.provider().info().may_resend();
     assert_eq!(outcome.is_ok(), resent, "{outcome:?}");
@@ -155,7 +156,7 @@ pub async fn g4_run_has_no_result_when_the_release_finds_a_loss(subject: &Subjec
     let running = client.lock(&key).ttl(subject.long()).run(async |lease| {
         let ttl = Ttl::new(subject.long()).unwrap();
         let claim = Claim::new(lease.key().clone(), *lease.owner_token(), ttl);
-        released(&*subject.provider().lock(claim)).await;
+        released(&*subject.bind(claim)).await;
         assert!(lease.is_held(), "nobody has noticed");
     });
     assert!(running.await.unwrap_err().is_lost());
@@ -238,7 +239,7 @@ pub async fn u1_an_owner_token_that_was_undone_is_refused(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let (key, token) = (subject.key("k"), OwnerToken::mint().unwrap());
     let claim = Claim::new(key.clone(), token, Ttl::new(subject.long()).unwrap());
-    assert_eq!(subject.provider().lock(claim).release().await.unwrap(), Release::NotHeld);
+    assert_eq!(subject.bind(claim).release().await.unwrap(), Release::NotHeld);
     let error = client.lock(&key).owner_token(token).acquire().await.unwrap_err();
     assert!(error.is_invalid(), "{error}");
     assert_eq!(faults.count(Verb::TryAcquire), 1);

@@ -1,9 +1,8 @@
 //! U1 undo.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use lock_core::{Attempt, Release};
+use lock_core::backend::{Attempt, Release};
 
 use super::{elapsed, grant, held, released};
 use crate::Subject;
@@ -37,7 +36,7 @@ pub async fn u1_undoing_a_grant_frees_the_key(subject: &Subject) {
     let key = subject.key("k");
     let lock = subject.lock(&key, subject.long());
     grant(&*lock).await;
-    let another_handle = subject.provider().lock(lock.claim().clone());
+    let another_handle = subject.bind(lock.claim().clone());
     released(&*another_handle).await;
     assert_eq!(lock.release().await.unwrap(), Release::NotHeld);
     assert_eq!(lock.try_acquire().await.unwrap(), Attempt::Undone);
@@ -49,11 +48,11 @@ pub async fn u1_l18_an_undo_that_races_its_acquisition_frees_the_key(subject: &S
     for round in 0..50 {
         let key = subject.key(&format!("k{round}"));
         let lock = subject.lock(&key, subject.long());
-        let undoing = Arc::clone(&lock);
+        let undoing = lock.clone();
         let acquiring = tokio::spawn(async move { lock.try_acquire().await.unwrap() });
         let undone = tokio::spawn(async move { undoing.release().await.unwrap() });
         match (acquiring.await.unwrap(), undone.await.unwrap()) {
-            (Attempt::Granted { .. }, Release::Released) => {}
+            (Attempt::Granted(_), Release::Released) => {}
             (Attempt::Undone, Release::NotHeld) => {}
             answers => panic!("in neither order: {answers:?}"),
         }

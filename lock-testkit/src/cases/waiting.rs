@@ -3,7 +3,8 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use lock_core::{Backoff, Capability, Effect, Error, ErrorKind};
+use lock_core::backend::Effect;
+use lock_core::{Backoff, Capability, Error, ErrorKind};
 use tokio_util::sync::CancellationToken;
 
 use super::{elapsed, grant, released};
@@ -25,7 +26,7 @@ pub async fn w1_l20_a_waiter_gets_a_key_that_is_released_in_time(subject: &Subje
 /// However long the backoff, the deadline itself sees a last attempt.
 pub async fn w1_l21_a_last_attempt_is_made_at_the_deadline(subject: &Subject) {
     let (builder, faults) = subject.faulty_builder();
-    faults.next(Verb::Watch, 1_000, Fault::MuteWatch);
+    faults.next(Verb::Subscribe, 1_000, Fault::MuteSubscription);
     let client = builder.retry(Backoff::fixed(subject.units(1_000))).build().unwrap();
     let key = subject.key("k");
     let holder = subject.client().lock(&key).acquire().await.unwrap();
@@ -87,7 +88,7 @@ pub async fn w1_a_slow_backend_answers_the_last_attempt(subject: &Subject) {
     let key = subject.key("k");
     let holder = subject.client().lock(&key).acquire().await.unwrap();
     faults.next(Verb::TryAcquire, 1_000, Fault::DelayAnswer(Duration::from_millis(120)));
-    faults.next(Verb::Watch, 1_000, Fault::unavailable()); // it hears of no release
+    faults.next(Verb::Subscribe, 1_000, Fault::unavailable()); // it hears of no release
     let seldom = Backoff::fixed(subject.units(60));
     let waiting = client.lock(&key).wait_at_most(subject.units(2)).retry(seldom).acquire();
     let (guard, ()) = tokio::join!(waiting, async {
@@ -103,7 +104,7 @@ pub async fn w3_a_last_attempt_without_an_answer_is_reported_as_that(subject: &S
     let (client, faults) = subject.faulty_client();
     let key = subject.key("k");
     let _holder = subject.client().lock(&key).acquire().await.unwrap();
-    faults.next(Verb::Watch, 1_000, Fault::unavailable());
+    faults.next(Verb::Subscribe, 1_000, Fault::unavailable());
     let seldom = Backoff::fixed(subject.units(60));
     let waiting = client.lock(&key).wait_at_most(subject.units(2)).retry(seldom).acquire();
     let (error, ()) = tokio::join!(async { waiting.await.unwrap_err() }, async {

@@ -6,9 +6,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use lock_core::backend::{Claim, Inspect, ProviderInfo, SignalSender, Ttl};
+use lock_core::clock::{Clock, Moment, TokioClock};
 use lock_core::{
-    Capabilities, Capability, Claim, Clock, FencingToken, Lock, LockProvider, Metadata, Moment,
-    OwnerToken, ProviderInfo, TokioClock, Ttl, WatchSender,
+    FencingToken, Lock, LockKey, LockProvider, Metadata, Occupancy, OwnerToken, Result,
 };
 use tokio::task::yield_now;
 
@@ -38,7 +40,7 @@ pub(crate) struct Tables {
     pub(crate) counters: HashMap<String, u64>,
     /// By key and owner: until when an acquisition is refused.
     pub(crate) tombstones: HashMap<(String, OwnerToken), Moment>,
-    pub(crate) watches: HashMap<String, Vec<WatchSender>>,
+    pub(crate) listeners: HashMap<String, Vec<SignalSender>>,
     pub(crate) lines: HashMap<String, Line>,
 }
 
@@ -51,19 +53,18 @@ pub(crate) struct Lease {
 impl Careless {
     pub(crate) fn new(flaw: Option<Flaw>) -> Self {
         let clock = TokioClock::new();
-        let undeclared = match flaw {
-            Some(Flaw::TokensThoughUndeclared) => Some(Capability::Fencing),
-            Some(Flaw::InspectsThoughUndeclared) => Some(Capability::Inspect),
-            Some(Flaw::WatchesThoughUndeclared) => Some(Capability::Hints),
-            Some(Flaw::RaisesThoughUndeclared) => Some(Capability::FencingFloor),
-            _ => None,
-        };
-        let queues = undeclared != Some(Capability::Hints);
-        let declared = Capability::ALL.into_iter().filter(|one| Some(*one) != undeclared);
-        let declared = declared.filter(|one| *one != Capability::Queue || queues);
-        let info = ProviderInfo::new("careless", Capabilities::of(declared));
+        let info = ProviderInfo::new("careless")
+            .with_fencing(flaw != Some(Flaw::TokensThoughUndeclared))
+            .with_metadata(true)
+            .with_server_clock(true);
         let shared = Shared { flaw, clock, tables: Mutex::default() };
         Self { info: info.with_clock(Arc::new(clock)), prefix: "", shared: Arc::new(shared) }
+    }
+
+    fn bind(&self, claim: Claim) -> CarelessLock {
+        let (prefix, shared) = (self.prefix, Arc::clone(&self.shared));
+        let (granted_here, placed_here) = Default::default();
+        CarelessLock { claim, prefix, shared, granted_here, placed_here }
     }
 
     /// The same store behind a prefix.
@@ -78,8 +79,21 @@ impl LockProvider for Careless {
     }
 
     fn lock(&self, claim: Claim) -> Arc<dyn Lock> {
-        let (prefix, shared) = (self.prefix, Arc::clone(&self.shared));
-        Arc::new(CarelessLock { claim, prefix, shared, granted_here: AtomicBool::new(false) })
+        Arc::new(self.bind(claim))
+    }
+
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
+        (self.shared.flaw != Some(Flaw::InspectIsForgotten)).then_some(self as _)
+    }
+}
+
+#[async_trait]
+impl Inspect for Careless {
+    async fn inspect(&self, key: &LockKey) -> Result<Occupancy> {
+        let onlooker = OwnerToken::from_bits([1; 16]);
+        let ttl = Ttl::new(Duration::from_secs(30))?;
+        let lock = self.bind(Claim::new(key.clone(), onlooker, ttl));
+        Ok(lock.look().await.map_or_else(Occupancy::free, Occupancy::held_by))
     }
 }
 
@@ -89,6 +103,7 @@ pub(crate) struct CarelessLock {
     pub(crate) shared: Arc<Shared>,
     /// Only a flaw looks at it: the truth is in the tables.
     pub(crate) granted_here: AtomicBool,
+    pub(crate) placed_here: AtomicBool,
 }
 
 /// What a verb finds in the tables.
@@ -152,15 +167,15 @@ impl CarelessLock {
     pub(crate) fn ends(&self, ttl: Ttl) -> Moment {
         let ttl = match self.shared.flaw {
             Some(Flaw::LeasesNeverEnd) => return Moment::NEVER,
-            Some(Flaw::TtlHalved) => ttl.get() / 2,
-            Some(Flaw::TtlInWholeSeconds) => Duration::from_secs(ttl.get().as_secs()),
-            Some(Flaw::TtlOfNoSecondsIsForEver) if ttl.get().as_secs() == 0 => {
+            Some(Flaw::TtlHalved) => ttl.as_duration() / 2,
+            Some(Flaw::TtlInWholeSeconds) => Duration::from_secs(ttl.as_duration().as_secs()),
+            Some(Flaw::TtlOfNoSecondsIsForEver) if ttl.as_duration().as_secs() == 0 => {
                 return Moment::NEVER;
             }
             Some(Flaw::TtlInThirtyTwoBits) => {
                 Duration::from_millis(ttl.as_millis() & u64::from(u32::MAX))
             }
-            _ => ttl.get(),
+            _ => ttl.as_duration(),
         };
         self.now().after(ttl)
     }
@@ -201,10 +216,14 @@ impl CarelessLock {
     }
 
     pub(crate) fn mint(&self, tables: &mut Tables) -> u64 {
+        self.mint_above(tables, None)
+    }
+
+    pub(crate) fn mint_above(&self, tables: &mut Tables, floor: Option<FencingToken>) -> u64 {
         let now = u64::try_from(self.now().since_start().as_millis()).unwrap();
         let last = tables.counters.entry(self.counter()).or_default();
         *last = if self.has(Flaw::TokenIsTheTime) { now + 1 } else { *last + 1 };
-        if let Some(floor) = self.claim.fencing_floor()
+        if let Some(floor) = floor
             && !self.has(Flaw::FloorIsIgnored)
         {
             *last = floor.get().max(*last);

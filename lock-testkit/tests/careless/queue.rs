@@ -1,8 +1,10 @@
 //! The queue of the careless store, and passing a key on.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
-use lock_core::{Claim, Handover, Metadata, OwnerToken, Release, Signal, Watch, WatchSender};
+use lock_core::backend::{Claim, Grant, Release, Signal, SignalSender, Subscription, Transfer};
+use lock_core::{Metadata, OwnerToken};
 use tokio::task::yield_now;
 
 use super::backend::{CarelessLock, Lease, Tables};
@@ -11,16 +13,27 @@ use super::flaw::Flaw;
 /// Who waits for one key.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
-    waiters: HashMap<OwnerToken, (Claim, WatchSender)>,
+    waiters: HashMap<OwnerToken, (Claim, SignalSender)>,
     queue: Vec<OwnerToken>,
 }
 
+impl Line {
+    /// How many listen.
+    pub(crate) fn listening(&self) -> usize {
+        self.waiters.values().filter(|(_, sender)| !sender.is_closed()).count()
+    }
+
+    pub(crate) fn sender_of(&self, owner: &OwnerToken) -> Option<SignalSender> {
+        self.waiters.get(owner).map(|(_, sender)| sender.clone())
+    }
+}
+
 impl CarelessLock {
-    fn line_of(&self) -> String {
+    pub(crate) fn line_of(&self) -> String {
         if self.has(Flaw::OneQueueForAllKeys) { String::new() } else { self.row() }
     }
 
-    pub(crate) fn stand_by(&self, tables: &mut Tables, sender: WatchSender) {
+    pub(crate) fn stand_by(&self, tables: &mut Tables, sender: SignalSender) {
         let line = tables.lines.entry(self.line_of()).or_default();
         line.waiters.insert(self.owner(), (self.claim.clone(), sender));
     }
@@ -34,11 +47,21 @@ impl CarelessLock {
         }
         if (waits || self.has(Flaw::AskingTakesAPlace)) && !line.queue.contains(&owner) {
             line.queue.push(owner);
+            self.placed_here.store(true, Ordering::SeqCst);
         }
         if self.has(Flaw::AskingTakesAPlace) && !waits {
-            let (sender, watch) = Watch::channel();
-            std::mem::forget(watch);
+            let (sender, subscription) = Subscription::channel();
+            std::mem::forget(subscription);
             line.waiters.insert(owner, (self.claim.clone(), sender));
+        }
+    }
+
+    /// Registers the owner with those who are told of the next release.
+    pub(crate) fn listen(&self, tables: &mut Tables) {
+        let Some(line) = tables.lines.get(&self.line_of()) else { return };
+        if let Some((_, sender)) = line.waiters.get(&self.owner()) {
+            let sender = sender.clone();
+            tables.listeners.entry(self.row()).or_default().push(sender);
         }
     }
 
@@ -65,9 +88,9 @@ impl CarelessLock {
             line.queue.remove(head);
         }
         let window = match self.shared.flaw {
-            Some(Flaw::QueueGrantsForTheWholeTtl) => claim.ttl().get(),
-            Some(Flaw::QueueGrantsForTheWholeWindow) => Watch::CLAIM_WINDOW,
-            _ => Watch::CLAIM_WINDOW.min(claim.ttl().get()),
+            Some(Flaw::QueueGrantsForTheWholeTtl) => claim.ttl().as_duration(),
+            Some(Flaw::QueueGrantsForTheWholeWindow) => Signal::CONFIRM_WINDOW,
+            _ => Signal::CONFIRM_WINDOW.min(claim.ttl().as_duration()),
         };
         if !self.has(Flaw::QueueMintsNothing) {
             self.mint(tables);
@@ -76,11 +99,11 @@ impl CarelessLock {
         tables.leases.insert(self.row(), lease);
         tables.notes.insert(self.row(), claim.metadata().clone());
         if !self.has(Flaw::QueueTellsNobody) {
-            sender.send(Signal::Granted { fencing: self.fencing(tables) });
+            sender.send(Signal::Granted);
         }
     }
 
-    pub(crate) async fn pass_on(&self, next: &Claim) -> Handover {
+    pub(crate) async fn pass_on(&self, next: &Claim) -> Transfer {
         if self.has(Flaw::HandOverInTwoSteps) {
             let mine = self.find(&self.tables(), &self.row(), false).lease;
             if mine.is_some_and(|lease| self.is_mine(&self.tables(), &lease)) {
@@ -107,18 +130,18 @@ impl CarelessLock {
                 let until = self.now().after(Release::TOMBSTONE);
                 tables.tombstones.insert(self.tombstone(), until);
             }
-            return Handover::NotHeld;
+            return Transfer::NotHeld;
         }
         let undone = tables.tombstones.contains_key(&(self.tombstone().0, *next.owner()));
         if undone && !self.has(Flaw::HandOverToTheUndone) {
             tables.leases.remove(&self.row());
             self.serve(tables, None);
-            return Handover::Refused;
+            return Transfer::Refused;
         }
         self.give(tables, next)
     }
 
-    fn give(&self, tables: &mut Tables, next: &Claim) -> Handover {
+    fn give(&self, tables: &mut Tables, next: &Claim) -> Transfer {
         let mut ends = self.ends(next.ttl());
         if let Some(lease) = tables.leases.get(&self.row())
             && self.has(Flaw::HandOverKeepsTheEnd)
@@ -141,17 +164,21 @@ impl CarelessLock {
         self.passed(tables)
     }
 
-    fn passed(&self, tables: &Tables) -> Handover {
+    fn passed(&self, tables: &Tables) -> Transfer {
         let line = tables.lines.get(&self.line_of());
         let others = line.is_some_and(|line| !line.queue.is_empty());
-        let fencing = self.fencing(tables);
-        Handover::Granted { fencing, others: others && !self.has(Flaw::HandOverNamesNoOthers) }
+        let grant = Grant::new(self.fencing(tables));
+        Transfer::Granted { grant, others: others && !self.has(Flaw::HandOverNamesNoOthers) }
     }
 
     /// A grant of the queue that its waiter has come for.
-    pub(crate) fn confirm_keeps_the_window(&self, ends: &mut lock_core::Moment, lease: &Lease) {
+    pub(crate) fn confirm_keeps_the_window(
+        &self,
+        ends: &mut lock_core::clock::Moment,
+        lease: &Lease,
+    ) {
         if self.has(Flaw::ConfirmingKeepsTheWindow)
-            && lease.ends.since(self.now()) <= Watch::CLAIM_WINDOW
+            && lease.ends.since(self.now()) <= Signal::CONFIRM_WINDOW
         {
             *ends = lease.ends;
         }

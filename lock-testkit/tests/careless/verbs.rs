@@ -6,17 +6,34 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lock_core::{
-    Attempt, Claim, Error, ErrorKind, FencingToken, Handover, Holder, Lock, Metadata, Moment,
-    OwnerFingerprint, Release, Renewal, Result, Signal, Ttl, Watch, WatchKind,
+use lock_core::backend::{
+    Attempt, Claim, FencingFloor, HandOver, Hints, Queue, Release, Renewal, Signal, Subscription,
+    Transfer, Ttl,
 };
+use lock_core::clock::Moment;
+use lock_core::{Error, ErrorKind, FencingToken, Holder, Lock, Metadata, OwnerFingerprint, Result};
 use tokio::task::yield_now;
 
 use super::backend::{CarelessLock, Found, Lease, Tables};
 use super::flaw::Flaw;
+use super::queue::Line;
+
+/// What an attempt asks for besides the key.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    waits: Waits,
+    floor: Option<FencingToken>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Waits {
+    Not,
+    Listens,
+    Queues,
+}
 
 impl CarelessLock {
-    fn attempt(&self, early: Option<Found>, minted: Option<u64>) -> Result<Attempt> {
+    fn attempt(&self, early: Option<Found>, minted: Option<u64>, asked: Asked) -> Result<Attempt> {
         let tables = &mut *self.tables();
         let mut found = self.find(tables, &self.row(), self.has(Flaw::AcquireIgnoresExpiry));
         // Only its own old lease: another's that has ended is in nobody's way.
@@ -44,13 +61,21 @@ impl CarelessLock {
             found.lease = served.filter(|lease| lease.owner != self.owner());
         }
         match found.lease {
-            None => Ok(self.grant(tables, found.dead_since, minted)),
-            Some(lease) if self.is_mine(tables, &lease) => Ok(self.grant_again(tables, &lease)),
-            Some(lease) => self.refuse(tables, &lease),
+            None => Ok(self.grant(tables, found.dead_since, minted, asked.floor)),
+            Some(lease) if self.is_mine(tables, &lease) => {
+                Ok(self.grant_again(tables, &lease, asked.floor))
+            }
+            Some(lease) => self.refuse(tables, &lease, asked.waits),
         }
     }
 
-    fn grant(&self, tables: &mut Tables, dead: Option<Moment>, minted: Option<u64>) -> Attempt {
+    fn grant(
+        &self,
+        tables: &mut Tables,
+        dead: Option<Moment>,
+        minted: Option<u64>,
+        floor: Option<FencingToken>,
+    ) -> Attempt {
         self.step_out(tables, self.owner());
         let idle = dead.map_or(Duration::ZERO, |since| self.now().since(since));
         if self.has(Flaw::CounterEndsWithTheLease) && dead.is_some()
@@ -61,7 +86,7 @@ impl CarelessLock {
         let token = match minted {
             Some(early) => early,
             None if self.has(Flaw::AcquireMintsLater) => 0,
-            None => self.mint(tables),
+            None => self.mint_above(tables, floor),
         };
         let lease = Lease { owner: self.owner(), ends: self.ends(self.claim.ttl()) };
         if self.has(Flaw::CounterBesideTheKey) {
@@ -82,31 +107,44 @@ impl CarelessLock {
         if !(self.has(Flaw::NoteLeftBehind) && note.is_empty()) {
             tables.notes.insert(self.row(), note);
         }
-        Attempt::Granted { fencing: FencingToken::new(token) }
+        Attempt::granted(FencingToken::new(token))
     }
 
-    fn grant_again(&self, tables: &mut Tables, lease: &Lease) -> Attempt {
+    fn grant_again(
+        &self,
+        tables: &mut Tables,
+        lease: &Lease,
+        floor: Option<FencingToken>,
+    ) -> Attempt {
         let mut ends = self.ends(self.claim.ttl());
         match self.shared.flaw {
-            Some(Flaw::SameOwnerIsRefused) => return Attempt::Held { remaining: None },
-            Some(Flaw::SameOwnerIsAnotherGrant) => return self.grant(tables, None, None),
+            Some(Flaw::SameOwnerIsRefused) => return Attempt::held(None),
+            Some(Flaw::SameOwnerIsAnotherGrant) => return self.grant(tables, None, None, floor),
             Some(Flaw::SameOwnerKeepsItsTtl) => ends = lease.ends,
-            Some(Flaw::SameOwnerAddsTheTtl) => ends = lease.ends.after(self.claim.ttl().get()),
+            Some(Flaw::SameOwnerAddsTheTtl) => {
+                ends = lease.ends.after(self.claim.ttl().as_duration())
+            }
             Some(Flaw::SameOwnerIsCutShort) => {}
             _ => ends = ends.max(lease.ends),
         }
         self.confirm_keeps_the_window(&mut ends, lease);
         if self.has(Flaw::FloorIsForEveryGrant) {
-            let floor = self.claim.fencing_floor().map_or(0, FencingToken::get);
+            let floor = floor.map_or(0, FencingToken::get);
             let last = tables.counters.entry(self.counter()).or_default();
             *last = floor.max(*last);
         }
         tables.leases.insert(self.row(), Lease { ends, ..*lease });
-        Attempt::Granted { fencing: self.fencing(tables) }
+        Attempt::granted(self.fencing(tables))
     }
 
-    fn refuse(&self, tables: &mut Tables, lease: &Lease) -> Result<Attempt> {
-        self.queue_up(tables);
+    fn refuse(&self, tables: &mut Tables, lease: &Lease, waits: Waits) -> Result<Attempt> {
+        match waits {
+            Waits::Not if self.has(Flaw::AskingTakesAPlace) => self.queue_up(tables),
+            Waits::Not => {}
+            Waits::Listens if self.has(Flaw::ListeningIsForgotten) => {}
+            Waits::Listens => self.listen(tables),
+            Waits::Queues => self.queue_up(tables),
+        }
         let row = self.row();
         let mut remaining = Some(lease.ends.since(self.now()));
         match self.shared.flaw {
@@ -118,13 +156,13 @@ impl CarelessLock {
             Some(Flaw::RefusalSetsTheTtl) => {
                 tables.leases.get_mut(&row).unwrap().ends = self.ends(self.claim.ttl());
             }
-            Some(Flaw::RemainingIsTheTtl) => remaining = Some(self.claim.ttl().get()),
+            Some(Flaw::RemainingIsTheTtl) => remaining = Some(self.claim.ttl().as_duration()),
             Some(Flaw::RemainingIsInSeconds) => {
                 remaining = remaining.map(|left| Duration::from_millis(left.as_secs()));
             }
             _ => {}
         }
-        Ok(Attempt::Held { remaining })
+        Ok(Attempt::held(remaining))
     }
 
     fn set_ends(&self, ends: Moment) {
@@ -139,20 +177,22 @@ impl CarelessLock {
         let by_anyone = self.has(Flaw::RenewByAnyone);
         let ignores_expiry = self.has(Flaw::RenewIgnoresExpiry);
         let found = early.unwrap_or_else(|| self.find(tables, &row, ignores_expiry));
-        let mine = |lease: &Lease| self.is_mine(tables, lease) || by_anyone;
+        let elsewhere =
+            self.has(Flaw::RenewNeedsItsHandle) && !self.granted_here.load(Ordering::SeqCst);
+        let mine = |lease: &Lease| (self.is_mine(tables, lease) || by_anyone) && !elsewhere;
         let mut ends = self.ends(ttl);
         let Some(lease) = found.lease.filter(mine) else {
             if self.has(Flaw::RenewSetsTheTtlFirst) {
                 tables.leases.entry(row).and_modify(|lease| lease.ends = ends);
             } else if self.has(Flaw::RenewBringsBack) && found.lease.is_none() {
                 tables.leases.insert(row, Lease { owner: self.owner(), ends });
-                return Renewal::Renewed { fencing: self.fencing(tables) };
+                return Renewal::renewed(self.fencing(tables));
             }
             return Renewal::Lost;
         };
         match self.shared.flaw {
             Some(Flaw::RenewDoesNothing) => ends = lease.ends,
-            Some(Flaw::RenewAdds) => ends = lease.ends.after(ttl.get()),
+            Some(Flaw::RenewAdds) => ends = lease.ends.after(ttl.as_duration()),
             Some(Flaw::RenewOnlyLengthens) => ends = ends.max(lease.ends),
             Some(Flaw::RenewKeepsTheFirstTtl) => ends = self.ends(self.claim.ttl()),
             Some(Flaw::RenewMints) => drop(self.mint(tables)),
@@ -163,7 +203,7 @@ impl CarelessLock {
         } else {
             tables.leases.insert(row, Lease { ends, ..lease });
         }
-        Renewal::Renewed { fencing: self.fencing(tables) }
+        Renewal::renewed(self.fencing(tables))
     }
 
     fn let_go(&self, early: Option<Found>) -> Release {
@@ -174,7 +214,10 @@ impl CarelessLock {
         let by_anyone = self.has(Flaw::ReleaseByAnyone);
         let mine = |lease: &Lease| self.is_mine(tables, lease) || by_anyone;
         let is_mine = found.lease.as_ref().is_some_and(mine);
-        if !self.has(Flaw::UndoStaysInLine) {
+        let placed_elsewhere = !self.placed_here.load(Ordering::SeqCst);
+        if !(self.has(Flaw::UndoStaysInLine)
+            || self.has(Flaw::PlaceNeedsItsHandle) && placed_elsewhere)
+        {
             self.step_out(tables, self.owner());
         }
         let elsewhere = !self.granted_here.load(Ordering::SeqCst);
@@ -199,13 +242,13 @@ impl CarelessLock {
         Release::Released
     }
 
-    fn open_watches(&self) -> usize {
-        self.tables().watches.values().flatten().filter(|watch| !watch.is_closed()).count()
+    fn open_subscriptions(&self) -> usize {
+        self.tables().lines.values().map(Line::listening).sum()
     }
 
     fn signal(&self, tables: &mut Tables, row: &str) {
-        if let Some(watches) = tables.watches.get_mut(row) {
-            watches.retain(|watch| watch.send(Signal::Hint));
+        for listener in tables.listeners.remove(row).into_iter().flatten() {
+            listener.send(Signal::Hint);
         }
     }
 
@@ -233,17 +276,15 @@ fn refused(why: &'static str) -> Error {
     Error::new(ErrorKind::Unavailable, why)
 }
 
-#[async_trait]
-impl Lock for CarelessLock {
-    fn claim(&self) -> &Claim {
-        &self.claim
-    }
-
-    async fn try_acquire(&self) -> Result<Attempt> {
-        while self.has(Flaw::AcquireWaits) && self.inspect().await?.is_some() {
+impl CarelessLock {
+    async fn ask(&self, waits: Waits, floor: Option<FencingToken>) -> Result<Attempt> {
+        let asked = Asked { waits, floor };
+        while self.has(Flaw::AcquireWaits)
+            && self.find(&self.tables(), &self.row(), false).lease.is_some()
+        {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        if self.has(Flaw::WatchesUseUpThePool) && self.open_watches() > 50 {
+        if self.has(Flaw::SubscriptionsUseUpThePool) && self.open_subscriptions() > 50 {
             return Err(refused("every connection is in use"));
         }
         let mut minted = None;
@@ -259,13 +300,13 @@ impl Lock for CarelessLock {
             early = early.or(self.find_early(part).await);
         }
         let free = self.find(&self.tables(), &self.row(), false).lease.is_none();
-        let answer = self.attempt(early, minted)?;
-        if let Attempt::Granted { .. } = answer {
+        let answer = self.attempt(early, minted, asked)?;
+        if let Attempt::Granted(_) = answer {
             self.granted_here.store(true, Ordering::SeqCst);
             if self.has(Flaw::AcquireMintsLater) && free {
                 yield_now().await;
                 let number = self.mint(&mut self.tables());
-                return Ok(Attempt::Granted { fencing: FencingToken::new(number) });
+                return Ok(Attempt::granted(FencingToken::new(number)));
             }
             if self.has(Flaw::AcquireSetsTheTtlLater) {
                 let ends = self.ends(self.claim.ttl());
@@ -275,6 +316,45 @@ impl Lock for CarelessLock {
             }
         }
         Ok(answer)
+    }
+
+    /// Who holds the key.
+    pub(crate) async fn look(&self) -> Option<Holder> {
+        let early = self.find_early(Flaw::InspectReadsTwice).await;
+        let tables = &mut *self.tables();
+        let row = self.row_unless(Flaw::PrefixForgottenByInspect);
+        let ignores_expiry = self.has(Flaw::InspectIgnoresExpiry);
+        let found = early.unwrap_or_else(|| self.find(tables, &row, ignores_expiry));
+        let lease = found.lease?;
+        let note = tables.notes.get(&row).cloned().unwrap_or_default();
+        let owner = match self.shared.flaw {
+            Some(Flaw::InspectShowsTheAsker) => self.claim.owner().fingerprint(),
+            Some(Flaw::InspectHashesTheNote) => OwnerFingerprint::from_bytes(
+                &[lease.owner.expose().as_bytes(), note.as_bytes()].concat(),
+            ),
+            _ => OwnerFingerprint::from_bytes(lease.owner.expose().as_bytes()),
+        };
+        let holder = Holder::new(owner)
+            .with_metadata(note)
+            .with_remaining(lease.ends.since(self.now()))
+            .with_fencing(self.fencing(tables));
+        match self.shared.flaw {
+            Some(Flaw::InspectRenews) => {
+                let ends = self.ends(self.claim.ttl());
+                tables.leases.insert(row, Lease { ends, ..lease });
+            }
+            Some(Flaw::InspectDeletes) => drop(tables.leases.remove(&row)),
+            Some(Flaw::InspectFindsNobody) => return None,
+            _ => {}
+        }
+        Some(holder)
+    }
+}
+
+#[async_trait]
+impl Lock for CarelessLock {
+    async fn try_acquire(&self) -> Result<Attempt> {
+        self.ask(Waits::Not, None).await
     }
 
     async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
@@ -307,35 +387,78 @@ impl Lock for CarelessLock {
         }
     }
 
-    async fn inspect(&self) -> Result<Option<Holder>> {
-        let early = self.find_early(Flaw::InspectReadsTwice).await;
-        let tables = &mut *self.tables();
-        let row = self.row_unless(Flaw::PrefixForgottenByInspect);
-        let ignores_expiry = self.has(Flaw::InspectIgnoresExpiry);
-        let found = early.unwrap_or_else(|| self.find(tables, &row, ignores_expiry));
-        let Some(lease) = found.lease else { return Ok(None) };
-        let note = tables.notes.get(&row).cloned().unwrap_or_default();
-        let owner = match self.shared.flaw {
-            Some(Flaw::InspectShowsTheAsker) => self.claim.owner().fingerprint(),
-            Some(Flaw::InspectHashesTheNote) => {
-                OwnerFingerprint::of(&[lease.owner.expose().as_bytes(), note.as_bytes()].concat())
-            }
-            _ => OwnerFingerprint::of(lease.owner.expose().as_bytes()),
-        };
-        let holder = Holder::new(owner)
-            .with_metadata(note)
-            .with_remaining(lease.ends.since(self.now()))
-            .with_fencing(self.fencing(tables));
-        match self.shared.flaw {
-            Some(Flaw::InspectRenews) => {
-                let ends = self.ends(self.claim.ttl());
-                tables.leases.insert(row, Lease { ends, ..lease });
-            }
-            Some(Flaw::InspectDeletes) => drop(tables.leases.remove(&row)),
-            Some(Flaw::InspectFindsNobody) => return Ok(None),
-            _ => {}
+    fn as_hints(&self) -> Option<&dyn Hints> {
+        (!self.has(Flaw::HintsAreForgotten)).then_some(self as _)
+    }
+
+    fn as_queue(&self) -> Option<&dyn Queue> {
+        let gone = self.has(Flaw::QueueIsForgotten)
+            || self.has(Flaw::QueueComesAndGoes) && self.claim.ttl().as_millis() < 30_000;
+        (!gone).then_some(self as _)
+    }
+
+    fn as_hand_over(&self) -> Option<&dyn HandOver> {
+        (!self.has(Flaw::HandOverIsForgotten)).then_some(self as _)
+    }
+
+    fn as_fencing_floor(&self) -> Option<&dyn FencingFloor> {
+        (!self.has(Flaw::FloorIsForgotten)).then_some(self as _)
+    }
+}
+
+#[async_trait]
+impl Hints for CarelessLock {
+    async fn subscribe(&self) -> Result<Subscription> {
+        let (sender, subscription) = Subscription::channel();
+        if self.has(Flaw::SubscriptionEndsAtOnce) {
+            return Ok(subscription);
         }
-        Ok(Some(holder))
+        self.stand_by(&mut self.tables(), sender);
+        if self.has(Flaw::SubscribingTakesAPlace) {
+            self.queue_up(&mut self.tables());
+        }
+        Ok(subscription)
+    }
+
+    async fn try_acquire_or_listen(&self) -> Result<Attempt> {
+        if self.has(Flaw::ListeningComesIntoForceLater) {
+            let answer = self.ask(Waits::Not, None).await;
+            if let Ok(Attempt::Held(_)) = answer {
+                let (key, shared) = ((self.line_of(), self.row()), Arc::clone(&self.shared));
+                let owner = self.owner();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    let tables = &mut *shared.tables.lock().unwrap();
+                    let line = tables.lines.get(&key.0);
+                    if let Some(sender) = line.and_then(|line| line.sender_of(&owner)) {
+                        tables.listeners.entry(key.1).or_default().push(sender);
+                    }
+                });
+            }
+            return answer;
+        }
+        self.ask(Waits::Listens, None).await
+    }
+}
+
+#[async_trait]
+impl Queue for CarelessLock {
+    async fn try_acquire_or_enqueue(&self) -> Result<Attempt> {
+        self.ask(Waits::Queues, None).await
+    }
+}
+
+#[async_trait]
+impl HandOver for CarelessLock {
+    async fn hand_over(&self, next: &Claim) -> Result<Transfer> {
+        Ok(self.pass_on(next).await)
+    }
+}
+
+#[async_trait]
+impl FencingFloor for CarelessLock {
+    async fn try_acquire_above(&self, floor: FencingToken) -> Result<Attempt> {
+        self.ask(Waits::Not, Some(floor)).await
     }
 
     async fn raise(&self, fencing: FencingToken) -> Result<Option<FencingToken>> {
@@ -357,38 +480,6 @@ impl Lock for CarelessLock {
         let lowers = self.has(Flaw::RaiseLowers);
         *last = if lowers { fencing.get() } else { fencing.get().max(*last) };
         Ok(FencingToken::new(*last))
-    }
-
-    async fn hand_over(&self, next: &Claim) -> Result<Option<Handover>> {
-        Ok(Some(self.pass_on(next).await))
-    }
-
-    async fn watch(&self, kind: WatchKind) -> Result<Option<Watch>> {
-        let (sender, watch) = Watch::channel();
-        if kind == WatchKind::Queue {
-            if !self.has(Flaw::NoQueueThoughDeclared) {
-                self.stand_by(&mut self.tables(), sender);
-                return Ok(Some(watch));
-            }
-            return Ok(None);
-        }
-        let (row, shared) = (self.row(), Arc::clone(&self.shared));
-        let subscribe = move || {
-            let mut tables = shared.tables.lock().unwrap();
-            tables.watches.entry(row).or_default().push(sender);
-        };
-        match self.shared.flaw {
-            Some(Flaw::NoWatchThoughDeclared) => return Ok(None),
-            Some(Flaw::WatchEndsAtOnce) => {}
-            Some(Flaw::WatchComesIntoForceLater) => {
-                tokio::spawn(async move {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    subscribe();
-                });
-            }
-            _ => subscribe(),
-        }
-        Ok(Some(watch))
     }
 }
 

@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 use self::release::Releasing;
 use super::belief::Belief;
 use super::limits::check_margin;
-use crate::backend::{Lock, Renewal};
+use crate::backend::Renewal;
 use crate::clock::Moment;
-use crate::engine::Engine;
+use crate::engine::line::{PassedOn, Received};
+use crate::engine::{Bound, Engine};
 use crate::error::{Effect, Error, ErrorKind, Operation, Result};
 use crate::loss::{AtRisk, Loss};
 use crate::observe::EventKind;
@@ -30,7 +31,7 @@ const SHORTEST_LIMIT: Duration = Duration::from_millis(1);
 /// Every change of state happens here, under one mutex: a lock is held, then it is over, once.
 pub(crate) struct Hold {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) lock: Arc<dyn Lock>,
+    pub(crate) bound: Bound,
     pub(crate) fencing: Option<FencingToken>,
     /// Taken over from an earlier acquisition, so the claim does not have all that the store has.
     pub(crate) resumed: bool,
@@ -51,10 +52,8 @@ struct State {
     belief: Belief,
     /// An earlier attempt had no known outcome, so a copy of it may still be under way.
     stray: bool,
-    /// How many hand-overs in a row have passed over others who wait in the store.
-    turn: u8,
-    /// Since when the key has been handed over in this client without a break.
-    passed_on_since: Option<Moment>,
+    /// How the key has been passed on before.
+    passed_on: PassedOn,
     /// A request that changes the lease is under way: they never overlap.
     busy: bool,
     /// What renewals have suffered, once one has failed.
@@ -102,29 +101,23 @@ pub(crate) struct Terms {
     pub(crate) margin: Option<Duration>,
 }
 
-/// What an acquisition hands over to its hold.
-pub(crate) struct Grant {
-    pub(crate) lock: Arc<dyn Lock>,
-    pub(crate) runtime: Handle,
-    pub(crate) fencing: Option<FencingToken>,
-    pub(crate) ttl: Ttl,
-    pub(crate) sent: Moment,
-    pub(crate) max_hold: Option<Duration>,
-    pub(crate) margin: Option<Duration>,
-    pub(crate) stray: bool,
-    pub(crate) turn: u8,
-    pub(crate) passed_on_since: Option<Moment>,
-}
-
 impl Hold {
-    pub(crate) fn new(engine: Arc<Engine>, grant: Grant) -> Self {
-        let Grant { lock, runtime, fencing, ttl, sent, max_hold, margin, .. } = grant;
-        let Grant { stray, turn, passed_on_since, .. } = grant;
-        let belief = Belief::granted(sent, ttl, stray);
+    /// Begins to hold what an acquisition has received; `stray` if a copy of its request may still be
+    /// under way.
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        runtime: Handle,
+        bound: Bound,
+        received: Received,
+        Terms { max_hold, margin }: Terms,
+        stray: bool,
+    ) -> Self {
+        let Received { grant, sent, passed_on } = received;
+        let belief = Belief::granted(sent, bound.claim.ttl(), stray);
         Self {
             engine,
-            lock,
-            fencing,
+            bound,
+            fencing: grant.fencing,
             resumed: false,
             runtime,
             since: sent,
@@ -133,8 +126,7 @@ impl Hold {
             state: Mutex::new(State {
                 belief,
                 stray,
-                turn,
-                passed_on_since,
+                passed_on,
                 busy: false,
                 trouble: None,
                 over: None,
@@ -149,26 +141,19 @@ impl Hold {
     pub(crate) async fn resume(
         engine: Arc<Engine>,
         runtime: Handle,
-        lock: Arc<dyn Lock>,
-        Terms { max_hold, margin }: Terms,
+        bound: Bound,
+        terms: Terms,
     ) -> Result<Self> {
-        let ttl = lock.claim().ttl();
+        let ttl = bound.claim.ttl();
         let sent = engine.clock.now();
-        match engine.call(engine.request_timeout.min(ttl.get()), lock.renew(ttl)).await? {
-            Renewal::Renewed { fencing } => {
-                let grant = Grant {
-                    lock,
-                    runtime,
-                    fencing,
-                    ttl,
-                    sent,
-                    max_hold,
-                    margin,
-                    stray: false,
-                    turn: 0,
-                    passed_on_since: None,
-                };
-                let hold = Self { resumed: true, ..Self::new(engine, grant) };
+        match engine
+            .call(engine.request_timeout.min(ttl.as_duration()), bound.lock.renew(ttl))
+            .await?
+        {
+            Renewal::Renewed(grant) => {
+                let received = Received::new(grant, sent);
+                let hold = Self::new(engine, runtime, bound, received, terms, false);
+                let hold = Self { resumed: true, ..hold };
                 if hold.left().is_zero() {
                     let message = "the answer came when the resumed lease was already over";
                     return Err(Error::new(ErrorKind::Unavailable, message));
@@ -238,11 +223,11 @@ impl Hold {
         drop(state);
         self.changed.notify_waiters();
         if let Over::Lost(loss) = over {
-            self.engine.lines.freed(self.lock.claim().key(), false);
+            self.engine.lines.freed(self.bound.key(), false);
             if let Some(cancellation) = self.cancellation.get() {
                 cancellation.cancel();
             }
-            self.engine.report(self.lock.claim().key(), EventKind::Lost { loss });
+            self.engine.report(self.bound.key(), EventKind::Lost { loss });
         }
     }
 
@@ -328,7 +313,7 @@ impl Hold {
         if let Some(cause) = cause {
             error = error.with_source(cause);
         }
-        error.about(self.lock.claim().key().shared(), self.engine.provider.info().name())
+        error.about(self.bound.key().shared(), self.engine.provider.info().name())
     }
 
     /// Resolves at the next change of the deadline, or the end, after this call.
@@ -379,20 +364,20 @@ impl Hold {
         };
         let answer = tokio::select! {
             biased;
-            answer = self.engine.call(limit, (*self.lock).renew(ttl)) => answer,
+            answer = self.engine.call(limit, (*self.bound.lock).renew(ttl)) => answer,
             () = over => return Err(self.lost_error()),
         };
         match answer {
-            Ok(Renewal::Renewed { fencing }) if fencing == self.fencing => {
+            Ok(Renewal::Renewed(grant)) if grant.fencing == self.fencing => {
                 self.settle(|belief| belief.confirm(sent))?;
                 if let Some(trouble) = &mut self.state().trouble {
                     trouble.at_risk = None;
                 }
-                let renewed = EventKind::Renewed { ttl: ttl.get() };
-                self.engine.report(self.lock.claim().key(), renewed);
+                let renewed = EventKind::Renewed { ttl: ttl.as_duration() };
+                self.engine.report(self.bound.key(), renewed);
                 Ok(())
             }
-            Ok(Renewal::Renewed { .. } | Renewal::Lost) => {
+            Ok(Renewal::Renewed(_) | Renewal::Lost) => {
                 self.end(Over::Lost(Loss::NotYours));
                 Err(self.lost_error())
             }
@@ -400,7 +385,7 @@ impl Hold {
                 if error.effect() == Effect::NotApplied {
                     self.settle(|belief| belief.refute(sent))?;
                 }
-                let key = self.lock.claim().key();
+                let key = self.bound.key();
                 Err(self.put_at_risk(self.engine.explain(error, Operation::Renew, key)))
             }
         }
@@ -431,14 +416,14 @@ impl Hold {
         drop(state);
         self.changed.notify_waiters();
         let kind = EventKind::AtRisk { failures, cause: cause.clone() };
-        self.engine.report(self.lock.claim().key(), kind);
+        self.engine.report(self.bound.key(), kind);
         cause
     }
 }
 
 impl fmt::Debug for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let claim = self.lock.claim();
+        let claim = &self.bound.claim;
         f.debug_struct("Lease")
             .field("key", claim.key())
             .field("owner", claim.owner())

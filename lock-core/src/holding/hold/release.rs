@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Hold, Over};
-use crate::backend::{Capability, Handover, Release};
-use crate::engine::line::Handed;
+use crate::backend::{Release, Transfer};
+use crate::engine::line::{PassedOn, Received};
 use crate::engine::rivals::CONTESTED;
 use crate::error::{Effect, Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
@@ -60,13 +60,13 @@ impl Hold {
     /// Ends the hold, but not the lease.
     pub(crate) fn leave_to_its_ttl(&self) {
         self.end(Over::Done);
-        self.engine.lines.freed(self.lock.claim().key(), false);
+        self.engine.lines.freed(self.bound.key(), false);
     }
 
     /// Releases once, and fails with [`ErrorKind::Lost`] if the lock had been lost before (law G4).
     pub(crate) async fn release(&self) -> Result<()> {
         let given_back = self.give_back().await;
-        let key = self.lock.claim().key();
+        let key = self.bound.key();
         let lost = |error: Error| Err(self.engine.explain(error, Operation::Release, key));
         // A loss that was noticed is reported even if the backend does not answer now.
         if let Some(Over::Lost(_)) = self.over() {
@@ -86,7 +86,7 @@ impl Hold {
     /// Gives the lock back. The hold is over from the first call on, whatever the backend answers.
     async fn give_back(&self) -> Result<GivenBack> {
         self.end(Over::Done);
-        let key = self.lock.claim().key();
+        let key = self.bound.key();
         let alone = self.alone().await;
         let explain = |error| self.engine.explain(error, Operation::Release, key);
         let (known, stray) = {
@@ -101,7 +101,7 @@ impl Hold {
             }
         };
         if stray || alone.is_err() {
-            self.engine.release_for_good(&*self.lock).await.map_err(explain)?;
+            self.engine.release_for_good(&*self.bound.lock).await.map_err(explain)?;
         }
         self.state().releasing.complete = true;
         let held = self.now().since(self.since);
@@ -137,51 +137,53 @@ impl Hold {
     /// in this client.
     async fn let_go(&self) -> Result<GivenBack> {
         let lines = &self.engine.lines;
-        let key = self.lock.claim().key();
+        let key = self.bound.key();
         // A release that must also stop stray copies takes several requests; and after so many
         // hand-overs it is another client's turn.
         let rivals = &self.engine.rivals;
-        let (stray, turn, passed_on_since) = {
+        let (stray, passed_on) = {
             let state = self.state();
-            (state.stray, state.turn, state.passed_on_since)
+            (state.stray, state.passed_on)
         };
         let break_is_due =
-            passed_on_since.is_some_and(|since| self.now().since(since) >= LONGEST_UNBROKEN);
+            passed_on.since.is_some_and(|since| self.now().since(since) >= LONGEST_UNBROKEN);
         if !stray
-            && turn < Fairness::TURN
+            && passed_on.past_others < Fairness::TURN
             && !break_is_due
             && (rivals.are_none() || !rivals.compete(key, self.now()))
-            && self.engine.provider.info().capabilities().has(Capability::Handover)
+            && let Some(hand_over) = self.bound.lock.as_hand_over()
             && let Some(successor) = lines.successor(key)
         {
             let sent = self.now();
-            let request = (*self.lock).hand_over(successor.claim());
-            let (answer, excused) = self.send_release(request).await?;
-            match answer {
-                Some(Handover::Granted { fencing, others }) => {
-                    let turn = if others { turn + 1 } else { 0 };
-                    let passed_on_since = passed_on_since.or(Some(sent));
-                    successor.grant(Handed { fencing, turn, passed_on_since, sent });
+            let request = hand_over.hand_over(successor.claim());
+            match self.send_release(request).await {
+                Ok((Transfer::Granted { grant, others }, excused)) => {
+                    let past_others = if others { passed_on.past_others + 1 } else { 0 };
+                    let since = passed_on.since.or(Some(sent));
+                    let passed_on = PassedOn { past_others, since };
+                    successor.grant(Received { grant, sent, passed_on });
                     return Ok(GivenBack::new(Release::Released, excused));
                 }
-                Some(refused @ (Handover::Refused | Handover::NotHeld)) => {
+                Ok((refused @ (Transfer::Refused | Transfer::NotHeld), excused)) => {
                     successor.refuse();
                     lines.freed(key, false);
-                    let held = refused == Handover::Refused;
+                    let held = refused == Transfer::Refused;
                     let answer = if held { Release::Released } else { Release::NotHeld };
                     return Ok(GivenBack::new(answer, excused));
                 }
-                None => successor.refuse(),
+                // This user lacks the right; a plain release may work.
+                Err(error) if error.is_denied() => successor.refuse(),
+                Err(error) => return Err(error),
             }
         }
-        let (answer, excused) = self.send_release((*self.lock).release()).await?;
+        let (answer, excused) = self.send_release((*self.bound.lock).release()).await?;
         if answer == Release::Contested {
             rivals.seen(key, self.now(), CONTESTED);
         } else if break_is_due && lines.has(key) {
             rivals.seen(key, self.now(), BREAK);
         }
         if !rivals.are_none() {
-            rivals.released(self.lock.claim(), self.now());
+            rivals.released(&self.bound.claim, self.now());
         }
         // A store serves nobody while foreign lockers compete, so the head must ask.
         lines.freed(key, answer == Release::Released);
@@ -195,7 +197,7 @@ impl Hold {
         // On a runtime that has shut down the task is dropped, and the ttl frees the key.
         self.runtime.spawn(async move {
             let give_up = hold.state().belief.latest_end();
-            let key = hold.lock.claim().key().clone();
+            let key = hold.bound.key().clone();
             let retried = hold.engine.retry_until(give_up, || hold.give_back()).await;
             if let Err(cause) = retried {
                 hold.engine.report(&key, EventKind::ReleaseFailed { cause });

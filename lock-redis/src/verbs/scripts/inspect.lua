@@ -1,16 +1,17 @@
 -- Tells who holds a key, without side effects (law I1).
 --
--- KEYS  1 lock   2 fence
--- Returns {'free'} | {'foreign'} | {'other', ms left} for another type of data
---   | {'held', value, ms left or -1, token or false}
+-- KEYS  1 lock   2 fence   3 line
+-- Returns {'free', waiting} | {'foreign'} | {'other', ms left, waiting} for another type of data
+--   | {'held', value, ms left or -1, token or false, waiting}
 
 local stored = redis.call('MGET', KEYS[1], KEYS[2])
 local left = redis.call('PTTL', KEYS[1])
+local waiting = tonumber(redis.pcall('ZCARD', KEYS[3])) or 0
 
 if left == -2 then
-  return {'free'}
+  return {'free', waiting}
 end
 if not stored[1] then
-  return left < 0 and {'foreign'} or {'other', left}
+  return left < 0 and {'foreign'} or {'other', left, waiting}
 end
-return {'held', stored[1], left, stored[2]}
+return {'held', stored[1], left, stored[2], waiting}

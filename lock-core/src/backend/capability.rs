@@ -1,0 +1,154 @@
+//! What a provider can do beyond the three verbs.
+
+use std::fmt;
+
+use super::{Claim, LockProvider};
+use crate::error::{Error, ErrorKind, Result};
+use crate::value::{LockKey, OwnerToken};
+
+/// An ability that some providers have and others lack.
+///
+/// Three of them are declared in [`ProviderInfo`](super::ProviderInfo). Each of the others is an optional
+/// trait of the [backend contract](crate::backend), and a provider has it if it has the trait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Capability {
+    /// Grants carry a [`FencingToken`](crate::FencingToken) (law F1).
+    Fencing,
+    /// Fencing tokens can be raised, as a quorum of such providers needs for its own
+    /// ([`FencingFloor`](super::FencingFloor)).
+    FencingFloor,
+    /// A holder can pass the key on to a waiter of its own client in one request
+    /// ([`HandOver`](super::HandOver)).
+    Handover,
+    /// Releases are reported to waiters (law N1, [`Hints`](super::Hints)).
+    Hints,
+    /// `inspect` reports who holds a key (law I1, [`Inspect`](super::Inspect)).
+    Inspect,
+    /// The owner's note is stored beside the lock.
+    Metadata,
+    /// Waiters can queue in the store, which grants the key in the order of their arrival
+    /// ([`Queue`](super::Queue)).
+    Queue,
+    /// Leases end by one clock of the store, not by the clocks of its clients.
+    ServerClock,
+}
+
+impl Capability {
+    /// Every capability of this version.
+    pub const ALL: &[Self] = &[
+        Self::Fencing,
+        Self::FencingFloor,
+        Self::Handover,
+        Self::Hints,
+        Self::Inspect,
+        Self::Metadata,
+        Self::Queue,
+        Self::ServerClock,
+    ];
+
+    const fn bit(self) -> u64 {
+        1 << self as u64
+    }
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fencing => "fencing",
+            Self::FencingFloor => "fencing floor",
+            Self::Handover => "handover",
+            Self::Hints => "hints",
+            Self::Inspect => "inspect",
+            Self::Metadata => "metadata",
+            Self::Queue => "queue",
+            Self::ServerClock => "server clock",
+        })
+    }
+}
+
+/// A set of [`Capability`].
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::{Capabilities, Capability};
+///
+/// let some = Capabilities::from_iter([Capability::Fencing, Capability::Hints]);
+/// assert!(some.has(Capability::Fencing) && !some.has(Capability::Inspect));
+/// assert_eq!(some.to_string(), "fencing, hints");
+/// ```
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Capabilities(u64);
+
+impl Capabilities {
+    /// Finds out what a provider can do: what it declares, and the optional traits that it has.
+    ///
+    /// Does no I/O.
+    pub fn of(provider: &dyn LockProvider) -> Self {
+        let info = provider.info();
+        // Any claim shows which traits a lock has. A valid key cannot be refused.
+        let Ok(key) = LockKey::new("capabilities") else { return info.declared() };
+        let probe = Claim::new(key, OwnerToken::from_bits([0; 16]), *info.ttls().start());
+        let lock = provider.lock(probe);
+        let found = [
+            (Capability::FencingFloor, lock.as_fencing_floor().is_some()),
+            (Capability::Handover, lock.as_hand_over().is_some()),
+            (Capability::Hints, lock.as_hints().is_some()),
+            (Capability::Inspect, provider.as_inspect().is_some()),
+            (Capability::Queue, lock.as_queue().is_some()),
+        ];
+        let found = found.into_iter().filter(|(_, has)| *has).map(|(one, _)| one);
+        info.declared().iter().chain(found).collect()
+    }
+
+    /// Returns whether a capability is in the set.
+    pub const fn has(self, capability: Capability) -> bool {
+        self.0 & capability.bit() != 0
+    }
+
+    /// Lists the set.
+    pub fn iter(self) -> impl Iterator<Item = Capability> {
+        Capability::ALL.iter().copied().filter(move |one| self.has(*one))
+    }
+
+    /// Checks that a provider of this name can do what the application needs.
+    pub(crate) fn require(
+        self,
+        provider: &str,
+        needed: impl IntoIterator<Item = Capability>,
+    ) -> Result<()> {
+        match needed.into_iter().find(|one| !self.has(*one)) {
+            None => Ok(()),
+            Some(missing) => Err(self.lack(provider, missing)),
+        }
+    }
+
+    /// Makes the error that a provider of this name cannot do something.
+    pub(crate) fn lack(self, provider: &str, missing: Capability) -> Error {
+        let message = format!(
+            "the provider `{provider}` does not have the capability `{missing}`; it has: {self}"
+        );
+        Error::new(ErrorKind::Unsupported, message)
+    }
+}
+
+impl FromIterator<Capability> for Capabilities {
+    fn from_iter<I: IntoIterator<Item = Capability>>(capabilities: I) -> Self {
+        Self(capabilities.into_iter().fold(0, |bits, one| bits | one.bit()))
+    }
+}
+
+impl fmt::Display for Capabilities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.iter().map(|one| one.to_string()).collect();
+        f.write_str(if names.is_empty() { "none" } else { "" })?;
+        f.write_str(&names.join(", "))
+    }
+}
+
+impl fmt::Debug for Capabilities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}

@@ -1,0 +1,54 @@
+//! The optional trait of stores that can be nodes of a quorum with fencing.
+
+use async_trait::async_trait;
+
+use super::{Attempt, Lock};
+use crate::error::Result;
+use crate::value::FencingToken;
+
+/// Lets a quorum agree on one fencing token: grants that start above a floor, and tokens that are raised
+/// (law Q1).
+///
+/// Only the author of a store that is used in a quorum needs this.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::LockProvider;
+/// use lock_core::backend::{Attempt, Claim};
+/// use lock_core::FencingToken;
+/// use std::time::Duration;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let provider = lock_memory::MemoryProvider::new();
+/// let lock = provider.lock(Claim::mint("invoice/42", Duration::from_secs(30))?);
+/// let node = lock.as_fencing_floor().expect("this store can");
+///
+/// let floor = FencingToken::new(1_000).unwrap();
+/// let Attempt::Granted(grant) = node.try_acquire_above(floor).await? else { panic!("it is free") };
+/// assert!(grant.fencing >= Some(floor));
+///
+/// let higher = FencingToken::new(grant.fencing.unwrap().get() + 5).unwrap();
+/// assert_eq!(node.raise(higher).await?, Some(higher));
+/// # Ok::<(), lock_core::Error>(()) }).unwrap();
+/// ```
+#[async_trait]
+pub trait FencingFloor: Lock {
+    /// Asks for the key as [`try_acquire`](Lock::try_acquire) does. A new grant has a fencing token that
+    /// is no smaller than `floor`.
+    ///
+    /// A floor that is more than a second ahead of the store's clock may be ignored, so that no client
+    /// with a wrong clock uses the numbers up.
+    async fn try_acquire_above(&self, floor: FencingToken) -> Result<Attempt>;
+
+    /// Raises the grant's fencing token to `to`, if this owner still holds the key and its token is
+    /// smaller. Returns the token that the grant has then, or `None` if the key is not this owner's.
+    ///
+    /// The remaining time does not change. The next grant of the key gets a larger token, whoever asks.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) above [`FencingToken::LARGEST`], so that the
+    /// next grant always has a number left. Nothing changes then.
+    async fn raise(&self, to: FencingToken) -> Result<Option<FencingToken>>;
+}

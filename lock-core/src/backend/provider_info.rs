@@ -1,0 +1,166 @@
+//! What a provider declares about itself.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::{Capabilities, Capability};
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::value::Ttl;
+
+/// Describes a provider: its name, what it promises, and its clock if it brings one.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::backend::{ProviderInfo, Ttl};
+///
+/// let day = Ttl::new(std::time::Duration::from_secs(24 * 60 * 60))?;
+/// let info = ProviderInfo::new("files").with_fencing(true).with_ttls(Ttl::MIN..=day);
+/// assert_eq!(info.declared().to_string(), "fencing");
+/// assert_eq!(
+///     info.check_ttl(Ttl::new(2 * day.as_duration())?).unwrap_err().to_string(),
+///     "the ttl 2days is out of range for the provider `files`, which keeps 1ms to 1day"
+/// );
+/// # Ok::<(), lock_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ProviderInfo {
+    name: Arc<str>,
+    fencing: bool,
+    metadata: bool,
+    server_clock: bool,
+    resending: bool,
+    ttls: RangeInclusive<Ttl>,
+    clock: Option<Arc<dyn Clock>>,
+    store: Option<Arc<str>>,
+}
+
+impl ProviderInfo {
+    /// Describes a provider that promises nothing beyond the three verbs, keeps every valid [`Ttl`], and
+    /// brings no clock.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            fencing: false,
+            metadata: false,
+            server_clock: false,
+            resending: false,
+            ttls: Ttl::MIN..=Ttl::MAX,
+            clock: None,
+            store: None,
+        }
+    }
+
+    /// Declares that grants carry fencing tokens ([`Capability::Fencing`], law F1).
+    #[must_use]
+    pub fn with_fencing(mut self, fencing: bool) -> Self {
+        self.fencing = fencing;
+        self
+    }
+
+    /// Declares that the owner's note is stored beside the lock ([`Capability::Metadata`]).
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: bool) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// Declares that leases end by one clock of the store ([`Capability::ServerClock`]).
+    #[must_use]
+    pub fn with_server_clock(mut self, server_clock: bool) -> Self {
+        self.server_clock = server_clock;
+        self
+    }
+
+    /// Returns what is declared here. [`Capabilities::of`] adds the optional traits of the provider.
+    pub fn declared(&self) -> Capabilities {
+        let all = [
+            (Capability::Fencing, self.fencing),
+            (Capability::Metadata, self.metadata),
+            (Capability::ServerClock, self.server_clock),
+        ];
+        all.into_iter().filter(|(_, has)| *has).map(|(one, _)| one).collect()
+    }
+
+    /// Narrows the ttls that the store can keep; core refuses others before any request.
+    #[must_use]
+    pub fn with_ttls(mut self, ttls: RangeInclusive<Ttl>) -> Self {
+        self.ttls = ttls;
+        self
+    }
+
+    /// Brings the clock that leases are measured with, so that client and store share one.
+    ///
+    /// Only for a store inside this process. Without it the client uses
+    /// [`SystemClock`](crate::SystemClock).
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Returns the ttls that the store can keep.
+    pub fn ttls(&self) -> &RangeInclusive<Ttl> {
+        &self.ttls
+    }
+
+    /// Says by what the store behind the provider can be told from all others, so that no quorum
+    /// takes it for two.
+    #[must_use]
+    pub fn with_store_id(mut self, id: impl Into<Arc<str>>) -> Self {
+        self.store = Some(id.into());
+        self
+    }
+
+    /// Returns what the store can be told by, if the provider knows it.
+    pub fn store_id(&self) -> Option<&str> {
+        self.store.as_deref()
+    }
+
+    /// Declares that the driver may send one request twice by itself.
+    ///
+    /// The answer to the second copy hides that to the first, so a release that finds nothing to
+    /// release may have freed the key a moment before. Without this declaration core takes it for
+    /// the proof of a loss (law G4).
+    #[must_use]
+    pub fn with_resending(mut self, resending: bool) -> Self {
+        self.resending = resending;
+        self
+    }
+
+    /// Returns whether the driver may send one request twice by itself.
+    pub fn may_resend(&self) -> bool {
+        self.resending
+    }
+
+    /// Returns the name, as errors and events show it.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Returns the clock that the provider brings.
+    pub fn clock(&self) -> Option<&Arc<dyn Clock>> {
+        self.clock.as_ref()
+    }
+
+    /// Checks a ttl against what the store can keep.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] when it is out of range.
+    pub fn check_ttl(&self, ttl: Ttl) -> Result<()> {
+        if self.ttls.contains(&ttl) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Invalid,
+            format!(
+                "the ttl {ttl} is out of range for the provider `{}`, which keeps {} to {}",
+                self.name,
+                self.ttls.start(),
+                self.ttls.end()
+            ),
+        ))
+    }
+}

@@ -1,0 +1,61 @@
+//! The optional trait of stores that keep a queue for each key.
+
+use async_trait::async_trait;
+
+use super::{Attempt, Hints};
+use crate::error::Result;
+
+/// Grants a key to its waiters in the order in which they came.
+///
+/// Without it, waiting clients compete for a released key, and nothing keeps one of them from losing
+/// every time.
+///
+/// # Contract
+///
+/// | event | effect |
+/// |---|---|
+/// | [`try_acquire_or_enqueue`](Queue::try_acquire_or_enqueue) is refused | the owner has a place at the end of the queue, unless it has one |
+/// | a release, also one by another library | the head of the queue is granted the key, at once where the store sees the release |
+/// | the end of a lease | the head of the queue is granted the key, at the next attempt of anybody |
+/// | a grant by the queue | it mints its fencing token, takes the place out of the queue, and sends [`Signal::Granted`](super::Signal::Granted) |
+/// | an attempt of the owner that was granted the key | the lease is made whole (law E2) |
+/// | no such attempt within [`Signal::CONFIRM_WINDOW`](super::Signal::CONFIRM_WINDOW), or the ttl if that is shorter | the grant has ended; the next in the queue is granted the key |
+/// | a release of the waiting owner, or the end of its subscription | its place is given up |
+///
+/// So a waiter that died costs those behind it no more than one window. A store that knows which waiters
+/// belong to one client may pass over all of them when one has let a grant lapse, and may shorten the next
+/// window.
+///
+/// # Cancellation
+///
+/// As for [`Lock`](super::Lock). Core releases every owner that may have a place in the queue.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::LockProvider;
+/// use lock_core::backend::{Attempt, Claim, Signal};
+/// use std::time::Duration;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let provider = lock_memory::MemoryProvider::new();
+/// let claim = || Claim::mint("invoice/42", Duration::from_secs(30));
+/// let (holder, waiter) = (provider.lock(claim()?), provider.lock(claim()?));
+/// assert!(matches!(holder.try_acquire().await?, Attempt::Granted(_)));
+///
+/// let queue = waiter.as_queue().expect("this store has a queue");
+/// let mut subscription = queue.subscribe().await?;
+/// assert!(matches!(queue.try_acquire_or_enqueue().await?, Attempt::Held(_)));
+/// let _ = holder.release().await?;
+/// assert_eq!(subscription.next().await, Some(Signal::Granted));
+/// assert!(matches!(waiter.try_acquire().await?, Attempt::Granted(_)));
+/// # Ok::<(), lock_core::Error>(()) }).unwrap();
+/// ```
+#[async_trait]
+pub trait Queue: Hints {
+    /// Asks for the key as [`try_acquire`](super::Lock::try_acquire) does. If the key is held, the owner
+    /// takes a place at the end of the queue in the same atomic step, unless it has one.
+    ///
+    /// If this owner has no open subscription, it is a plain attempt: nobody would hear of the grant.
+    async fn try_acquire_or_enqueue(&self) -> Result<Attempt>;
+}

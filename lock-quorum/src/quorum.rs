@@ -1,0 +1,112 @@
+//! The provider: a majority of independent nodes keeps a lock (law Q1).
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lock_core::backend::{Claim, Inspect, ProviderInfo};
+use lock_core::{Error, ErrorKind, Lock, LockKey, LockProvider, Occupancy, Result};
+
+use crate::inspect::inspect;
+use crate::lock::QuorumLock;
+use crate::node::Node;
+use crate::shared::Shared;
+
+/// Keeps locks on a majority of independent nodes, after Redlock, with fencing tokens.
+///
+/// | promise | how it is kept |
+/// |---|---|
+/// | exclusion | a grant needs more than half of the nodes that are *configured*; it counts from before the first request |
+/// | fencing | a majority agrees on one token, larger than every earlier one, without a consensus protocol |
+/// | a node is frozen, dead or cut off | answers of the others decide; from the second request on it is not waited for |
+/// | a minority of the nodes forgets | fencing survives if clocks are in step; exclusion needs the node to stay away for a ttl |
+/// | cost | one round trip for a cycle's acquisition, two when tokens differ; one for its release |
+///
+/// Nodes are providers of any kind, independent of each other: replicas of one store are none. They
+/// should be an odd number, as four survive no more failures than three.
+///
+/// Fencing needs nodes with [`FencingFloor`](lock_core::backend::FencingFloor). The order of tokens rests on no clock as
+/// long as nodes remember; see the project's `DESIGN.md` for the protocol and its check.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use lock_core::LockClient;
+/// use lock_memory::MemoryProvider;
+/// use lock_quorum::Quorum;
+///
+/// let nodes = [MemoryProvider::new(), MemoryProvider::new(), MemoryProvider::new()];
+/// let locks = LockClient::new(Quorum::new(nodes)?);
+/// let guard = locks.lock("report").acquire().await?;
+/// assert!(guard.fencing_token().is_some());
+/// # Ok::<(), lock_core::Error>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Quorum {
+    shared: Arc<Shared>,
+}
+
+impl Quorum {
+    /// How long one node may take to answer, unless [`node_timeout`](Quorum::node_timeout) says
+    /// otherwise: 200 ms.
+    pub const DEFAULT_NODE_TIMEOUT: Duration = Duration::from_millis(200);
+
+    /// Makes a quorum of nodes.
+    ///
+    /// # Errors
+    ///
+    /// [`Misconfigured`](ErrorKind::Misconfigured) without nodes, for more than 255, and where one is
+    /// named twice.
+    pub fn new<P: LockProvider>(nodes: impl IntoIterator<Item = P>) -> Result<Self> {
+        let nodes = nodes.into_iter().map(|node| Node::new(Arc::new(node))).collect();
+        Ok(Self { shared: Arc::new(Shared::new(nodes, Self::DEFAULT_NODE_TIMEOUT)?) })
+    }
+
+    /// Sets how long one node may take to answer before the others decide without it; 200 ms unless
+    /// told. A node that once took longer is not waited for again until it has answered.
+    ///
+    /// # Errors
+    ///
+    /// [`Misconfigured`](ErrorKind::Misconfigured) for zero.
+    pub fn node_timeout(self, limit: Duration) -> Result<Self> {
+        if limit.is_zero() {
+            let message = "the time limit of a node is zero; it must be longer";
+            return Err(Error::new(ErrorKind::Misconfigured, message));
+        }
+        let nodes = self.shared.nodes.iter().map(Node::again).collect();
+        Ok(Self { shared: Arc::new(Shared::new(nodes, limit)?) })
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl LockProvider for Quorum {
+    fn info(&self) -> &ProviderInfo {
+        &self.shared.info
+    }
+
+    fn lock(&self, claim: Claim) -> Arc<dyn Lock> {
+        Arc::new(QuorumLock::new(Arc::clone(&self.shared), claim))
+    }
+
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
+        self.shared.inspects().then_some(self as _)
+    }
+}
+
+#[async_trait]
+impl Inspect for Quorum {
+    /// Asks all nodes, and reports who holds the key at a majority of them. While that owner's token is
+    /// still being agreed on, they are asked again. A token that is never agreed on is not reported.
+    async fn inspect(&self, key: &LockKey) -> Result<Occupancy> {
+        inspect(&self.shared, key).await
+    }
+}
+
+impl fmt::Debug for Quorum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes = self.shared.nodes.iter().map(|node| &node.provider);
+        f.debug_list().entries(nodes).finish()
+    }
+}
