@@ -1,3 +1,5 @@
+//! The factory that makes a provider of a `memory://` URL.
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 

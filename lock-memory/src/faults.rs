@@ -1,3 +1,5 @@
+//! `Faults`: scripted failures, and a record of calls, around any provider.
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;

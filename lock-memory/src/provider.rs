@@ -1,3 +1,5 @@
+//! `MemoryProvider` and its locks: they run each verb on the shared store, in one step under a mutex.
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

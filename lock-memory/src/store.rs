@@ -1,3 +1,5 @@
+//! The reference store: every verb as a pure transition of a map, with the time as an argument.
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 

@@ -11,13 +11,15 @@ mod history;
 mod macros;
 mod mock;
 mod model;
+mod pace;
 mod property;
 mod runner;
 mod subject;
 
 pub use history::History;
 pub use mock::{MockLock, MockLockProvider};
-pub use runner::{Case, Pace, check, run};
+pub use pace::Pace;
+pub use runner::{Case, check, run};
 pub use subject::Subject;
 
 /// Scripted faults to put around any provider.

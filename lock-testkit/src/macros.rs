@@ -1,3 +1,5 @@
+//! `conformance!`, and the macros that make a test of each case in the list.
+
 /// Makes a `#[test]` of every case of the suite, in a module of the given name.
 ///
 /// The closure yields a fresh [`Subject`](crate::Subject) for each case. With the pace left out,
