@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::{
     manifest, package,
     run::{Result, cargo, command, output, run, show},
+    structure,
 };
 
 /// Crates that a user of `lock-core` alone must never compile: backends belong to backends.
@@ -14,12 +15,14 @@ const FORBIDDEN_IN_CORE: [&str; 6] =
 /// A check: what the summary calls it, and what it does; it returns a remark for the summary.
 type Step = (&'static str, fn() -> Result<String>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 10] = [
     ("format", || quiet("fmt --all --check")),
     ("lints", || quiet("clippy --workspace --all-targets --all-features -- -D warnings")),
     ("lints, no features", || quiet("clippy --workspace --no-default-features -- -D warnings")),
     ("benchmarks", benchmarks),
     ("docs", docs),
+    ("imports run one way", structure::imports),
+    ("opening sentences", structure::sentences),
     ("dependencies of lock-core", core_dependencies),
     ("minimum Rust version", minimum_rust),
     ("packages", package::package),

@@ -13,6 +13,7 @@ mod manifest;
 mod package;
 mod redis;
 mod run;
+mod structure;
 mod tally;
 mod test;
 
@@ -23,7 +24,8 @@ use run::{Result, cargo, run};
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  check            format, lints, docs, dependencies, MSRV, packages; changes no file of the tree
+  check            format, lints, docs, imports, dependencies, MSRV, packages; changes no file of
+                   the tree
   test [-- args]   every test and example; args go to `cargo test`
   model            the quorum protocol, exhaustively: minutes of work, up to 8 GB of memory
   bench [--quick] [scenario…]
