@@ -1,6 +1,8 @@
 //! Checks how the sources hang together: who imports whom, and whether each file says what it is.
 
+mod branches;
 mod crates;
+mod figures;
 mod files;
 mod graph;
 mod imports;
@@ -10,6 +12,7 @@ mod tree;
 
 use std::{collections::BTreeMap, path::Path};
 
+pub(crate) use figures::figures;
 use tree::Tree;
 
 use crate::{manifest, run::Result};
@@ -59,6 +62,12 @@ const WITHOUT_SENTENCES: &[&str] = &[
     "lock-redis/src/",
     //
 ];
+
+/// Crates whose functions have at most [`LIMIT`] branches: `lock-core`, once they do.
+const LIMITED: &[&str] = &[];
+
+/// The most branches that a function may have.
+const LIMIT: usize = 15;
 
 /// A crate: its name, the texts of its sources by their paths, and its modules.
 type Source = (String, BTreeMap<String, String>, Tree);
@@ -113,6 +122,18 @@ pub(crate) fn sentences() -> Result<String> {
     let found: Vec<_> =
         missing.map(|file| format!("{file} opens with no `//!` sentence")).collect();
     report(&found, unchecked("files", WITHOUT_SENTENCES).into_iter().collect())
+}
+
+/// Checks that no function has too many branches.
+pub(crate) fn branches() -> Result<String> {
+    let mut found = Vec::new();
+    for (_, _, tree) in sources()?.iter().filter(|(name, ..)| LIMITED.contains(&name.as_str())) {
+        let functions = branches::functions(tree).into_iter();
+        let over = functions.filter(|function| function.branches > LIMIT);
+        found.extend(over.map(|function| format!("{function}, at most {LIMIT} are allowed")));
+    }
+    let crates = if LIMITED.is_empty() { "no crate".to_owned() } else { LIMITED.join(", ") };
+    report(&found, vec![format!("{crates} is checked")])
 }
 
 /// What a check leaves out, if it leaves something out.
