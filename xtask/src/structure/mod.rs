@@ -1,6 +1,7 @@
 //! Checks how the sources hang together: who imports whom, and whether each file says what it is.
 
 mod branches;
+mod citations;
 mod crates;
 mod figures;
 mod files;
