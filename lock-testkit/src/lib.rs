@@ -6,21 +6,34 @@
     reason = "a test library fails by panicking"
 )]
 
+#[doc(hidden)]
 pub mod cases;
 mod history;
 mod macros;
+#[cfg(feature = "mocks")]
 mod mock;
+#[cfg(feature = "schedules")]
 mod model;
 mod pace;
+#[cfg(feature = "schedules")]
 mod property;
 mod runner;
 mod subject;
 
 pub use history::History;
+#[cfg(feature = "mocks")]
 pub use mock::{MockLock, MockLockProvider};
 pub use pace::Pace;
+#[doc(hidden)]
 pub use runner::{Case, check, run};
 pub use subject::Subject;
 
 /// Scripted faults to put around any provider.
 pub use lock_memory::{Call, Fault, Faults, Faulty, Verb};
+
+/// Stands for the case that is missing, so that no run of it passes.
+#[cfg(not(feature = "schedules"))]
+#[doc(hidden)]
+pub fn without_schedules() {
+    panic!("random schedules need the feature `schedules` of lock-testkit");
+}
