@@ -10,7 +10,7 @@ use crate::MemoryProvider;
 
 /// Makes the factory for `memory://` URLs, to be added to a `ProviderRegistry`.
 ///
-/// `memory://` is a store of its own at every connect; `memory://name` is one store a name within
+/// `memory://` is a store of its own at every connect; `memory://name` is one store per name within
 /// this factory. There are no options.
 pub fn factory() -> MemoryFactory {
     MemoryFactory::default()

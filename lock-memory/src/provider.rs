@@ -1,4 +1,4 @@
-//! `MemoryProvider` and its locks: they run each verb on the shared store, in one step under a mutex.
+//! `MemoryProvider` and its locks: each verb is one step on the shared store, under a mutex.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

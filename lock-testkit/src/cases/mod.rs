@@ -1,4 +1,4 @@
-//! The cases, one file a law family. Each is a public async function over a [`Subject`], named
+//! The cases, one file per law family. Each is a public async function over a [`Subject`], named
 //! after the law (`e1`, `g2` …) and the known bug (`l21`, `w5` …) that it shows.
 
 pub mod exclusion;

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Lists, with file and line, every citation of a law or bug that the catalogue lacks, and every
 /// entry that the catalogue has twice.
 ///
-/// An entry is a heading or the first cell of a table's row that begins with an identifier: `E1`, or
-/// `B-L4` for a bug of another project. Citations are
+/// An entry is a heading or the first cell of a table's row that begins with an identifier: `E1`,
+/// or `B-L4` for a bug of another project. Citations are
 ///
 /// * `law E2` and `laws E2, E3 and T1`,
 /// * identifiers alone in parentheses, `(E2)` or `(E2, B-L4)`,

@@ -23,7 +23,8 @@ impl std::fmt::Display for Edge {
     }
 }
 
-/// Lists the imports of a crate, one for each pair of modules. An import of a whole module is not one: what is used of it is.
+/// Lists the imports of a crate, one for each pair of modules. An import of a whole module is not
+/// one: what is used of it is.
 pub(super) fn edges(tree: &Tree) -> Vec<Edge> {
     let mut edges = Vec::new();
     for (from, module) in &tree.modules {

@@ -33,7 +33,8 @@ pub(super) fn of(items: &[Item]) -> (Vec<Import>, Vec<Mention>) {
     (names.imports, names.mentions)
 }
 
-/// Whether the attributes leave an item to tests: `#[cfg(test)]`, `#[cfg(all(test, …))]`, `#[test]`.
+/// Whether the attributes leave an item to tests: `#[cfg(test)]`, `#[cfg(all(test, …))]`,
+/// `#[test]`.
 pub(super) fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         if attribute.path().is_ident("test") {
