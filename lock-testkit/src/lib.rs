@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+// docs.rs compiles with nightly and this flag: each item then shows the feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![allow(
     clippy::panic,
     clippy::unwrap_used,
