@@ -16,8 +16,8 @@ use crate::scenario::{self, Layout, Scenario, Setting};
 
 /// Runs what the arguments ask for, prints the tables and writes the results.
 ///
-/// The code is a failure if ours let two in at a time, let a token fall, or lost a lock. A goal that
-/// is not met is no failure.
+/// The code is a failure if ours let two in at a time, let a token fall, or lost a lock. A goal
+/// that is not met is no failure.
 ///
 /// # Errors
 ///

@@ -113,8 +113,8 @@ impl Server {
         Ok(number(&info, "connected_clients:").context("no number of clients")? - 1)
     }
 
-    /// How often at most a token was raised: among ours, the scripts for that and for a refusal ask for
-    /// a remaining time.
+    /// How often at most a token was raised: among ours, the scripts for that and for a refusal ask
+    /// for a remaining time.
     pub(crate) fn raises(&self) -> Result<u64> {
         let info = self.ask("INFO commandstats")?;
         Ok(number(&info, "cmdstat_pttl:calls=").unwrap_or_default())

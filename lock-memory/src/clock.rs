@@ -1,3 +1,5 @@
+//! `ManualClock`: time that passes when a test moves it.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;

@@ -1,3 +1,5 @@
+//! The factory that makes a provider of a `memory://` URL.
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +11,7 @@ use crate::MemoryProvider;
 
 /// Makes the factory for `memory://` URLs, to be added to a `ProviderRegistry`.
 ///
-/// `memory://` is a store of its own at every connect; `memory://name` is one store a name within
+/// `memory://` is a store of its own at every connect; `memory://name` is one store per name within
 /// this factory. There are no options.
 pub fn factory() -> MemoryFactory {
     MemoryFactory::default()

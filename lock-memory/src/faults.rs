@@ -1,4 +1,4 @@
-//! Scripted faults around any provider, and a record of its calls.
+//! `Faults`: scripted failures, and a record of calls, around any provider.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The provider over the store, with its clock.
+//! `MemoryProvider` and its locks: each verb is one step on the shared store, under a mutex.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! The laws of a lock store, as plain code without I/O or time of its own.
+//! The reference store: every verb as a pure transition of a map, with the time as an argument.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! `History`: a record of holds that finds overlaps and fencing tokens out of order.
+
 use std::sync::{Mutex, PoisonError};
 
 use lock_core::clock::Moment;

@@ -1,4 +1,8 @@
+//! `conformance!`, and the macros that make a test of each case in the list.
+
 /// Makes a `#[test]` of every case of the suite, in a module of the given name.
+///
+/// Without the feature `schedules` the test of random schedules is ignored, and says why.
 ///
 /// The closure yields a fresh [`Subject`](crate::Subject) for each case. With the pace left out,
 /// time is real.
@@ -54,5 +58,38 @@ macro_rules! __case {
 macro_rules! __list {
     ($($family:ident { $($case:ident,)* })*) => {
         vec![$($($crate::__case!($family $case),)*)*]
+    };
+}
+
+/// Adds the case of random schedules to the list, and calls back.
+#[cfg(feature = "schedules")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __with_schedules {
+    ($callback:ident $($rest:tt)*) => {
+        $crate::$callback! { $($rest)*
+            schedules {
+                random_schedules_match_the_model,
+            }
+        }
+    };
+}
+
+/// Calls back. Where the case of random schedules would be a test, it is one that cannot pass.
+#[cfg(not(feature = "schedules"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __with_schedules {
+    (__tests $($rest:tt)*) => {
+        $crate::__tests! { $($rest)* }
+
+        #[test]
+        #[ignore = "lock-testkit was compiled without its feature `schedules`"]
+        fn random_schedules_match_the_model() {
+            $crate::without_schedules();
+        }
+    };
+    ($callback:ident $($rest:tt)*) => {
+        $crate::$callback! { $($rest)* }
     };
 }

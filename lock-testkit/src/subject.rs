@@ -1,3 +1,5 @@
+//! `Subject`: a provider under test, and what the suite has to know about it.
+
 use std::any::Any;
 use std::fmt;
 use std::future::Future;

@@ -59,7 +59,7 @@ fn tell_all(flaw: Flaw) {
     finders.iter().for_each(|case| println!("    {}", case.name));
 }
 
-/// One test a line: its name, the flaw, and the case that must find it.
+/// One line per test: its name, the flaw, and the case that must find it.
 macro_rules! caught {
     ($($test:ident: $flaw:ident by $case:ident;)*) => {$(
         #[test]

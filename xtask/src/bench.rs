@@ -1,4 +1,5 @@
-//! Runs the benchmarks, a package outside the workspace: what we are compared with is no dependency.
+//! Runs the benchmarks, a package outside the workspace: what we are compared with is no
+//! dependency.
 
 use std::process::ExitCode;
 

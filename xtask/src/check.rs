@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::{
     manifest, package,
     run::{Result, cargo, command, output, run, show},
+    structure,
 };
 
 /// Crates that a user of `lock-core` alone must never compile: backends belong to backends.
@@ -14,12 +15,15 @@ const FORBIDDEN_IN_CORE: [&str; 6] =
 /// A check: what the summary calls it, and what it does; it returns a remark for the summary.
 type Step = (&'static str, fn() -> Result<String>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 11] = [
     ("format", || quiet("fmt --all --check")),
     ("lints", || quiet("clippy --workspace --all-targets --all-features -- -D warnings")),
-    ("lints, no features", || quiet("clippy --workspace --no-default-features -- -D warnings")),
+    ("lints, no features", no_features),
     ("benchmarks", benchmarks),
     ("docs", docs),
+    ("imports run one way", structure::imports),
+    ("opening sentences", structure::sentences),
+    ("branches of functions", structure::branches),
     ("dependencies of lock-core", core_dependencies),
     ("minimum Rust version", minimum_rust),
     ("packages", package::package),
@@ -47,6 +51,12 @@ pub(crate) fn check() -> Result<ExitCode> {
 /// Runs a cargo command that leaves nothing to remark on.
 fn quiet(words: &str) -> Result<String> {
     run(cargo(words)).map(|()| String::new())
+}
+
+/// The suite is compiled with its tests: without features it leaves a case out.
+fn no_features() -> Result<String> {
+    run(cargo("clippy --workspace --no-default-features -- -D warnings"))?;
+    quiet("clippy -p lock-testkit --no-default-features --all-targets -- -D warnings")
 }
 
 /// The benchmarks are a workspace of their own.

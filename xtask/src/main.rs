@@ -1,4 +1,4 @@
-//! Runs the project's own tasks: `check`, `test`, `model`, `bench`, `interop` and `fix`.
+//! Runs the project's own tasks: `check`, `test`, `model`, `bench`, `figures`, `fix` and more.
 
 #![allow(
     clippy::print_stdout,
@@ -13,6 +13,7 @@ mod manifest;
 mod package;
 mod redis;
 mod run;
+mod structure;
 mod tally;
 mod test;
 
@@ -23,13 +24,15 @@ use run::{Result, cargo, run};
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  check            format, lints, docs, dependencies, MSRV, packages; changes no file of the tree
+  check            format, lints, docs, imports, dependencies, MSRV, packages; changes no file of
+                   the tree
   test [-- args]   every test and example; args go to `cargo test`
   model            the quorum protocol, exhaustively: minutes of work, up to 8 GB of memory
   bench [--quick] [scenario…]
                    measures against plain floors and other crates; see bench/README.md
   interop [--quick]
                    measures against libraries of Python and Node.js, which it installs below target/
+  figures          prints size, import cycles and complexity as Markdown; judges nothing
   fix              applies the lints that can be applied, and formats
 ";
 
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         ["model"] => at_root().and_then(|()| model()),
         ["bench", ref args @ ..] => at_root().and_then(|()| bench::bench(args)),
         ["interop", ref args @ ..] => at_root().and_then(|()| interop::interop(args)),
+        ["figures"] => at_root().and_then(|()| figures()),
         ["fix"] => at_root().and_then(|()| fix()),
         _ => {
             eprint!("unknown command: {}\n\n{USAGE}", args.join(" "));
@@ -74,6 +78,11 @@ fn model() -> Result<ExitCode> {
          --test-threads 1",
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what a restructuring should make better.
+fn figures() -> Result<ExitCode> {
+    structure::figures().map(|()| ExitCode::SUCCESS)
 }
 
 /// Applies what clippy can apply, and formats the tree after it, whatever clippy said.

@@ -19,8 +19,10 @@ pub(crate) fn package() -> Result<String> {
     let folder = target.join("published");
     fresh(&folder).map_err(|error| format!("cannot empty {}: {error}", folder.display()))?;
 
-    let words = "package --workspace --exclude xtask --exclude examples --allow-dirty --no-verify";
-    let mut package = cargo(words);
+    let mut package = cargo("package --allow-dirty --no-verify");
+    for name in manifest::published()? {
+        package.args(["--package", &name]);
+    }
     package.arg("--target-dir").arg(&folder);
     run(package)?;
 

@@ -66,7 +66,7 @@ fn case(line: &str) -> Option<(&str, Outcome)> {
     Some((backend, outcome))
 }
 
-/// Writes one line a backend.
+/// Writes one line per backend.
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (backend, Cases { passed, failed, ignored }) in &self.backends {

@@ -13,7 +13,8 @@ fn main() -> ExitCode {
     lock_bench::exit(lock_bench::worker(&args, Some(live_bytes)))
 }
 
-/// Bytes that are allocated now; growing in place is counted as allocating or freeing the difference.
+/// Bytes that are allocated now; growing in place is counted as allocating or freeing the
+/// difference.
 fn live_bytes() -> usize {
     let stats = MEMORY.stats();
     stats.bytes_allocated.saturating_sub(stats.bytes_deallocated)

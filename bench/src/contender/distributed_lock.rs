@@ -1,6 +1,6 @@
 //! `distributed-lock`. It does not wait for a key in Redis: `acquire`, with or without a time-out,
-//! returns at once when the key is held. So the caller polls, here with pauses of up to 100 ms. It always
-//! renews, for the first time when it acquires.
+//! returns at once when the key is held. So the caller polls, here with pauses of up to 100 ms. It
+//! always renews, for the first time when it acquires.
 
 use std::time::Duration;
 

@@ -25,7 +25,8 @@ pub(crate) trait Contender: Sized + Send + Sync + 'static {
     /// What its holder has.
     type Guard: Send + 'static;
 
-    /// Connects to the server, or to several of which the URLs stand between commas; every lock of this process has the same ttl.
+    /// Connects to the server, or to several of which the URLs stand between commas; every lock of
+    /// this process has the same ttl.
     fn connect(url: &str, ttl: Duration) -> impl Future<Output = Result<Self>> + Send;
 
     /// Waits until it holds the key.

@@ -60,7 +60,7 @@ fn goals(report: &Report) -> String {
     text
 }
 
-/// One contender a line, one metric a column.
+/// One line per contender, one column per metric.
 fn table(scenario: &Scenario, layout: &str, records: &[&Record]) -> String {
     let rounds = records.iter().flat_map(|record| &record.rounds);
     let metrics: BTreeSet<_> = rounds.flat_map(|round| round.metrics.keys()).collect();

@@ -59,7 +59,7 @@ pub(super) fn fairness(report: &Report) -> String {
         10.0,
         22.0,
         Anchor::Start,
-        "Turns of each of 16 contenders, 5 ms a turn, two processes",
+        "Turns of each of 16 contenders, 5 ms per turn, two processes",
     );
     svg.text(
         10.0,

@@ -1,4 +1,5 @@
-//! S8, I1 and I2: ours and a library that locks with plain `SET NX PX` want the same key, over and over.
+//! S8, I1 and I2: ours and a library that locks with plain `SET NX PX` want the same key, over and
+//! over.
 
 use std::fs;
 use std::process::Command;
@@ -104,7 +105,8 @@ fn measure(
 
 /// Starts a script of the folder `interop`, which works as [`Cycle`] does.
 ///
-/// A program without `/` is looked for in `PATH`, any other among the libraries that were installed.
+/// A program without `/` is looked for in `PATH`, any other among the libraries that were
+/// installed.
 fn script(
     name: &'static str,
     program: &str,

@@ -1,4 +1,4 @@
-//! What is measured: one scenario a file, and what the contended ones share.
+//! What is measured: one file per scenario, and what the contended ones share.
 
 mod drain;
 mod handoff;

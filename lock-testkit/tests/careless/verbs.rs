@@ -122,7 +122,7 @@ impl CarelessLock {
             Some(Flaw::SameOwnerIsAnotherGrant) => return self.grant(tables, None, None, floor),
             Some(Flaw::SameOwnerKeepsItsTtl) => ends = lease.ends,
             Some(Flaw::SameOwnerAddsTheTtl) => {
-                ends = lease.ends.after(self.claim.ttl().as_duration())
+                ends = lease.ends.after(self.claim.ttl().as_duration());
             }
             Some(Flaw::SameOwnerIsCutShort) => {}
             _ => ends = ends.max(lease.ends),

@@ -1,5 +1,6 @@
 //! Floors: the least that any implementation has to do, rebuilt over the bare driver. They are no
-//! locks to use: nothing is done about expiry, lost answers, cancelled waiters or broken connections.
+//! locks to use: nothing is done about expiry, lost answers, cancelled waiters or broken
+//! connections.
 
 pub(crate) mod parallel;
 pub(crate) mod publish;

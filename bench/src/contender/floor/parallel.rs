@@ -1,5 +1,6 @@
-//! The same command to five servers at once: whatever three of them say is the answer, and the others are
-//! heard behind. Once with `SET NX PX` and the script that compares and deletes, once with our scripts.
+//! The same command to five servers at once: whatever three of them say is the answer, and the
+//! others are heard behind. Once with `SET NX PX` and the script that compares and deletes, once
+//! with our scripts.
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! A message at each release: one waiter a process hears it and tries again, the others stand behind
-//! it in the process.
+//! A message at each release: one waiter per process hears it and tries again, the others stand
+//! behind it in the process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError};
@@ -30,7 +30,7 @@ pub(crate) struct Publish {
     connection: MultiplexedConnection,
     _subscription: MultiplexedConnection,
     released: Arc<Notify>,
-    /// One fair queue a key.
+    /// One fair queue per key.
     queues: std::sync::Mutex<HashMap<String, Arc<Mutex<()>>>>,
     ttl: u64,
 }

@@ -1,5 +1,5 @@
-//! A queue in the store: whoever releases makes the next one the owner and tells its process so. Two
-//! commands an acquisition, however many wait.
+//! A queue in the store: whoever releases makes the next one the owner and tells its process so.
+//! Two commands per acquisition, however many wait.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};

@@ -1,4 +1,5 @@
-//! A `tokio::sync::Mutex` for each key in a map: what one writes without a crate. Keys stay for ever.
+//! A `tokio::sync::Mutex` for each key in a map: what one writes without a crate. Keys stay for
+//! ever.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};

@@ -1,0 +1,33 @@
+//! `Pace`: whether the cases run in real time or in tokio's paused time.
+
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+
+/// How time passes while a case runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Real time, on a runtime with two threads.
+    Real,
+    /// Tokio's paused time, on one thread: whenever every task waits, time jumps to the next timer.
+    /// For stores in this process whose clock is tokio's.
+    Paused,
+}
+
+impl Pace {
+    /// The unit of ttls and waits: long enough that a loaded machine keeps up in real time.
+    pub(crate) const fn unit(self) -> Duration {
+        match self {
+            Self::Real => Duration::from_millis(500),
+            Self::Paused => Duration::from_secs(10),
+        }
+    }
+
+    pub(crate) fn runtime(self) -> Runtime {
+        match self {
+            Self::Real => Builder::new_multi_thread().worker_threads(2).enable_all().build(),
+            Self::Paused => Builder::new_current_thread().enable_all().start_paused(true).build(),
+        }
+        .expect("a tokio runtime")
+    }
+}

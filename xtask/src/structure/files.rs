@@ -1,0 +1,34 @@
+//! Reads the Rust sources below a folder.
+
+use std::{collections::BTreeMap, fs, io, path::Path};
+
+use crate::run::Result;
+
+/// Reads every `.rs` file below a folder; hidden folders and what cargo builds are left out.
+///
+/// The keys are paths from where the task runs, with `/` between folders.
+pub(super) fn rust(folder: &str) -> Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    walk(Path::new(folder), &mut files)
+        .map_err(|error| format!("cannot read the sources in {folder}: {error}"))?;
+    Ok(files)
+}
+
+fn walk(folder: &Path, files: &mut BTreeMap<String, String>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        if name.starts_with('.') || name == "target" {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            walk(&path, files)?;
+        } else if name.ends_with(".rs") {
+            let parts = path.strip_prefix(".").unwrap_or(&path).components();
+            let parts: Vec<_> = parts.map(|part| part.as_os_str().to_string_lossy()).collect();
+            files.insert(parts.join("/"), fs::read_to_string(&path)?);
+        }
+    }
+    Ok(())
+}
