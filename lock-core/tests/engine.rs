@@ -185,6 +185,10 @@ impl Hints for Granting {
         Box::leak(Box::new(sender)); // the queue keeps its end
         Ok(subscription)
     }
+
+    async fn try_acquire_or_listen(&self) -> Result<Attempt> {
+        self.try_acquire().await
+    }
 }
 
 #[async_trait]

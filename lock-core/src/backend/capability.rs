@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use super::{Claim, LockProvider};
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::{LockKey, OwnerToken};
 
 /// An ability that some providers have and others lack.
 ///
@@ -82,26 +80,6 @@ impl fmt::Display for Capability {
 pub struct Capabilities(u64);
 
 impl Capabilities {
-    /// Finds out what a provider can do: what it declares, and the optional traits that it has.
-    ///
-    /// Does no I/O.
-    pub fn of(provider: &dyn LockProvider) -> Self {
-        let info = provider.info();
-        // Any claim shows which traits a lock has. A valid key cannot be refused.
-        let Ok(key) = LockKey::new("capabilities") else { return info.declared() };
-        let probe = Claim::new(key, OwnerToken::from_bits([0; 16]), *info.ttls().start());
-        let lock = provider.lock(probe);
-        let found = [
-            (Capability::FencingFloor, lock.as_fencing_floor().is_some()),
-            (Capability::Handover, lock.as_hand_over().is_some()),
-            (Capability::Hints, lock.as_hints().is_some()),
-            (Capability::Inspect, provider.as_inspect().is_some()),
-            (Capability::Queue, lock.as_queue().is_some()),
-        ];
-        let found = found.into_iter().filter(|(_, has)| *has).map(|(one, _)| one);
-        info.declared().iter().chain(found).collect()
-    }
-
     /// Returns whether a capability is in the set.
     pub const fn has(self, capability: Capability) -> bool {
         self.0 & capability.bit() != 0

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Attempt, Lock};
+use super::Attempt;
 use crate::error::Result;
 use crate::value::FencingToken;
 
@@ -33,8 +33,8 @@ use crate::value::FencingToken;
 /// # Ok::<(), lock_core::Error>(()) }).unwrap();
 /// ```
 #[async_trait]
-pub trait FencingFloor: Lock {
-    /// Asks for the key as [`try_acquire`](Lock::try_acquire) does. A new grant has a fencing token that
+pub trait FencingFloor: Send + Sync {
+    /// Asks for the key as [`try_acquire`](super::Lock::try_acquire) does. A new grant has a fencing token that
     /// is no smaller than `floor`.
     ///
     /// A floor that is more than a second ahead of the store's clock may be ignored, so that no client

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Claim, Grant, Lock};
+use super::{Claim, Grant};
 use crate::error::Result;
 
 /// Releases a key and grants it to another claim in one request.
@@ -28,7 +28,7 @@ use crate::error::Result;
 /// # Ok::<(), lock_core::Error>(()) }).unwrap();
 /// ```
 #[async_trait]
-pub trait HandOver: Lock {
+pub trait HandOver: Send + Sync {
     /// Frees the key, if this owner still holds it, and grants it to `next` in the same atomic step.
     ///
     /// # For implementors

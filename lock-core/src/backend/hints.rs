@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Attempt, Lock, Subscription};
+use super::{Attempt, Subscription};
 use crate::error::Result;
 
 /// Reports to a waiter that its key may be free (law N1).
@@ -25,7 +25,7 @@ use crate::error::Result;
 ///
 /// # Cancellation
 ///
-/// As for [`Lock`]. A dropped `subscribe` leaves no subscription.
+/// As for [`Lock`](super::Lock). A dropped `subscribe` leaves no subscription.
 ///
 /// # Examples
 ///
@@ -48,20 +48,18 @@ use crate::error::Result;
 /// # Ok::<(), lock_core::Error>(()) }).unwrap();
 /// ```
 #[async_trait]
-pub trait Hints: Lock {
+pub trait Hints: Send + Sync {
     /// Opens a subscription for this owner, and returns once signals can arrive.
     async fn subscribe(&self) -> Result<Subscription>;
 
-    /// Asks for the key as [`try_acquire`](Lock::try_acquire) does. If the key is held, the next release
+    /// Asks for the key as [`try_acquire`](super::Lock::try_acquire) does. If the key is held, the next release
     /// is reported to this owner's subscription.
     ///
     /// # For implementors
     ///
     /// Core calls this after every `subscribe`, so that no release in between is missed. A store that
-    /// reports every release to everybody keeps the provided method. A store that reports only to those
-    /// who are known to wait registers the waiter here, in the same atomic step as the refusal. If this
+    /// reports every release to everybody does what `try_acquire` does. A store that reports only to
+    /// those who are known to wait registers the waiter here, in the same atomic step as the refusal. If this
     /// owner has no open subscription, it is a plain attempt.
-    async fn try_acquire_or_listen(&self) -> Result<Attempt> {
-        self.try_acquire().await
-    }
+    async fn try_acquire_or_listen(&self) -> Result<Attempt>;
 }

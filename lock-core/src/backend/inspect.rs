@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::LockProvider;
 use crate::error::Result;
 use crate::value::{FencingToken, LockKey, Metadata, OwnerFingerprint};
 
@@ -29,7 +28,7 @@ use crate::value::{FencingToken, LockKey, Metadata, OwnerFingerprint};
 /// # Ok::<(), lock_core::Error>(()) }).unwrap();
 /// ```
 #[async_trait]
-pub trait Inspect: LockProvider {
+pub trait Inspect: Send + Sync {
     /// Reports who holds a key, without side effects.
     ///
     /// An owner whose acquisition has not been answered yet may be reported; its fencing token may still

@@ -26,6 +26,7 @@
 //!
 //! [`examples/custom_backend.rs`]: https://docs.rs/crate/lock-core/latest/source/README.md
 
+mod abilities;
 mod answer;
 mod call;
 pub(crate) mod capability;

@@ -1,3 +1,5 @@
+//! The URL of a store, parsed once, and its options.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;

@@ -8,10 +8,11 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::{Defaults, LockClient};
+use super::defaults::Defaults;
+use super::guard::LockGuard;
+use super::lease::Lease;
 use crate::acquiring::{Patience, Pursuit, Wait};
 use crate::backend::{Capability, Claim};
-use crate::client::LockGuard;
 use crate::engine::{Bound, Engine};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
@@ -21,7 +22,7 @@ use crate::value::{LockKey, Metadata, OwnerToken, Ttl};
 
 /// An acquisition that is being described: how long, how patient, and what to do with the lock.
 ///
-/// Made by [`LockClient::lock`]; ends in one of four verbs:
+/// Made by [`LockClient::lock`](crate::LockClient::lock); ends in one of four verbs:
 /// [`acquire`](Acquire::acquire) waits, [`try_acquire`](Acquire::try_acquire) does not,
 /// [`run`](Acquire::run) holds the lock around a piece of work, and [`resume`](Acquire::resume) takes
 /// over a lock that is already held. Anything wrong with the description is reported there, before
@@ -50,10 +51,10 @@ enum Renewing {
 }
 
 impl Acquire {
-    pub(super) fn new(client: &LockClient, key: Result<LockKey>) -> Self {
+    pub(super) fn new(engine: Arc<Engine>, defaults: Defaults, key: Result<LockKey>) -> Self {
         Self {
-            engine: Arc::clone(&client.engine),
-            defaults: client.defaults.clone(),
+            engine,
+            defaults,
             key,
             owner: None,
             metadata: Ok(Metadata::default()),
@@ -213,7 +214,7 @@ impl Acquire {
     /// Dropping the future drops the work and releases in the background.
     pub async fn run<W, F>(self, work: W) -> Result<F::Output>
     where
-        W: FnOnce(crate::Lease) -> F,
+        W: FnOnce(Lease) -> F,
         F: Future,
     {
         let plan = self.plan(true)?;

@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Defaults, LockClient};
+use super::defaults::Defaults;
+use super::lock_client::LockClient;
 use crate::acquiring::Wait;
 use crate::backend::{Capabilities, Capability, LockProvider, ProviderInfo};
-use crate::clock::Clock;
-use crate::engine::Mint;
+use crate::clock::{Clock, SystemClock};
+use crate::engine::{Engine, Latency, Lines, Mint, Rivals};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fairness::Fairness;
 use crate::holding::usable_ttl;
@@ -34,14 +35,14 @@ use crate::value::OwnerToken;
 /// ```
 #[must_use = "nothing is made until `build` is called"]
 pub struct ClientBuilder {
-    pub(super) provider: Arc<dyn LockProvider>,
-    pub(super) clock: Option<Arc<dyn Clock>>,
-    pub(super) mint: Arc<Mint>,
-    pub(super) observer: Option<Arc<dyn Observer>>,
-    pub(super) needed: Vec<Capability>,
-    pub(super) request_timeout: Duration,
-    pub(super) unavailable_after: Duration,
-    pub(super) defaults: Defaults,
+    provider: Arc<dyn LockProvider>,
+    clock: Option<Arc<dyn Clock>>,
+    mint: Arc<Mint>,
+    observer: Option<Arc<dyn Observer>>,
+    needed: Vec<Capability>,
+    request_timeout: Duration,
+    unavailable_after: Duration,
+    defaults: Defaults,
 }
 
 impl fmt::Debug for ClientBuilder {
@@ -50,6 +51,44 @@ impl fmt::Debug for ClientBuilder {
             .field("provider", &self.provider)
             .field("defaults", &self.defaults)
             .finish_non_exhaustive()
+    }
+}
+
+impl LockClient {
+    /// Makes a client with the defaults.
+    ///
+    /// This cannot fail, so a provider that does not keep the default ttl is not refused here: each
+    /// acquisition that sets no [`ttl`](Acquire::ttl) of its own then reports it. To find it out at
+    /// start-up, use the [`builder`](LockClient::builder).
+    pub fn new(provider: impl LockProvider) -> Self {
+        Self::with(ClientBuilder::new(Arc::new(provider)), Reporter::default())
+    }
+
+    /// Sets up a client step by step.
+    pub fn builder(provider: impl LockProvider) -> ClientBuilder {
+        ClientBuilder::new(Arc::new(provider))
+    }
+
+    fn with(builder: ClientBuilder, reporter: Reporter) -> Self {
+        let ClientBuilder { provider, clock, mint, request_timeout, unavailable_after, .. } =
+            builder;
+        let clock = clock
+            .or_else(|| provider.info().clock().cloned())
+            .unwrap_or_else(|| Arc::new(SystemClock));
+        Self {
+            engine: Arc::new(Engine {
+                provider,
+                clock,
+                mint,
+                reporter,
+                lines: Lines::default(),
+                rivals: Rivals::default(),
+                latency: Latency::default(),
+                request_timeout,
+                unavailable_after,
+            }),
+            defaults: builder.defaults,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Lease;
+use super::lease::Lease;
 use crate::error::{Error, Operation, Result};
 use crate::holding::{Hold, usable_ttl};
 use crate::value::OwnerToken;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Hold;
+use super::hold::Hold;
 
 /// The shortest pause between two renewals: time is halved only so often.
 const SHORTEST: Duration = Duration::from_millis(1);

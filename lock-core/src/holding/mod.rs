@@ -4,6 +4,8 @@ mod belief;
 mod hold;
 mod keep_alive;
 mod limits;
+mod release;
+mod releasing;
 
 pub(crate) use hold::{Hold, Over, Terms};
 pub(crate) use keep_alive::keep_alive;

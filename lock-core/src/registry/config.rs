@@ -1,8 +1,10 @@
+//! What a configuration says: named providers, and the default among them.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::unknown_name;
+use crate::backend::listed;
 use crate::client::ClientBuilder;
 use crate::error::{Error, Result};
 
@@ -180,4 +182,8 @@ impl fmt::Debug for ProviderConfig {
 fn time<'de, D: serde::Deserializer<'de>>(source: D) -> Result<Option<Duration>, D::Error> {
     let text = <String as serde::Deserialize>::deserialize(source)?;
     humantime::parse_duration(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+pub(super) fn unknown_name<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Error {
+    Error::misconfigured(format!("no provider is named `{name}`; known are: {}", listed(known)))
 }

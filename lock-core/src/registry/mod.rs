@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use self::config::unknown_name;
 pub use self::config::{LocksConfig, ProviderConfig};
 
 use crate::backend::{LockProvider, ProviderFactory, ProviderUrl, listed};
@@ -208,8 +209,4 @@ impl Clients {
 
 fn connecting(url: &ProviderUrl, error: Error) -> Error {
     error.in_operation(Operation::Connect, None, &Arc::from(url.to_string()))
-}
-
-fn unknown_name<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Error {
-    Error::misconfigured(format!("no provider is named `{name}`; known are: {}", listed(known)))
 }

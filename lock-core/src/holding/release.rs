@@ -4,7 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Hold, Over};
+use super::hold::{Hold, Over};
+use super::releasing::GivenBack;
 use crate::backend::{Release, Transfer};
 use crate::engine::line::{PassedOn, Received};
 use crate::engine::rivals::CONTESTED;
@@ -22,33 +23,6 @@ const BREAK: Duration = Duration::from_millis(25);
 /// What a release says that found somebody else's lock, or none.
 const NOT_HELD: &str = "the lease had ended before the release, so another owner may have held the \
                         lock meanwhile";
-
-/// What is known of the requests that give the lock back.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Releasing {
-    /// Whether the local deadline had passed when the first of them left; `None` before that.
-    late: Option<bool>,
-    /// One of them may have taken effect without an answer.
-    unanswered: bool,
-    outcome: Option<GivenBack>,
-    /// Copies that might still take the key have been seen to as well.
-    complete: bool,
-}
-
-/// What the first answer to a release says of the time before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct GivenBack {
-    /// What the backend answered.
-    answer: Release,
-    /// The lock had been held until then, as far as the answer can tell.
-    in_time: bool,
-}
-
-impl GivenBack {
-    fn new(answer: Release, excused: bool) -> Self {
-        Self { answer, in_time: answer != Release::NotHeld || excused }
-    }
-}
 
 impl Hold {
     /// Lets the request under way come to its end, so that nothing is left to land, and ends the hold.

@@ -1,7 +1,5 @@
 //! A held lock: its deadline, its renewals, and how it ends.
 
-mod release;
-
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -11,9 +9,9 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio_util::sync::CancellationToken;
 
-use self::release::Releasing;
 use super::belief::Belief;
 use super::limits::check_margin;
+use super::releasing::Releasing;
 use crate::backend::Renewal;
 use crate::clock::Moment;
 use crate::engine::line::{PassedOn, Received};
@@ -37,29 +35,29 @@ pub(crate) struct Hold {
     pub(crate) resumed: bool,
     /// The runtime that the acquisition ran on, for work after the guard was dropped elsewhere.
     pub(crate) runtime: Handle,
-    since: Moment,
+    pub(super) since: Moment,
     /// Holding longer than this is a loss, however often the lease was renewed.
     hold_until: Moment,
     /// How long before the deadline the holder is told to stop; `None` means the default.
     margin: Option<Duration>,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     changed: Notify,
     cancellation: OnceLock<CancellationToken>,
 }
 
 #[derive(Debug)]
-struct State {
-    belief: Belief,
+pub(super) struct State {
+    pub(super) belief: Belief,
     /// An earlier attempt had no known outcome, so a copy of it may still be under way.
-    stray: bool,
+    pub(super) stray: bool,
     /// How the key has been passed on before.
-    passed_on: PassedOn,
+    pub(super) passed_on: PassedOn,
     /// A request that changes the lease is under way: they never overlap.
     busy: bool,
     /// What renewals have suffered, once one has failed.
     trouble: Option<Box<Trouble>>,
     over: Option<Over>,
-    releasing: Releasing,
+    pub(super) releasing: Releasing,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +74,7 @@ impl State {
 }
 
 /// Held while a request that changes the lease is under way.
-struct Alone<'a>(&'a Hold);
+pub(super) struct Alone<'a>(&'a Hold);
 
 impl Drop for Alone<'_> {
     fn drop(&mut self) {
@@ -166,11 +164,11 @@ impl Hold {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn now(&self) -> Moment {
+    pub(super) fn now(&self) -> Moment {
         self.engine.clock.now()
     }
 
@@ -323,7 +321,7 @@ impl Hold {
 
     /// Waits for the request under way, for no longer than a request may take: its task may not be
     /// running.
-    async fn alone(&self) -> Result<Alone<'_>> {
+    pub(super) async fn alone(&self) -> Result<Alone<'_>> {
         let waiting = async {
             loop {
                 let changed = self.changed.notified();

@@ -1,0 +1,27 @@
+//! Finds out what a provider can do.
+
+use super::capability::{Capabilities, Capability};
+use super::{Claim, LockProvider};
+use crate::value::{LockKey, OwnerToken};
+
+impl Capabilities {
+    /// Finds out what a provider can do: what it declares, and the optional traits that it has.
+    ///
+    /// Does no I/O.
+    pub fn of(provider: &dyn LockProvider) -> Self {
+        let info = provider.info();
+        // Any claim shows which traits a lock has. A valid key cannot be refused.
+        let Ok(key) = LockKey::new("capabilities") else { return info.declared() };
+        let probe = Claim::new(key, OwnerToken::from_bits([0; 16]), *info.ttls().start());
+        let lock = provider.lock(probe);
+        let found = [
+            (Capability::FencingFloor, lock.as_fencing_floor().is_some()),
+            (Capability::Handover, lock.as_hand_over().is_some()),
+            (Capability::Hints, lock.as_hints().is_some()),
+            (Capability::Inspect, provider.as_inspect().is_some()),
+            (Capability::Queue, lock.as_queue().is_some()),
+        ];
+        let found = found.into_iter().filter(|(_, has)| *has).map(|(one, _)| one);
+        info.declared().iter().chain(found).collect()
+    }
+}

@@ -1,0 +1,42 @@
+//! What acquisitions start from, unless they say otherwise.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::acquiring::Wait;
+use crate::backend::{Capabilities, Capability, LockProvider};
+use crate::error::Result;
+use crate::fairness::Fairness;
+use crate::retry::{Backoff, RetryStrategy};
+
+/// What an acquisition starts from.
+#[derive(Clone, Debug)]
+pub(super) struct Defaults {
+    pub(super) ttl: Duration,
+    pub(super) wait: Wait,
+    /// `None` until one is chosen: the default depends on the provider.
+    pub(super) retry: Option<Arc<dyn RetryStrategy>>,
+    pub(super) fairness: Option<Fairness>,
+    pub(super) stop_margin: Option<Duration>,
+}
+
+impl Defaults {
+    /// The fairness asked for, or the best that the provider has.
+    pub(super) fn fairness(&self, queues: bool, provider: &dyn LockProvider) -> Result<Fairness> {
+        match self.fairness {
+            Some(Fairness::Race) => Ok(Fairness::Race),
+            Some(fair) if queues => Ok(fair),
+            Some(_) => {
+                Err(Capabilities::of(provider).lack(provider.info().name(), Capability::Queue))
+            }
+            None => Ok(if queues { Fairness::Turns } else { Fairness::Race }),
+        }
+    }
+
+    /// The strategy asked for, or the one that fits how waiters learn of a release.
+    pub(super) fn retry(&self, hints: bool) -> Arc<dyn RetryStrategy> {
+        self.retry.clone().unwrap_or_else(|| {
+            Arc::new(if hints { Backoff::beside_hints() } else { Backoff::default() })
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! The client: acquires locks from one provider.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::acquire::Acquire;
+use super::defaults::Defaults;
+use super::guard::LockGuard;
+use crate::backend::{Capabilities, Capability, Occupancy, ProviderInfo};
+use crate::clock::Clock;
+use crate::engine::Engine;
+use crate::error::{Error, Operation, Result};
+use crate::value::{LockKey, OwnerToken};
+
+/// Acquires locks from one provider: the door to everything else.
+///
+/// # What a lease cannot promise
+///
+/// A lock with a ttl is a *lease*. If its holder is paused (a long garbage collection elsewhere in
+/// the system, a stopped VM, a swapped-out process) for longer than the ttl, the key is granted to
+/// another while the first still believes to hold it, and no check before a write can rule out that
+/// the pause comes right after the check. So:
+///
+/// * Send the [`fencing_token`](crate::Lease::fencing_token) with every write and let the resource
+///   refuse smaller ones ([`FencingGate`](crate::FencingGate)). This is what keeps data whole.
+/// * Check [`is_held`](crate::Lease::is_held) between steps, or let [`Acquire::run`] stop the work
+///   when the lock is lost. This keeps wasted work small.
+/// * Choose a ttl well above the pauses you expect, and let the lease be renewed.
+///
+/// What a backend promises beyond that, under failover in particular, differs: see its table.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use lock_core::LockClient;
+/// use std::time::Duration;
+///
+/// let locks = LockClient::new(lock_memory::MemoryProvider::new());
+///
+/// let guard = locks
+///     .lock("invoice/42")
+///     .ttl(Duration::from_secs(30))
+///     .wait_at_most(Duration::from_secs(5))
+///     .acquire()
+///     .await?;
+/// // … write to the ledger with guard.fencing_token() …
+/// guard.release().await?;
+///
+/// // The same, renewed while the work runs, and the work dropped if the lock is lost:
+/// let total = locks.lock("invoice/42").run(|lease| async move {
+///     println!("holding {} with {:?}", lease.key(), lease.fencing_token());
+///     42
+/// }).await?;
+/// assert_eq!(total, 42);
+/// # Ok::<(), lock_core::Error>(()) }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct LockClient {
+    pub(super) engine: Arc<Engine>,
+    pub(super) defaults: Defaults,
+}
+
+impl LockClient {
+    /// The ttl of an acquisition that sets none: 30 seconds.
+    pub const DEFAULT_TTL: Duration = Duration::from_secs(30);
+    /// How long an acquisition waits that does not say: 60 seconds, twice the default ttl, so that
+    /// the lease of a crashed holder has ended by then.
+    pub const DEFAULT_WAIT: Duration = Duration::from_secs(60);
+    /// The default limit of one request: 2 seconds.
+    pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+    /// For how long an acquisition goes on trying a backend that fails: 5 seconds.
+    pub const DEFAULT_UNAVAILABLE_AFTER: Duration = Duration::from_secs(5);
+
+    /// Begins to acquire the lock named `key`; nothing happens until a verb of the returned
+    /// [`Acquire`] is awaited, and a bad key is reported there.
+    pub fn lock<K>(&self, key: K) -> Acquire
+    where
+        K: TryInto<LockKey>,
+        Error: From<K::Error>,
+    {
+        let (engine, defaults) = (Arc::clone(&self.engine), self.defaults.clone());
+        Acquire::new(engine, defaults, key.try_into().map_err(Error::from))
+    }
+
+    /// Takes over a lock that another guard [`detach`](LockGuard::detach)ed, here or elsewhere, and
+    /// renews its lease to the default ttl. See [`Acquire::resume`] to choose it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Acquire::resume`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Acquire::resume`].
+    pub async fn resume<K>(&self, key: K, token: OwnerToken) -> Result<LockGuard>
+    where
+        K: TryInto<LockKey>,
+        Error: From<K::Error>,
+    {
+        self.lock(key).owner_token(token).resume().await
+    }
+
+    /// Reports who holds a key, without side effects (law I1).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] when the provider cannot tell, [`ErrorKind::Invalid`] for a bad
+    /// key, and those of the backend.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing but the answer.
+    pub async fn inspect<K>(&self, key: K) -> Result<Occupancy>
+    where
+        K: TryInto<LockKey>,
+        Error: From<K::Error>,
+    {
+        let name = self.info().name();
+        let unkeyed = |error: Error| error.in_operation(Operation::Inspect, None, name);
+        let key = key.try_into().map_err(|error| unkeyed(Error::from(error)))?;
+        self.engine.inspect(&key).await
+    }
+
+    /// Checks that the provider can do what the application needs; call it at start-up.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`], naming the provider and the first capability it lacks.
+    pub fn require(&self, needed: impl IntoIterator<Item = Capability>) -> Result<()> {
+        self.capabilities().require(self.info().name(), needed)
+    }
+
+    /// Returns what the provider can do.
+    pub fn capabilities(&self) -> Capabilities {
+        Capabilities::of(&*self.engine.provider)
+    }
+
+    /// Returns the description of the provider.
+    pub fn info(&self) -> &ProviderInfo {
+        self.engine.provider.info()
+    }
+
+    /// Returns the clock that leases are measured with.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.engine.clock
+    }
+}
