@@ -24,10 +24,10 @@ use lock_core::{FencingToken, Lock, LockProvider, Result};
 /// The store: a stand-in for the one that you run.
 #[derive(Debug, Default)]
 struct Store {
-    /// By key: the owner, the fencing token, and when the lease ends.
-    leases: HashMap<String, (String, Option<FencingToken>, Instant)>,
-    /// Owners that have released without holding, and until when they are remembered (law U1).
-    tombstones: HashMap<String, Instant>,
+    /// By key: the claim, the fencing token, and when the lease ends.
+    leases: HashMap<String, (Claim, Option<FencingToken>, Instant)>,
+    /// Claims that were released without being held, and until when they are remembered (law U1).
+    tombstones: Vec<(Claim, Instant)>,
     grants: u64,
 }
 
@@ -59,7 +59,7 @@ impl MapLock {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         store.leases.retain(|_, (_, _, ends)| now < *ends);
-        store.tombstones.retain(|_, until| now < *until);
+        store.tombstones.retain(|(_, until)| now < *until);
         (store, now)
     }
 }
@@ -69,13 +69,13 @@ impl Lock for MapLock {
     async fn try_acquire(&self) -> Result<Attempt> {
         self.claim.mode().require_exclusive()?;
         let (mut store, now) = self.open();
-        let (key, owner) = (self.claim.key().as_str(), self.claim.owner().expose());
+        let (key, owner) = (self.claim.key().as_str(), self.claim.owner());
         let new_end = now + self.claim.ttl().as_duration();
-        if store.tombstones.contains_key(owner) {
+        if store.tombstones.iter().any(|(undone, _)| undone.owner() == owner) {
             return Ok(Attempt::Undone);
         }
         if let Some((holder, fencing, ends)) = store.leases.get_mut(key) {
-            if holder != owner {
+            if holder.owner() != owner {
                 return Ok(Attempt::held(*ends - now));
             }
             *ends = new_end.max(*ends); // the same owner asks again (law E2)
@@ -83,14 +83,14 @@ impl Lock for MapLock {
         }
         store.grants += 1;
         let fencing = FencingToken::new(store.grants);
-        store.leases.insert(key.into(), (owner.into(), fencing, new_end));
+        store.leases.insert(key.into(), (self.claim.clone(), fencing, new_end));
         Ok(Attempt::granted(fencing))
     }
 
     async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
         let (mut store, now) = self.open();
         match store.leases.get_mut(self.claim.key().as_str()) {
-            Some((holder, fencing, ends)) if holder == self.claim.owner().expose() => {
+            Some((holder, fencing, ends)) if holder.owner() == self.claim.owner() => {
                 *ends = now + ttl.as_duration();
                 Ok(Renewal::renewed(*fencing))
             }
@@ -100,12 +100,12 @@ impl Lock for MapLock {
 
     async fn release(&self) -> Result<Release> {
         let (mut store, now) = self.open();
-        let (key, owner) = (self.claim.key().as_str(), self.claim.owner().expose());
-        if store.leases.get(key).is_some_and(|(holder, ..)| holder == owner) {
+        let (key, owner) = (self.claim.key().as_str(), self.claim.owner());
+        if store.leases.get(key).is_some_and(|(holder, ..)| holder.owner() == owner) {
             store.leases.remove(key);
             return Ok(Release::Released);
         }
-        store.tombstones.insert(owner.into(), now + Release::TOMBSTONE);
+        store.tombstones.push((self.claim.clone(), now + Release::TOMBSTONE));
         Ok(Release::NotHeld)
     }
 }

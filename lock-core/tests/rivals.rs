@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lock_core::backend::{
-    Attempt, Busy, Claim, HandOver, Inspect, ProviderInfo, Release, Renewal, Ttl,
+    Attempt, Busy, Claim, HandOver, Hints, Inspect, ProviderInfo, Queue, Release, Renewal,
+    Subscription, Ttl,
 };
 use lock_core::{Backoff, Lock, LockClient, LockProvider, Result};
 use lock_memory::{Faults, MemoryProvider, Verb};
@@ -81,8 +82,36 @@ impl Lock for ContestedLock {
         Ok(if contested && answer == Release::Released { Release::Contested } else { answer })
     }
 
+    fn as_hints(&self) -> Option<&dyn Hints> {
+        Some(self)
+    }
+
+    fn as_queue(&self) -> Option<&dyn Queue> {
+        Some(self)
+    }
+
     fn as_hand_over(&self) -> Option<&dyn HandOver> {
         self.lock.as_hand_over()
+    }
+}
+
+#[async_trait]
+impl Hints for ContestedLock {
+    async fn subscribe(&self) -> Result<Subscription> {
+        let (sender, subscription) = Subscription::channel();
+        Box::leak(Box::new(sender)); // nobody reports what a foreign locker does
+        Ok(subscription)
+    }
+
+    async fn try_acquire_or_listen(&self) -> Result<Attempt> {
+        self.try_acquire().await
+    }
+}
+
+#[async_trait]
+impl Queue for ContestedLock {
+    async fn try_acquire_or_enqueue(&self) -> Result<Attempt> {
+        self.try_acquire().await
     }
 }
 

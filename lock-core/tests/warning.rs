@@ -53,7 +53,8 @@ fn x1_a_wait_for_ever_for_a_foreign_lock_that_never_expires_is_logged_once() {
         .finish();
     let warnings = || {
         let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        log.matches("waiting for ever for a lock that never expires").count()
+        log.matches("waiting without limit for a lock of another library that never expires")
+            .count()
     };
     tracing::subscriber::with_default(subscriber, || {
         let mut runtime = tokio::runtime::Builder::new_current_thread();

@@ -11,7 +11,7 @@ use tracing::Instrument;
 use super::defaults::Defaults;
 use super::guard::LockGuard;
 use super::lease::Lease;
-use crate::acquiring::{Patience, Pursuit, Wait};
+use crate::acquiring::{Acquisition, Patience, Wait};
 use crate::backend::{Capability, Claim};
 use crate::engine::{Bound, Engine};
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -372,7 +372,7 @@ impl Plan {
 
     async fn acquire(self) -> Result<LockGuard> {
         let Self { engine, runtime, bound, terms, patience, .. } = self;
-        let hold = Pursuit::new(engine, runtime, bound, terms, patience).run().await?;
+        let hold = Acquisition::new(engine, runtime, bound, terms, patience).run().await?;
         Ok(guard(hold, self.renew))
     }
 

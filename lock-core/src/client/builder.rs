@@ -9,7 +9,7 @@ use super::lock_client::LockClient;
 use crate::acquiring::Wait;
 use crate::backend::{Capabilities, Capability, LockProvider, ProviderInfo};
 use crate::clock::{Clock, SystemClock};
-use crate::engine::{Engine, Latency, Lines, Mint, Rivals};
+use crate::engine::{Engine, Latency, Mint, Rivals};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fairness::Fairness;
 use crate::holding::usable_ttl;
@@ -81,7 +81,7 @@ impl LockClient {
                 clock,
                 mint,
                 reporter,
-                lines: Lines::default(),
+                lines: Arc::default(),
                 rivals: Rivals::default(),
                 latency: Latency::default(),
                 request_timeout,

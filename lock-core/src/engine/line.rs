@@ -1,4 +1,4 @@
-//! The waiters of one client: one line per key.
+//! The waiters of one client: one line per key, in which each waiter has a mailbox.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,80 +6,80 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::Engine;
 use crate::backend::{Claim, Grant};
 use crate::clock::Moment;
 use crate::error::Error;
 use crate::fairness::Fairness;
 use crate::value::LockKey;
 
-/// The waiters of one client, in a line for each key: only the head of a line makes requests, so
-/// that any number of waiters costs the backend no more than one (law W2).
+/// The waiters of one client. Only the head of a line makes requests, so that any number of waiters
+/// costs the backend no more than one (law W2).
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
+    /// A key has a line as long as somebody waits for it.
     lines: Mutex<HashMap<LockKey, Line>>,
-    /// How many lines there are, for those who only want to know that there are none.
+    /// How many lines there are, for callers that only need to know that there are none.
     count: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Line {
     /// By order of arrival; the first is the head.
-    seats: BTreeMap<u64, Arc<Seat>>,
+    waiters: BTreeMap<u64, Arc<Mailbox>>,
     arrivals: u64,
-    known: Known,
-    /// How many in line can be handed the key.
-    willing: usize,
+    facts: Facts,
+    /// How many in line can be handed the key, so that a release need not look at those who cannot.
+    open_to_hand_over: usize,
 }
 
-/// What the attempts of anybody in line have shown.
+/// What everybody in line knows of the key.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Known {
-    /// Until when an attempt is under way at the most, or when the last one ended.
-    pub(crate) busy_until: Moment,
-    /// When the head means to try next, at the latest.
-    pub(crate) head_due: Moment,
+pub(crate) struct Facts {
+    /// When the next request is made, or the one that is under way has ended, at the latest. A head that
+    /// lets this moment pass is not polled, and is overtaken.
+    pub(crate) next_request: Moment,
+    /// A request is under way. Nobody makes another one meanwhile (law W2).
+    pub(crate) under_way: bool,
     /// The key was seen to be held.
     pub(crate) held: bool,
-    /// This client holds the key, and will tell the line when it lets go.
+    /// This client holds the key, and tells the line when it is released.
     pub(crate) ours: bool,
     /// Since when the backend fails.
     pub(crate) failing_since: Option<Moment>,
 }
 
-/// Where one waiter hears of what concerns it.
+/// Where one waiter is told what concerns it.
 #[derive(Debug)]
-struct Seat {
+struct Mailbox {
     claim: Claim,
-    unheard: Mutex<Unheard>,
-    /// Rings for [`News`].
+    mail: Mutex<Mail>,
+    /// Rings when something was put in. One ring may stand for several letters.
     bell: Notify,
-    /// Rings when it is time to try.
-    nudge: Notify,
 }
 
-/// What a waiter has not heard yet.
-#[derive(Debug, Default)]
-struct Unheard {
+/// What a waiter has not been told yet.
+#[derive(Debug)]
+struct Mail {
+    offer: Offer,
     /// Why the line was given up.
     failure: Option<Error>,
-    handover: Handing,
-    /// Stands in the store's queue, which will tell it.
+    /// It should ask the backend now.
+    ask: bool,
+    /// It has a place in the store's queue, which tells it of a release.
     queued: bool,
 }
 
-/// How far passing the key on to a waiter has come.
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Handing {
-    /// The waiter waits for the store alone.
-    #[default]
-    Unwanted,
+/// How far handing the key to a waiter has come.
+#[derive(Debug, PartialEq, Eq)]
+enum Offer {
+    /// It waits for the store alone.
+    Declined,
     Possible,
     /// The request is under way.
-    Begun,
-    Done(Received),
+    Sent,
+    Granted(Received),
     /// The request had no known outcome.
-    Missed,
+    Unknown,
 }
 
 /// A grant, and what its holder must know of how it came about.
@@ -107,45 +107,50 @@ impl Received {
     }
 }
 
-/// What a waiter hears, in the order of importance.
+/// What ends a wait, in the order of importance.
 #[derive(Debug)]
 pub(crate) enum News {
+    /// It holds the key, by another's release.
     Handed(Received),
-    /// A hand-over had no known outcome: it may still take effect.
+    /// A hand-over to it had no known outcome: it may still take effect.
     Missed,
     /// The head has found the backend dead.
     Failed(Error),
 }
 
-impl Seat {
-    fn unheard(&self) -> MutexGuard<'_, Unheard> {
-        self.unheard.lock().unwrap_or_else(PoisonError::into_inner)
+impl Mailbox {
+    fn mail(&self) -> MutexGuard<'_, Mail> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, news: impl FnOnce(&mut Unheard)) {
-        news(&mut self.unheard());
+    fn put(&self, change: impl FnOnce(&mut Mail)) {
+        change(&mut self.mail());
         self.bell.notify_one();
     }
+}
 
-    fn hear(&self) -> Option<News> {
-        let mut unheard = self.unheard();
-        match unheard.handover {
-            Handing::Done(handed) => {
-                unheard.handover = Handing::Possible;
-                return Some(News::Handed(handed));
-            }
-            Handing::Missed => {
-                unheard.handover = Handing::Possible;
-                return Some(News::Missed);
-            }
-            Handing::Unwanted | Handing::Possible | Handing::Begun => {}
+impl Mail {
+    /// Takes the grant that came with another's release, if there is one.
+    fn take_grant(&mut self) -> Option<Received> {
+        let Offer::Granted(received) = self.offer else { return None };
+        self.offer = Offer::Possible;
+        Some(received)
+    }
+
+    fn take(&mut self) -> Option<News> {
+        if let Some(received) = self.take_grant() {
+            return Some(News::Handed(received));
         }
-        unheard.failure.clone().map(News::Failed)
+        if self.offer == Offer::Unknown {
+            self.offer = Offer::Possible;
+            return Some(News::Missed);
+        }
+        self.failure.clone().map(News::Failed)
     }
 }
 
 impl Lines {
-    fn lines(&self) -> MutexGuard<'_, HashMap<LockKey, Line>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<LockKey, Line>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -153,219 +158,204 @@ impl Lines {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// Tells the line, if there is one, that this client has released the key: its head should try,
+    /// Tells the line, if there is one, that this client has released the key: its head should ask,
     /// unless the store has given the key to the head of its own queue and has `told` it.
     pub(crate) fn freed(&self, key: &LockKey, told: bool) {
         if self.are_none() {
             return;
         }
-        if let Some(line) = self.lines().get_mut(key) {
-            line.known.ours = false;
-            if let Some(head) = line.seats.values().next() {
-                let queued = head.unheard().queued;
-                if !(told && queued) {
-                    head.nudge.notify_one();
-                }
+        if let Some(line) = self.lock().get_mut(key) {
+            line.facts.ours = false;
+            if let Some(head) = line.waiters.values().next()
+                && !(told && head.mail().queued)
+            {
+                head.put(|mail| mail.ask = true);
             }
         }
     }
 
-    /// Tells whether somebody waits for the key: whoever comes now stands behind.
+    /// Returns whether somebody waits for the key: whoever comes now stands behind.
     pub(crate) fn has(&self, key: &LockKey) -> bool {
-        !self.are_none() && self.lines().contains_key(key)
+        !self.are_none() && self.lock().contains_key(key)
     }
 
-    /// Picks the waiter to whom the holder may pass the key.
+    /// Picks the waiter to whom the holder may hand the key.
     pub(crate) fn successor(&self, key: &LockKey) -> Option<Successor> {
         if self.are_none() {
             return None;
         }
-        let lines = self.lines();
-        let line = lines.get(key).filter(|line| line.willing > 0)?;
-        let seat = line.seats.values().find(|seat| {
-            let mut unheard = seat.unheard();
-            let possible = unheard.handover == Handing::Possible;
+        let lines = self.lock();
+        let line = lines.get(key).filter(|line| line.open_to_hand_over > 0)?;
+        let mailbox = line.waiters.values().find(|mailbox| {
+            let mut mail = mailbox.mail();
+            let possible = mail.offer == Offer::Possible;
             if possible {
-                unheard.handover = Handing::Begun;
+                mail.offer = Offer::Sent;
             }
             possible
         })?;
-        Some(Successor { seat: Arc::clone(seat), answered: false })
+        Some(Successor { mailbox: Arc::clone(mailbox), answered: false })
     }
 }
 
-/// The waiter that a holder passes the key to. Dropping it says that the outcome is not known.
+/// The waiter that a holder hands the key to. Dropping it tells the waiter that the outcome is not known.
 pub(crate) struct Successor {
-    seat: Arc<Seat>,
+    mailbox: Arc<Mailbox>,
     answered: bool,
 }
 
 impl Successor {
     pub(crate) fn claim(&self) -> &Claim {
-        &self.seat.claim
+        &self.mailbox.claim
     }
 
     pub(crate) fn grant(self, received: Received) {
-        self.answer(|unheard| unheard.handover = Handing::Done(received));
+        self.answer(|mail| mail.offer = Offer::Granted(received));
     }
 
-    /// Nothing was done for the waiter, which should try by itself.
+    /// Nothing was done for the waiter, which should ask by itself.
     pub(crate) fn refuse(self) {
-        let seat = Arc::clone(&self.seat);
-        self.answer(|unheard| unheard.handover = Handing::Possible);
-        seat.nudge.notify_one();
+        self.answer(|mail| (mail.offer, mail.ask) = (Offer::Possible, true));
     }
 
-    fn answer(mut self, news: impl FnOnce(&mut Unheard)) {
+    fn answer(mut self, change: impl FnOnce(&mut Mail)) {
         self.answered = true;
-        self.seat.tell(news);
+        self.mailbox.put(change);
     }
 }
 
 impl Drop for Successor {
     fn drop(&mut self) {
         if !self.answered {
-            self.seat.tell(|unheard| unheard.handover = Handing::Missed);
+            self.mailbox.put(|mail| mail.offer = Offer::Unknown);
         }
     }
 }
 
 /// A place in line; dropping it leaves the line.
 pub(crate) struct Place {
-    engine: Arc<Engine>,
-    seat: Arc<Seat>,
+    lines: Arc<Lines>,
+    mailbox: Arc<Mailbox>,
     number: u64,
-    willing: usize,
+    /// Whether this waiter is counted among those who can be handed the key.
+    is_open: bool,
 }
 
 impl Place {
     /// Joins the line for the key of `claim`; its end, or the head if nobody waits.
-    pub(crate) fn join(engine: &Arc<Engine>, claim: &Claim, fairness: Fairness) -> Self {
-        let (handover, willing) = match fairness {
-            Fairness::Turns => (Handing::Possible, 1),
-            Fairness::Race | Fairness::Fifo => (Handing::Unwanted, 0),
-        };
-        let unheard = Mutex::new(Unheard { handover, ..Unheard::default() });
-        let (claim, bell, nudge) = (claim.clone(), Notify::new(), Notify::new());
-        let seat = Arc::new(Seat { claim, unheard, bell, nudge });
-        let mut lines = engine.lines.lines();
-        let line = lines.entry(seat.claim.key().clone()).or_default();
+    pub(crate) fn join(lines: &Arc<Lines>, claim: &Claim, fairness: Fairness) -> Self {
+        let is_open = fairness == Fairness::Turns;
+        let offer = if is_open { Offer::Possible } else { Offer::Declined };
+        let mail = Mail { offer, failure: None, ask: false, queued: false };
+        let (claim, mail, bell) = (claim.clone(), Mutex::new(mail), Notify::new());
+        let mailbox = Arc::new(Mailbox { claim, mail, bell });
+        let mut all = lines.lock();
+        let line = all.entry(mailbox.claim.key().clone()).or_default();
         let number = line.arrivals;
         line.arrivals += 1;
-        line.seats.insert(number, Arc::clone(&seat));
-        line.willing += willing;
-        engine.lines.count.store(lines.len(), Ordering::Release);
-        drop(lines);
-        Self { engine: Arc::clone(engine), seat, number, willing }
+        line.waiters.insert(number, Arc::clone(&mailbox));
+        line.open_to_hand_over += usize::from(is_open);
+        lines.count.store(all.len(), Ordering::Release);
+        drop(all);
+        Self { lines: Arc::clone(lines), mailbox, number, is_open }
     }
 
     fn with_line<T>(&self, look: impl FnOnce(&mut Line) -> T) -> Option<T> {
-        let mut lines = self.engine.lines.lines();
-        let line = lines.get_mut(self.seat.claim.key())?;
+        let mut lines = self.lines.lock();
+        let line = lines.get_mut(self.mailbox.claim.key())?;
         // A line that was given up is another one now.
-        let ours = line.seats.get(&self.number).is_some_and(|seat| Arc::ptr_eq(seat, &self.seat));
-        ours.then(|| look(line))
+        let own = line.waiters.get(&self.number).is_some_and(|one| Arc::ptr_eq(one, &self.mailbox));
+        own.then(|| look(line))
     }
 
     pub(crate) fn is_head(&self) -> bool {
-        let first = |line: &mut Line| line.seats.keys().next() == Some(&self.number);
+        let first = |line: &mut Line| line.waiters.keys().next() == Some(&self.number);
         self.with_line(first).unwrap_or_default()
     }
 
-    /// Waits until this waiter should try: it has become the head, this client has released the key,
-    /// or a waiter's patience asks. Dropping the future loses nothing.
-    pub(crate) async fn nudged(&self) {
-        self.seat.nudge.notified().await;
-    }
-
-    /// Waits for something that concerns this waiter. Dropping the future loses nothing.
+    /// Waits for something that ends the wait. Also wakes the task when there is a reason to
+    /// [ask](Self::has_to_ask). Dropping the future loses nothing.
     pub(crate) async fn news(&self) -> News {
         loop {
-            if let Some(news) = self.seat.hear() {
+            if let Some(news) = self.mailbox.mail().take() {
                 return news;
             }
-            self.seat.bell.notified().await;
+            self.mailbox.bell.notified().await;
         }
     }
 
-    /// Asks the head to try at once.
-    pub(crate) fn nudge_head(&self) {
-        self.with_line(|line| {
-            if let Some(head) = line.seats.values().next() {
-                head.nudge.notify_one();
-            }
-        });
+    /// Returns, once, whether this waiter should ask the backend: it has become the head, or this client
+    /// has released the key.
+    pub(crate) fn has_to_ask(&self) -> bool {
+        std::mem::take(&mut self.mailbox.mail().ask)
     }
 
-    /// Says whether the store's queue will tell this waiter of a release.
-    pub(crate) fn set_queued(&self, queued: bool) {
-        self.seat.unheard().queued = queued;
-    }
-
-    /// Hears of the grant that came with another's release, if there is one.
+    /// Takes the grant that came with another's release, if there is one.
     pub(crate) fn handed(&self) -> Option<Received> {
-        let mut unheard = self.seat.unheard();
-        let Handing::Done(handed) = unheard.handover else { return None };
-        unheard.handover = Handing::Possible;
-        Some(handed)
+        self.mailbox.mail().take_grant()
     }
 
-    /// Leaves the line, and tells whether the key may have been passed on to this waiter without its
-    /// having heard of it.
+    /// Sets whether the store's queue tells this waiter of a release.
+    pub(crate) fn set_queued(&self, queued: bool) {
+        self.mailbox.mail().queued = queued;
+    }
+
+    /// Leaves the line, and returns whether the key may have been handed to this waiter without its
+    /// knowing.
     pub(crate) fn leave(self) -> bool {
-        let seat = Arc::clone(&self.seat);
+        let mailbox = Arc::clone(&self.mailbox);
         // Once out of the line, no holder can pick this waiter any more.
         drop(self);
-        matches!(seat.unheard().handover, Handing::Begun | Handing::Done(_) | Handing::Missed)
+        matches!(mailbox.mail().offer, Offer::Sent | Offer::Granted(_) | Offer::Unknown)
     }
 
-    /// Returns what anybody in line has learned.
-    pub(crate) fn known(&self) -> Known {
-        self.with_line(|line| line.known).unwrap_or_default()
+    /// Returns what everybody in line knows.
+    pub(crate) fn facts(&self) -> Facts {
+        self.with_line(|line| line.facts).unwrap_or_default()
     }
 
-    /// Tells everybody in line what was learned.
-    pub(crate) fn learn(&self, lesson: impl FnOnce(&mut Known)) {
-        self.with_line(|line| lesson(&mut line.known));
+    /// Shares what was learned with everybody in line.
+    pub(crate) fn share(&self, lesson: impl FnOnce(&mut Facts)) {
+        self.with_line(|line| lesson(&mut line.facts));
     }
 
-    /// Tells everybody in line that the backend is dead. Who comes later begins a new line.
+    /// Tells everybody in line that the backend is dead. Whoever comes later begins a new line.
     pub(crate) fn fail(&self, error: &Error) {
-        let seats = self.with_line(|line| std::mem::take(&mut line.seats));
-        let mut lines = self.engine.lines.lines();
-        if seats.is_some() {
-            lines.remove(self.seat.claim.key());
-            self.engine.lines.count.store(lines.len(), Ordering::Release);
+        let waiters = self.with_line(|line| std::mem::take(&mut line.waiters));
+        let mut lines = self.lines.lock();
+        if waiters.is_some() {
+            lines.remove(self.mailbox.claim.key());
+            self.lines.count.store(lines.len(), Ordering::Release);
         }
         drop(lines);
-        for seat in seats.into_iter().flat_map(BTreeMap::into_values) {
-            seat.tell(|unheard| unheard.failure = Some(error.clone()));
+        for mailbox in waiters.into_iter().flat_map(BTreeMap::into_values) {
+            mailbox.put(|mail| mail.failure = Some(error.clone()));
         }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut lines = self.engine.lines.lines();
-        let key = self.seat.claim.key();
+        let mut lines = self.lines.lock();
+        let key = self.mailbox.claim.key();
         let Some(line) = lines.get_mut(key) else { return };
-        match line.seats.remove(&self.number) {
+        match line.waiters.remove(&self.number) {
             // The line that this place was in has been given up.
-            Some(seat) if !Arc::ptr_eq(&seat, &self.seat) => {
-                line.seats.insert(self.number, seat);
+            Some(other) if !Arc::ptr_eq(&other, &self.mailbox) => {
+                line.waiters.insert(self.number, other);
             }
-            Some(_) if line.seats.is_empty() => {
+            Some(_) if line.waiters.is_empty() => {
                 lines.remove(key);
-                self.engine.lines.count.store(lines.len(), Ordering::Release);
+                self.lines.count.store(lines.len(), Ordering::Release);
             }
             Some(_) => {
-                line.willing -= self.willing;
-                // When this client holds the key, the next head has time: it hears of the release.
-                if let Some((number, head)) = line.seats.first_key_value()
+                line.open_to_hand_over -= usize::from(self.is_open);
+                // When this client holds the key, the next head has time: it is told of the release.
+                if let Some((number, head)) = line.waiters.first_key_value()
                     && self.number < *number
-                    && !line.known.ours
+                    && !line.facts.ours
                 {
-                    head.nudge.notify_one();
+                    head.put(|mail| mail.ask = true);
                 }
             }
             None => {}

@@ -29,7 +29,7 @@ pub(crate) struct Engine {
     pub(crate) mint: Arc<Mint>,
     pub(crate) reporter: Reporter,
     /// Who waits in this client.
-    pub(crate) lines: Lines,
+    pub(crate) lines: Arc<Lines>,
     /// Who else competes for keys.
     pub(crate) rivals: Rivals,
     /// How fast the backend answers.

@@ -111,7 +111,7 @@ impl Hold {
         stray: bool,
     ) -> Self {
         let Received { grant, sent, passed_on } = received;
-        let belief = Belief::granted(sent, bound.claim.ttl(), stray);
+        let belief = Belief::granted(sent, bound.claim.ttl());
         Self {
             engine,
             bound,

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::hold::{Hold, Over};
 use super::releasing::GivenBack;
-use crate::backend::{Release, Transfer};
-use crate::engine::line::{PassedOn, Received};
+use crate::backend::{HandOver, Release, Transfer};
+use crate::clock::Moment;
+use crate::engine::Engine;
+use crate::engine::line::{PassedOn, Received, Successor};
 use crate::engine::rivals::CONTESTED;
 use crate::error::{Effect, Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
@@ -107,50 +109,77 @@ impl Hold {
         Ok((answer?, excused && !late))
     }
 
-    /// Sends the release: to the backend alone, or together with the acquisition of whoever is next
-    /// in this client.
+    /// Sends the release: together with the acquisition of whoever is next in this client, or to the
+    /// backend alone.
     async fn let_go(&self) -> Result<GivenBack> {
-        let lines = &self.engine.lines;
-        let key = self.bound.key();
-        // A release that must also stop stray copies takes several requests; and after so many
-        // hand-overs it is another client's turn.
-        let rivals = &self.engine.rivals;
         let (stray, passed_on) = {
             let state = self.state();
             (state.stray, state.passed_on)
         };
+        let now = self.now();
         let break_is_due =
-            passed_on.since.is_some_and(|since| self.now().since(since) >= LONGEST_UNBROKEN);
+            passed_on.since.is_some_and(|since| now.since(since) >= LONGEST_UNBROKEN);
+        // A release that must also stop stray copies takes several requests.
         if !stray
-            && passed_on.past_others < Fairness::TURN
             && !break_is_due
-            && (rivals.are_none() || !rivals.compete(key, self.now()))
-            && let Some(hand_over) = self.bound.lock.as_hand_over()
-            && let Some(successor) = lines.successor(key)
+            && let Some((hand_over, successor)) = self.successor(passed_on, now)
+            && let Some(given_back) = self.pass_on(hand_over, successor, passed_on).await?
         {
-            let sent = self.now();
-            let request = hand_over.hand_over(successor.claim());
-            match self.send_release(request).await {
-                Ok((Transfer::Granted { grant, others }, excused)) => {
-                    let past_others = if others { passed_on.past_others + 1 } else { 0 };
-                    let since = passed_on.since.or(Some(sent));
-                    let passed_on = PassedOn { past_others, since };
-                    successor.grant(Received { grant, sent, passed_on });
-                    return Ok(GivenBack::new(Release::Released, excused));
-                }
-                Ok((refused @ (Transfer::Refused | Transfer::NotHeld), excused)) => {
-                    successor.refuse();
-                    lines.freed(key, false);
-                    let held = refused == Transfer::Refused;
-                    let answer = if held { Release::Released } else { Release::NotHeld };
-                    return Ok(GivenBack::new(answer, excused));
-                }
-                // This user lacks the right; a plain release may work.
-                Err(error) if error.is_denied() => successor.refuse(),
-                Err(error) => return Err(error),
-            }
+            return Ok(given_back);
         }
+        self.let_go_to_all(break_is_due).await
+    }
+
+    /// Picks the waiter of this client to hand the key to, if it is this client's turn and nobody else
+    /// has a claim to the key.
+    fn successor(&self, passed_on: PassedOn, now: Moment) -> Option<(&dyn HandOver, Successor)> {
+        let Engine { rivals, lines, .. } = &*self.engine;
+        let key = self.bound.key();
+        let ours = passed_on.past_others < Fairness::TURN
+            && (rivals.are_none() || !rivals.compete(key, now));
+        let hand_over = self.bound.lock.as_hand_over().filter(|_| ours)?;
+        Some((hand_over, lines.successor(key)?))
+    }
+
+    /// Hands the key to a waiter of this client; `None` if this user may not.
+    async fn pass_on(
+        &self,
+        hand_over: &dyn HandOver,
+        successor: Successor,
+        passed_on: PassedOn,
+    ) -> Result<Option<GivenBack>> {
+        let sent = self.now();
+        let (transfer, excused) =
+            match self.send_release(hand_over.hand_over(successor.claim())).await {
+                Ok(answer) => answer,
+                // A plain release may work.
+                Err(error) if error.is_denied() => {
+                    successor.refuse();
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            };
+        let answer = match transfer {
+            Transfer::Granted { grant, others } => {
+                let past_others = if others { passed_on.past_others + 1 } else { 0 };
+                let since = passed_on.since.or(Some(sent));
+                let passed_on = PassedOn { past_others, since };
+                successor.grant(Received { grant, sent, passed_on });
+                return Ok(Some(GivenBack::new(Release::Released, excused)));
+            }
+            Transfer::Refused => Release::Released,
+            Transfer::NotHeld => Release::NotHeld,
+        };
+        successor.refuse();
+        self.engine.lines.freed(self.bound.key(), false);
+        Ok(Some(GivenBack::new(answer, excused)))
+    }
+
+    /// Frees the key for whoever comes first; `break_is_due` if this client then leaves it to others.
+    async fn let_go_to_all(&self, break_is_due: bool) -> Result<GivenBack> {
         let (answer, excused) = self.send_release((*self.bound.lock).release()).await?;
+        let Engine { rivals, lines, .. } = &*self.engine;
+        let key = self.bound.key();
         if answer == Release::Contested {
             rivals.seen(key, self.now(), CONTESTED);
         } else if break_is_due && lines.has(key) {

@@ -1,0 +1,275 @@
+//! One acquisition: its attempts, what is known of them, and what they may leave behind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::listening::Listening;
+use super::patience::{Patience, Wait};
+use super::schedule::Schedule;
+use super::seen::Seen;
+use crate::backend::{Attempt, Busy, Claim, Lock};
+use crate::clock::Moment;
+use crate::engine::line::{Place, Received};
+use crate::engine::rivals::CONTESTED;
+use crate::engine::{Bound, Engine};
+use crate::error::{Effect, Error, ErrorKind, Result};
+use crate::fairness::Fairness;
+use crate::holding::{Hold, Terms};
+
+/// After how long without an answer an acquisition whose requests are in doubt goes on under another
+/// owner token.
+const SAME_OWNER: Duration = Duration::from_secs(2);
+
+/// One acquisition under way.
+///
+/// Dropping it at any point undoes a request whose outcome is not known (laws U1, G5).
+pub(crate) struct Acquisition {
+    pub(super) engine: Arc<Engine>,
+    /// For undoing, when the caller's own task is gone.
+    runtime: Handle,
+    pub(super) bound: Bound,
+    terms: Terms,
+    pub(super) patience: Patience,
+    pub(super) schedule: Schedule,
+    /// In the line of this client; none before the first wait, and after the grant.
+    pub(super) place: Option<Place>,
+    pub(super) listening: Listening,
+    pub(super) attempts: u32,
+    /// Since when it has asked under the present owner token.
+    owner_since: Moment,
+    pub(super) seen: Seen,
+    pub(super) traces: Traces,
+}
+
+/// What the store may have of this owner. Whatever is true when the acquisition ends must be undone.
+#[derive(Default)]
+pub(super) struct Traces {
+    /// A request has left and its answer has not come.
+    under_way: bool,
+    /// A request ended without a known outcome, so a copy of it may take effect late.
+    pub(super) stray: bool,
+    /// The owner may have a place in the store, which can grant it the key at any time.
+    pub(super) in_store: bool,
+    /// A hold has taken over whatever there is to undo.
+    granted: bool,
+}
+
+impl Acquisition {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        runtime: Handle,
+        bound: Bound,
+        terms: Terms,
+        patience: Patience,
+    ) -> Self {
+        let now = engine.clock.now();
+        Self {
+            runtime,
+            bound,
+            terms,
+            schedule: Schedule::new(now, patience.wait),
+            patience,
+            place: None,
+            listening: Listening::default(),
+            attempts: 0,
+            owner_since: now,
+            seen: Seen::default(),
+            traces: Traces::default(),
+            engine,
+        }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.engine.clock.now()
+    }
+
+    /// Makes one request; returns the hold if it is granted, and `None` if the key is held or the backend
+    /// does not work at present.
+    ///
+    /// # Errors
+    ///
+    /// What ends the acquisition: the backend has failed for too long, or for good.
+    pub(super) async fn attempt(&mut self) -> Result<Option<Arc<Hold>>> {
+        let sent = self.now();
+        let ttl = self.bound.claim.ttl().as_duration();
+        let whole = self.engine.request_timeout.min(ttl);
+        let limit = whole.min(self.time_left(sent));
+        self.promise(sent.after(limit), true);
+        self.attempts = self.attempts.saturating_add(1);
+        self.schedule.last_attempt = sent;
+        self.traces.under_way = true;
+        let answer = self.send(limit).await;
+        self.traces.under_way = false;
+        let answered = self.now();
+        self.promise(answered, false);
+        self.seen.cut = (limit < whole && answered >= sent.after(limit)).then_some(limit);
+        if answer.is_ok() {
+            self.engine.latency.observe(answered.since(sent));
+        }
+        match self.judge(answer, sent, answered) {
+            Err(error) if error.is_unavailable() => self.see_failure(error).map(|()| None),
+            judged => judged,
+        }
+    }
+
+    /// Returns how long an attempt may take. One of a bounded wait ends soon after the deadline, the
+    /// first one as well (law W1).
+    fn time_left(&self, now: Moment) -> Duration {
+        match self.patience.wait {
+            Wait::No => Duration::MAX,
+            Wait::AtMost(_) | Wait::Forever => {
+                self.schedule.deadline.since(now).saturating_add(self.engine.latency.grace())
+            }
+        }
+    }
+
+    /// Sends a plain attempt, or one that takes a place among the store's waiters if it is refused, as
+    /// soon as there is a subscription to hear of it.
+    async fn send(&mut self, limit: Duration) -> Result<Attempt> {
+        let (lock, fairness) = (&*self.bound.lock, self.patience.fairness);
+        let listens = self.listening.is_open();
+        let answer = self.engine.call(limit, ask(lock, fairness, listens)).await;
+        if listens && answer.as_ref().is_err_and(Error::is_denied) {
+            // This user may ask for the key, but not wait in the store.
+            self.listening.deny();
+            return self.engine.call(limit, ask(lock, fairness, false)).await;
+        }
+        answer
+    }
+
+    /// Learns from an answer what it says of this owner and of the holder.
+    fn judge(
+        &mut self,
+        answer: Result<Attempt>,
+        sent: Moment,
+        answered: Moment,
+    ) -> Result<Option<Arc<Hold>>> {
+        match answer {
+            Ok(Attempt::Granted(grant)) => self.accept(Received::new(grant, sent)).map(Some),
+            Ok(Attempt::Held(busy)) => {
+                if busy.contested {
+                    self.engine.rivals.seen(self.bound.key(), answered, CONTESTED);
+                }
+                self.see_held(busy, answered);
+                Ok(None)
+            }
+            Ok(Attempt::Undone) if self.patience.owner_is_minted => {
+                self.begin_anew()?;
+                let message = "an earlier attempt had to be undone; a fresh owner goes on";
+                let error = Error::new(ErrorKind::Unavailable, message);
+                Err(error.with_effect(Effect::NotApplied))
+            }
+            Ok(Attempt::Undone) => Err(Error::new(
+                ErrorKind::Invalid,
+                "this owner token was released before; every acquisition needs a fresh one",
+            )),
+            Err(error) => {
+                self.traces.stray |= error.effect() != Effect::NotApplied;
+                Err(error)
+            }
+        }
+    }
+
+    fn see_held(&mut self, busy: Busy, now: Moment) {
+        let endless = busy.foreign && busy.remaining.is_none();
+        if endless && self.patience.wait == Wait::Forever && !self.seen.held {
+            let (key, provider) = (self.bound.key(), self.engine.provider.info().name());
+            tracing::warn!(%key, %provider, "waiting without limit for a lock of another library that \
+                never expires");
+        }
+        self.seen.held_by(busy, now);
+    }
+
+    /// Takes note of a backend that does not work; an error when that has lasted for too long.
+    fn see_failure(&mut self, failure: Error) -> Result<()> {
+        let now = self.now();
+        if now.since(self.seen.fails(failure.clone(), now)) >= self.engine.unavailable_after {
+            self.place.iter().for_each(|place| place.fail(&failure));
+            return Err(failure);
+        }
+        // What became of this owner's requests may be what stands in the way.
+        let since = self.owner_since.max(self.seen.failing_since.unwrap_or(now));
+        if self.traces.stray && self.patience.owner_is_minted && now.since(since) >= SAME_OWNER {
+            self.begin_anew()?;
+        }
+        Ok(())
+    }
+
+    /// Goes on under a fresh owner token, as the backend grants nothing to the present one any more: an
+    /// attempt had to be undone although nobody gave up, as by a quorum whose nodes lost answers.
+    fn begin_anew(&mut self) -> Result<()> {
+        let claim = &self.bound.claim;
+        let fresh = Claim::new(claim.key().clone(), (self.engine.mint)()?, claim.ttl());
+        let fresh = fresh.with_metadata(claim.metadata().clone());
+        self.undo();
+        self.bound = Bound::new(&*self.engine.provider, fresh);
+        self.owner_since = self.now();
+        (self.listening, self.traces) = Default::default();
+        Ok(())
+    }
+
+    /// Undoes whatever the store may have of this owner, in the background.
+    fn undo(&mut self) {
+        let handed = self.place.take().is_some_and(Place::leave);
+        let uncertain = self.traces.under_way || self.traces.stray || handed;
+        if !self.traces.granted && (uncertain || self.traces.in_store) {
+            Arc::clone(&self.engine).undo(self.bound.clone(), &self.runtime, uncertain);
+        }
+    }
+
+    /// Tells the line by when the next request is made, or the one that is under way has ended.
+    pub(super) fn promise(&self, by: Moment, under_way: bool) {
+        self.place.iter().for_each(|place| {
+            place.share(|facts| (facts.next_request, facts.under_way) = (by, under_way));
+        });
+    }
+
+    /// Turns a grant into a hold, unless it has come too late.
+    pub(super) fn accept(&mut self, received: Received) -> Result<Arc<Hold>> {
+        let now = self.now();
+        if now >= received.sent.after(self.bound.claim.ttl().validity()) {
+            self.traces.stray = true;
+            let message = "the grant came when its lease was already over";
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+        if let Some(place) = self.place.take() {
+            // At the end of a turn the key goes to the store: the next head should queue up there.
+            let ours = received.passed_on.past_others < Fairness::TURN;
+            place.share(|facts| {
+                (facts.ours, facts.held, facts.failing_since) = (ours, true, None);
+                (facts.next_request, facts.under_way) = (now, false);
+            });
+            // A hand-over that is under way as well may land at any time.
+            self.traces.stray |= place.leave();
+        }
+        self.traces.granted = true;
+        let (engine, runtime) = (Arc::clone(&self.engine), self.runtime.clone());
+        let (bound, stray) = (self.bound.clone(), self.traces.stray);
+        Ok(Arc::new(Hold::new(engine, runtime, bound, received, self.terms, stray)))
+    }
+}
+
+/// Asks once for the key, in the way that suits the waiter.
+async fn ask(lock: &dyn Lock, fairness: Fairness, listens: bool) -> Result<Attempt> {
+    if listens {
+        if fairness == Fairness::Race {
+            if let Some(hints) = lock.as_hints() {
+                return hints.try_acquire_or_listen().await;
+            }
+        } else if let Some(queue) = lock.as_queue() {
+            return queue.try_acquire_or_enqueue().await;
+        }
+    }
+    lock.try_acquire().await
+}
+
+impl Drop for Acquisition {
+    fn drop(&mut self) {
+        if self.traces.under_way {
+            self.promise(self.now(), false);
+        }
+        self.undo();
+    }
+}

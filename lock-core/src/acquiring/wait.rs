@@ -1,0 +1,281 @@
+//! Waiting between two attempts: for a hint, for the end of a lease, or for the key itself.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::acquisition::Acquisition;
+use super::listening::Heard;
+use super::patience::Wait;
+use super::schedule::{DELAYS_IN_LINE, SHORTEST_PAUSE};
+use crate::clock::Moment;
+use crate::engine::line::{Facts, News, Place, Received};
+use crate::engine::{Engine, rivals};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::fairness::Fairness;
+use crate::holding::Hold;
+use crate::observe::{Effort, EventKind};
+
+/// Why a wait has ended.
+enum Next {
+    /// It is time to ask; `last` if the strategy has ended, so that there is no other attempt.
+    Ask { last: bool },
+    /// The strategy has ended, and an attempt was made after its last delay.
+    GiveUp,
+    /// The key has come with another's release.
+    Accept(Received),
+}
+
+/// What ends a pause, or is looked at in between.
+enum Event {
+    News(News),
+    Heard(Heard),
+    /// This waiter has become the head, or this client has released the key.
+    Freed,
+    Timer,
+}
+
+impl Acquisition {
+    /// Acquires, waiting as its patience says.
+    pub(crate) async fn run(mut self) -> Result<Arc<Hold>> {
+        let outcome = match self.patience.cancelled.clone() {
+            None => self.until_granted().await,
+            Some(token) => {
+                let waiting = token.run_until_cancelled(self.until_granted()).await;
+                waiting.unwrap_or_else(|| {
+                    Err(Error::new(ErrorKind::Cancelled, "the caller cancelled it"))
+                })
+            }
+        };
+        let waited = self.now().since(self.schedule.started);
+        let effort = Effort { attempts: self.attempts, waited };
+        let key = self.bound.key();
+        let outcome = outcome.map_err(|error| {
+            self.engine.explain(error, Operation::Acquire, key).with_effort(effort)
+        });
+        let event = match &outcome {
+            Ok(hold) => EventKind::Acquired { fencing: hold.fencing, effort },
+            Err(error) => EventKind::NotAcquired { reason: error.kind(), effort },
+        };
+        self.engine.report(key, event);
+        outcome
+    }
+
+    /// Asks, waits for a reason to ask again, and so on until the key is granted or there is no hope.
+    async fn until_granted(&mut self) -> Result<Arc<Hold>> {
+        let mut next = self.begin().await?;
+        loop {
+            let last = match next {
+                Next::Accept(received) => match self.accept(received) {
+                    Ok(hold) => return Ok(hold),
+                    Err(_too_late) => false,
+                },
+                Next::GiveUp => return Err(self.exhausted()),
+                Next::Ask { last } => last,
+            };
+            let held_before = self.seen.held;
+            if let Some(hold) = self.attempt().await? {
+                return Ok(hold);
+            }
+            next = match self.place.as_ref().and_then(Place::handed) {
+                Some(received) => Next::Accept(received),
+                None => {
+                    self.check_patience(last)?;
+                    if self.seen.held && !held_before {
+                        self.report_waiting();
+                    }
+                    self.park(true).await?
+                }
+            };
+        }
+    }
+
+    /// Returns how to begin: a waiter that comes while others wait stands behind them.
+    async fn begin(&mut self) -> Result<Next> {
+        if self.patience.wait != Wait::No {
+            if !self.engine.rivals.are_none() {
+                self.leave_to_rivals().await;
+            }
+            if self.engine.lines.has(self.bound.key()) {
+                self.report_waiting();
+                return self.park(false).await;
+            }
+        }
+        Ok(Next::Ask { last: false })
+    }
+
+    /// Leaves a contested key that this client has just released to others for a moment.
+    async fn leave_to_rivals(&mut self) {
+        let Engine { rivals, clock, .. } = &*self.engine;
+        if let Some(quiet) = rivals.quiet_until(self.bound.key(), clock.now()) {
+            clock.sleep_until(quiet.min(self.schedule.deadline)).await;
+        }
+    }
+
+    /// Checks after an attempt that was not granted whether there is another one.
+    fn check_patience(&self, was_last: bool) -> Result<()> {
+        if self.patience.wait == Wait::No {
+            return Err(self.give_up(ErrorKind::Contended, ""));
+        }
+        if self.now() >= self.schedule.deadline {
+            return Err(self.give_up(ErrorKind::TimedOut, ""));
+        }
+        if was_last { Err(self.exhausted()) } else { Ok(()) }
+    }
+
+    fn report_waiting(&self) {
+        let waiting = EventKind::Waiting { remaining: self.seen.remaining() };
+        self.engine.report(self.bound.key(), waiting);
+    }
+
+    fn exhausted(&self) -> Error {
+        self.give_up(ErrorKind::Contended, ", and the retry strategy has ended")
+    }
+
+    fn give_up(&self, kind: ErrorKind, why: &str) -> Error {
+        self.seen.error(kind, why, self.now())
+    }
+
+    /// Waits in line for a reason to ask, or for the key itself.
+    ///
+    /// The head asks when its delay or the holder's lease is over, at a hint, and when this client has
+    /// released the key. The others let it make the requests: they ask when they have become the head, at
+    /// the deadline, at a hint of their own, and if the head does not ask when it was to.
+    async fn park(&mut self, asked: bool) -> Result<Next> {
+        let Self { engine, bound, patience, .. } = self;
+        let fairness = patience.fairness;
+        let place =
+            self.place.get_or_insert_with(|| Place::join(&engine.lines, &bound.claim, fairness));
+        if !asked && place.is_head() {
+            return Ok(Next::Ask { last: false }); // the line has ended meanwhile
+        }
+        if asked {
+            let (held, failing_since) = (!self.seen.has_failed(), self.seen.failing_since);
+            place.share(|facts| {
+                (facts.held, facts.failing_since) = (held, failing_since);
+                facts.ours &= !held;
+            });
+        }
+        let next = self.pause(asked).await;
+        if let Some(place) = &self.place {
+            let facts = place.facts();
+            self.seen.held |= facts.held;
+            self.seen.failing_since = facts.failing_since;
+        }
+        next
+    }
+
+    async fn pause(&mut self, asked: bool) -> Result<Next> {
+        let expiry = match self.seen.remaining() {
+            Some(left) => self.now().after(left).after(SHORTEST_PAUSE),
+            None => Moment::NEVER,
+        };
+        self.listening.begin_pause();
+        loop {
+            let began = self.now();
+            let head = self.place.as_ref().is_some_and(Place::is_head);
+            // Who stands behind looks up seldom: ten thousand may stand there.
+            let delays = if head { 1 } else { DELAYS_IN_LINE };
+            let Some(due) = self.schedule.due(began, delays, &*self.patience.retry) else {
+                return Ok(if asked { Next::GiveUp } else { Next::Ask { last: true } });
+            };
+            let mut wake = due.min(self.schedule.deadline);
+            if head {
+                wake = wake.min(expiry).min(self.next_poll(began));
+                self.promise(wake, false);
+            }
+            let event = self.event(head, wake).await;
+            if let Some(next) = self.react(event, wake).await? {
+                return Ok(next);
+            }
+        }
+    }
+
+    /// Returns when to ask for a contested key, as nothing is heard of a foreign release.
+    fn next_poll(&self, now: Moment) -> Moment {
+        let ours = self.place.as_ref().is_some_and(|place| place.facts().ours);
+        if ours || !self.is_contested(now) {
+            return Moment::NEVER;
+        }
+        now.after(rivals::poll(self.seen.foreign_for(now), self.bound.owner(), now))
+    }
+
+    fn is_contested(&self, now: Moment) -> bool {
+        self.engine.rivals.compete(self.bound.key(), now)
+    }
+
+    /// Waits for whatever comes first.
+    async fn event(&mut self, head: bool, wake: Moment) -> Event {
+        let Self { engine, bound, patience, place, listening, seen, .. } = self;
+        let Some(place) = place else { return Event::Timer };
+        let fairness = patience.fairness;
+        // A holder in this client tells the line itself.
+        let listens = fairness == Fairness::Fifo || head && !place.facts().ours;
+        let opens = listens && !seen.has_failed();
+        let freed = poll_fn(|_| if place.has_to_ask() { Poll::Ready(()) } else { Poll::Pending });
+        tokio::select! {
+            biased;
+            news = place.news() => Event::News(news),
+            heard = listening.next(engine, &*bound.lock, fairness, opens) => Event::Heard(heard),
+            // After a subscription that is open at once, so that no stream of releases keeps a waiter
+            // from queueing up.
+            () = freed => Event::Freed,
+            () = engine.clock.sleep_until(wake) => Event::Timer,
+        }
+    }
+
+    /// Returns what follows from an event; `None` means to go on waiting.
+    async fn react(&mut self, event: Event, wake: Moment) -> Result<Option<Next>> {
+        let ask = Some(Next::Ask { last: false });
+        Ok(match event {
+            Event::News(News::Handed(received)) => Some(Next::Accept(received)),
+            Event::News(News::Missed) => {
+                self.traces.stray = true;
+                ask
+            }
+            Event::News(News::Failed(error)) => return Err(error),
+            // Foreign lockers have the first chance at a contested key that this client releases.
+            Event::Freed if self.is_contested(self.now()) => None,
+            Event::Freed => ask,
+            // A release before it was open is found by the attempt that follows.
+            Event::Heard(Heard::Opened) => {
+                self.set_queued(self.patience.fairness != Fairness::Race);
+                self.traces.in_store = true;
+                ask
+            }
+            Event::Heard(Heard::Ended) => {
+                self.set_queued(false);
+                None
+            }
+            Event::Heard(Heard::Grant) => ask,
+            Event::Heard(Heard::Hint) => {
+                // A storm of hints is not a storm of requests.
+                let earliest = self.schedule.last_attempt.after(SHORTEST_PAUSE).min(wake);
+                if self.now() < earliest {
+                    self.engine.clock.sleep_until(earliest).await;
+                }
+                ask
+            }
+            Event::Timer => self.is_time_to_ask().then_some(Next::Ask { last: false }),
+        })
+    }
+
+    fn set_queued(&self, queued: bool) {
+        self.place.iter().for_each(|place| place.set_queued(queued));
+    }
+
+    /// Looks up from the line when a delay is over.
+    ///
+    /// A head that has not asked when it was to is not polled, and is overtaken. So is one that means to
+    /// ask much later than this waiter's own strategy would.
+    fn is_time_to_ask(&self) -> bool {
+        let (now, Some(place)) = (self.now(), &self.place) else { return true };
+        // It may have become the head without a word: see `Place::drop`.
+        if place.is_head() || now >= self.schedule.deadline {
+            return true;
+        }
+        let Facts { next_request, under_way, .. } = place.facts();
+        let far = !under_way && self.schedule.is_far(next_request, now);
+        far || next_request.after(SHORTEST_PAUSE) <= now
+    }
+}
