@@ -16,7 +16,7 @@ use crate::engine::rivals::CONTESTED;
 use crate::engine::{Bound, Engine};
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::fairness::Fairness;
-use crate::holding::{Hold, Terms};
+use crate::holding::Hold;
 
 /// After how long without an answer an acquisition whose requests are in doubt goes on under another
 /// owner token.
@@ -30,7 +30,7 @@ pub(crate) struct Acquisition {
     /// For undoing, when the caller's own task is gone.
     runtime: Handle,
     pub(super) bound: Bound,
-    terms: Terms,
+    max_hold: Option<Duration>,
     pub(super) patience: Patience,
     pub(super) schedule: Schedule,
     /// In the line of this client; none before the first wait, and after the grant.
@@ -61,14 +61,14 @@ impl Acquisition {
         engine: Arc<Engine>,
         runtime: Handle,
         bound: Bound,
-        terms: Terms,
+        max_hold: Option<Duration>,
         patience: Patience,
     ) -> Self {
         let now = engine.clock.now();
         Self {
             runtime,
             bound,
-            terms,
+            max_hold,
             schedule: Schedule::new(now, patience.wait),
             patience,
             place: None,
@@ -247,7 +247,7 @@ impl Acquisition {
         self.traces.granted = true;
         let (engine, runtime) = (Arc::clone(&self.engine), self.runtime.clone());
         let (bound, stray) = (self.bound.clone(), self.traces.stray);
-        Ok(Arc::new(Hold::new(engine, runtime, bound, received, self.terms, stray)))
+        Ok(Arc::new(Hold::new(engine, runtime, bound, received, self.max_hold, stray)))
     }
 }
 

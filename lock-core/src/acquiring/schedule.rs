@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::patience::Wait;
+use super::patience::{Patience, Wait};
 use crate::clock::Moment;
-use crate::retry::RetryStrategy;
 
 /// The shortest pause between two attempts, whatever strategy, hints or the holder's remaining time
 /// say; stores count that in milliseconds, rounded down.
@@ -39,14 +38,9 @@ impl Schedule {
     }
 
     /// Returns when the strategy asks again, after so many of its delays; `None` when it has ended.
-    pub(super) fn due(
-        &mut self,
-        now: Moment,
-        delays: u32,
-        strategy: &dyn RetryStrategy,
-    ) -> Option<Moment> {
+    pub(super) fn due(&mut self, now: Moment, delays: u32, patience: &Patience) -> Option<Moment> {
         if self.due.is_none_or(|due| due <= now) {
-            let sequence = self.delays.get_or_insert_with(|| strategy.delays());
+            let sequence = self.delays.get_or_insert_with(|| patience.delays());
             self.due = None;
             for _ in 0..delays {
                 let Some(delay) = sequence.next() else { break };

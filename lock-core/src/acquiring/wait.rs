@@ -176,7 +176,7 @@ impl Acquisition {
             let head = self.place.as_ref().is_some_and(Place::is_head);
             // Who stands behind looks up seldom: ten thousand may stand there.
             let delays = if head { 1 } else { DELAYS_IN_LINE };
-            let Some(due) = self.schedule.due(began, delays, &*self.patience.retry) else {
+            let Some(due) = self.schedule.due(began, delays, &self.patience) else {
                 return Ok(if asked { Next::GiveUp } else { Next::Ask { last: true } });
             };
             let mut wake = due.min(self.schedule.deadline);

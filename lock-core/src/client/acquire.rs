@@ -16,7 +16,7 @@ use crate::backend::{Capability, Claim};
 use crate::engine::{Bound, Engine};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
-use crate::holding::{Hold, Terms, check_margin, keep_alive, usable_ttl};
+use crate::holding::{Hold, check_margin, keep_alive, usable_ttl};
 use crate::retry::RetryStrategy;
 use crate::value::{LockKey, Metadata, OwnerToken, Ttl};
 
@@ -294,7 +294,7 @@ impl Acquire {
             Renewing::Never => None,
             Renewing::Every(interval) => Some(interval),
         };
-        let margin = self.defaults.stop_margin;
+        let margin = engine.stop_margin;
         check_times(ttl, margin, renew.flatten(), self.max_hold)?;
         let runtime = Handle::try_current().map_err(|source| {
             Error::new(ErrorKind::Misconfigured, "locks are acquired inside a tokio runtime")
@@ -309,17 +309,18 @@ impl Acquire {
         let bound = Bound::new(&*engine.provider, claim);
         let queues = bound.lock.as_queue().is_some();
         let fairness = self.defaults.fairness(queues, &*engine.provider)?;
-        let retry = self.defaults.retry(bound.lock.as_hints().is_some());
+        let hints = bound.lock.as_hints().is_some();
         Ok(Plan {
             bound,
             engine,
             runtime,
             key,
             renew,
-            terms: Terms { max_hold: self.max_hold, margin },
+            max_hold: self.max_hold,
             patience: Patience {
                 wait: self.defaults.wait,
-                retry,
+                retry: self.defaults.retry,
+                hints,
                 fairness,
                 cancelled: self.cancelled,
                 owner_is_minted,
@@ -361,7 +362,7 @@ struct Plan {
     key: LockKey,
     bound: Bound,
     renew: Option<Option<Duration>>,
-    terms: Terms,
+    max_hold: Option<Duration>,
     patience: Patience,
 }
 
@@ -371,13 +372,13 @@ impl Plan {
     }
 
     async fn acquire(self) -> Result<LockGuard> {
-        let Self { engine, runtime, bound, terms, patience, .. } = self;
-        let hold = Acquisition::new(engine, runtime, bound, terms, patience).run().await?;
+        let Self { engine, runtime, bound, max_hold, patience, .. } = self;
+        let hold = Acquisition::new(engine, runtime, bound, max_hold, patience).run().await?;
         Ok(guard(hold, self.renew))
     }
 
     async fn resume(self) -> Result<LockGuard> {
-        let hold = Hold::resume(self.engine, self.runtime, self.bound, self.terms).await?;
+        let hold = Hold::resume(self.engine, self.runtime, self.bound, self.max_hold).await?;
         Ok(guard(Arc::new(hold), self.renew))
     }
 }

@@ -42,6 +42,7 @@ pub struct ClientBuilder {
     needed: Vec<Capability>,
     request_timeout: Duration,
     unavailable_after: Duration,
+    stop_margin: Option<Duration>,
     defaults: Defaults,
 }
 
@@ -70,8 +71,15 @@ impl LockClient {
     }
 
     fn with(builder: ClientBuilder, reporter: Reporter) -> Self {
-        let ClientBuilder { provider, clock, mint, request_timeout, unavailable_after, .. } =
-            builder;
+        let ClientBuilder {
+            provider,
+            clock,
+            mint,
+            request_timeout,
+            unavailable_after,
+            stop_margin,
+            ..
+        } = builder;
         let clock = clock
             .or_else(|| provider.info().clock().cloned())
             .unwrap_or_else(|| Arc::new(SystemClock));
@@ -86,6 +94,7 @@ impl LockClient {
                 latency: Latency::default(),
                 request_timeout,
                 unavailable_after,
+                stop_margin,
             }),
             defaults: builder.defaults,
         }
@@ -101,12 +110,12 @@ impl ClientBuilder {
             needed: Vec::new(),
             request_timeout: LockClient::DEFAULT_REQUEST_TIMEOUT,
             unavailable_after: LockClient::DEFAULT_UNAVAILABLE_AFTER,
+            stop_margin: None,
             defaults: Defaults {
                 ttl: LockClient::DEFAULT_TTL,
                 wait: Wait::AtMost(LockClient::DEFAULT_WAIT),
                 retry: None,
                 fairness: None,
-                stop_margin: None,
             },
             provider,
         }
@@ -145,7 +154,7 @@ impl ClientBuilder {
     /// Sets how long before its deadline a lock is declared lost, so that the holder can stop in
     /// time. The default is a tenth of the ttl, 5 seconds at most.
     pub fn stop_margin(mut self, margin: Duration) -> Self {
-        self.defaults.stop_margin = Some(margin);
+        self.stop_margin = Some(margin);
         self
     }
 

@@ -7,7 +7,7 @@ use crate::acquiring::Wait;
 use crate::backend::{Capabilities, Capability, LockProvider};
 use crate::error::Result;
 use crate::fairness::Fairness;
-use crate::retry::{Backoff, RetryStrategy};
+use crate::retry::RetryStrategy;
 
 /// What an acquisition starts from.
 #[derive(Clone, Debug)]
@@ -17,7 +17,6 @@ pub(super) struct Defaults {
     /// `None` until one is chosen: the default depends on the provider.
     pub(super) retry: Option<Arc<dyn RetryStrategy>>,
     pub(super) fairness: Option<Fairness>,
-    pub(super) stop_margin: Option<Duration>,
 }
 
 impl Defaults {
@@ -31,12 +30,5 @@ impl Defaults {
             }
             None => Ok(if queues { Fairness::Turns } else { Fairness::Race }),
         }
-    }
-
-    /// The strategy asked for, or the one that fits how waiters learn of a release.
-    pub(super) fn retry(&self, hints: bool) -> Arc<dyn RetryStrategy> {
-        self.retry.clone().unwrap_or_else(|| {
-            Arc::new(if hints { Backoff::beside_hints() } else { Backoff::default() })
-        })
     }
 }

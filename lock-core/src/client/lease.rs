@@ -60,7 +60,7 @@ impl Lease {
     /// Returns the note that was left beside the lock, which may be empty; `None` for a lock that was
     /// [resumed](crate::Acquire::resume), as its note is in the store alone.
     pub fn metadata(&self) -> Option<&Metadata> {
-        (!self.hold.resumed).then(|| self.hold.bound.claim.metadata())
+        (!self.hold.is_resumed()).then(|| self.hold.bound.claim.metadata())
     }
 
     /// Tells whether the lock is certainly still held, by the clock and without I/O (law G1).

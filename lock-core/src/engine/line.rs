@@ -92,18 +92,19 @@ pub(crate) struct Received {
 }
 
 /// How a key has been passed on within this client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PassedOn {
     /// How many times in a row past others who wait in the store.
     pub(crate) past_others: u8,
-    /// Since when without a break.
-    pub(crate) since: Option<Moment>,
+    /// Since when without a break; never if the store itself granted the key.
+    pub(crate) since: Moment,
 }
 
 impl Received {
     /// A grant by the store itself.
     pub(crate) fn new(grant: Grant, sent: Moment) -> Self {
-        Self { grant, sent, passed_on: PassedOn::default() }
+        let passed_on = PassedOn { past_others: 0, since: Moment::NEVER };
+        Self { grant, sent, passed_on }
     }
 }
 

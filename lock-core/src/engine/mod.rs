@@ -38,6 +38,8 @@ pub(crate) struct Engine {
     pub(crate) request_timeout: Duration,
     /// For how long a failing backend is tried again before an acquisition reports it.
     pub(crate) unavailable_after: Duration,
+    /// How long before the deadline a holder is told to stop; `None` means the default.
+    pub(crate) stop_margin: Option<Duration>,
 }
 
 /// Makes owner tokens.

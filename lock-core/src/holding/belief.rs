@@ -26,8 +26,6 @@ pub(crate) struct Belief {
     span: Ttl,
     deadline: Moment,
     stray: Option<Stray>,
-    /// When the store may still keep the lease at the latest.
-    latest_end: Moment,
 }
 
 /// The shortest ttl that a request without a known outcome asked for, and how long to fear it.
@@ -50,13 +48,7 @@ impl Belief {
     /// Believes a grant whose request left at `sent`. A copy of that request that arrives late cuts
     /// nothing short (law E2).
     pub(crate) fn granted(sent: Moment, ttl: Ttl) -> Self {
-        Self {
-            ttl,
-            span: ttl,
-            deadline: sent.after(ttl.validity()),
-            stray: None,
-            latest_end: sent.after(ttl.as_duration()),
-        }
+        Self { ttl, span: ttl, deadline: sent.after(ttl.validity()), stray: None }
     }
 
     /// Returns the ttl to renew with.
@@ -74,11 +66,6 @@ impl Belief {
         self.deadline.before(margin.unwrap_or_else(|| default_margin(self.span)))
     }
 
-    /// Returns when the store may still keep the lease at the latest.
-    pub(crate) fn latest_end(&self) -> Moment {
-        self.latest_end
-    }
-
     /// A renewal leaves: from now on it may take effect at any moment.
     pub(crate) fn send(&mut self, at: Moment, ttl: Ttl) -> Sent {
         let before = *self;
@@ -91,7 +78,6 @@ impl Belief {
         if deadline < self.deadline {
             (self.deadline, self.span) = (deadline, ttl);
         }
-        self.latest_end = self.latest_end.max(at.after(ttl.as_duration()));
         Sent { at, ttl, before }
     }
 

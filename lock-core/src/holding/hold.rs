@@ -1,7 +1,7 @@
 //! A held lock: its deadline, its renewals, and how it ends.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -31,18 +31,13 @@ pub(crate) struct Hold {
     pub(crate) engine: Arc<Engine>,
     pub(crate) bound: Bound,
     pub(crate) fencing: Option<FencingToken>,
-    /// Taken over from an earlier acquisition, so the claim does not have all that the store has.
-    pub(crate) resumed: bool,
     /// The runtime that the acquisition ran on, for work after the guard was dropped elsewhere.
     pub(crate) runtime: Handle,
     pub(super) since: Moment,
     /// Holding longer than this is a loss, however often the lease was renewed.
     hold_until: Moment,
-    /// How long before the deadline the holder is told to stop; `None` means the default.
-    margin: Option<Duration>,
     pub(super) state: Mutex<State>,
     changed: Notify,
-    cancellation: OnceLock<CancellationToken>,
 }
 
 #[derive(Debug)]
@@ -54,22 +49,27 @@ pub(super) struct State {
     pub(super) passed_on: PassedOn,
     /// A request that changes the lease is under way: they never overlap.
     busy: bool,
-    /// What renewals have suffered, once one has failed.
-    trouble: Option<Box<Trouble>>,
+    /// Taken over from an earlier acquisition, so the claim does not have all that the store has.
+    resumed: bool,
+    /// What few locks need: apart, as ten thousand are held at a time.
+    rest: Option<Box<Rest>>,
     over: Option<Over>,
     pub(super) releasing: Releasing,
 }
 
 #[derive(Debug, Default)]
-struct Trouble {
+struct Rest {
     /// How many renewals have failed, ever.
     failures: u64,
+    /// The last failure, until a renewal succeeds.
     at_risk: Option<AtRisk>,
+    /// Cancelled when the lock is lost, once somebody has asked for it.
+    cancellation: Option<CancellationToken>,
 }
 
 impl State {
     fn at_risk(&self) -> Option<&AtRisk> {
-        self.trouble.as_ref()?.at_risk.as_ref()
+        self.rest.as_ref()?.at_risk.as_ref()
     }
 }
 
@@ -92,13 +92,6 @@ pub(crate) enum Over {
     Lost(Loss),
 }
 
-/// What a grant turns into.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
-    pub(crate) max_hold: Option<Duration>,
-    pub(crate) margin: Option<Duration>,
-}
-
 impl Hold {
     /// Begins to hold what an acquisition has received; `stray` if a copy of its request may still be
     /// under way.
@@ -107,7 +100,7 @@ impl Hold {
         runtime: Handle,
         bound: Bound,
         received: Received,
-        Terms { max_hold, margin }: Terms,
+        max_hold: Option<Duration>,
         stray: bool,
     ) -> Self {
         let Received { grant, sent, passed_on } = received;
@@ -116,22 +109,20 @@ impl Hold {
             engine,
             bound,
             fencing: grant.fencing,
-            resumed: false,
             runtime,
             since: sent,
             hold_until: max_hold.map_or(Moment::NEVER, |hold| sent.after(hold)),
-            margin,
             state: Mutex::new(State {
                 belief,
                 stray,
                 passed_on,
                 busy: false,
-                trouble: None,
+                resumed: false,
+                rest: None,
                 over: None,
                 releasing: Releasing::default(),
             }),
             changed: Notify::new(),
-            cancellation: OnceLock::new(),
         }
     }
 
@@ -140,7 +131,7 @@ impl Hold {
         engine: Arc<Engine>,
         runtime: Handle,
         bound: Bound,
-        terms: Terms,
+        max_hold: Option<Duration>,
     ) -> Result<Self> {
         let ttl = bound.claim.ttl();
         let sent = engine.clock.now();
@@ -150,8 +141,8 @@ impl Hold {
         {
             Renewal::Renewed(grant) => {
                 let received = Received::new(grant, sent);
-                let hold = Self::new(engine, runtime, bound, received, terms, false);
-                let hold = Self { resumed: true, ..hold };
+                let hold = Self::new(engine, runtime, bound, received, max_hold, false);
+                hold.state().resumed = true;
                 if hold.left().is_zero() {
                     let message = "the answer came when the resumed lease was already over";
                     return Err(Error::new(ErrorKind::Unavailable, message));
@@ -177,6 +168,11 @@ impl Hold {
         self.state().belief.deadline().min(self.hold_until)
     }
 
+    /// Whether it was taken over from an earlier acquisition.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.state().resumed
+    }
+
     /// The ttl that the last confirmed grant or renewal asked for.
     pub(crate) fn ttl(&self) -> Ttl {
         self.state().belief.ttl()
@@ -184,7 +180,7 @@ impl Hold {
 
     /// Checks that a ttl leaves something after the stop margin.
     pub(crate) fn check_margin(&self, ttl: Ttl) -> Result<Duration> {
-        check_margin(ttl, self.margin)
+        check_margin(ttl, self.engine.stop_margin)
     }
 
     /// Returns how long the lock may still be believed to be held: zero once it is over.
@@ -198,12 +194,12 @@ impl Hold {
 
     /// The moment at which the holder is told to stop: a margin before the deadline (law G2).
     pub(crate) fn stop_at(&self) -> Moment {
-        self.state().belief.stop_at(self.margin).min(self.hold_until)
+        self.state().belief.stop_at(self.engine.stop_margin).min(self.hold_until)
     }
 
     /// Whether the lease needs no further renewal, as it outlasts the longest time to hold it.
     pub(crate) fn lasts_to_its_limit(&self) -> bool {
-        self.state().belief.stop_at(self.margin) >= self.hold_until
+        self.state().belief.stop_at(self.engine.stop_margin) >= self.hold_until
     }
 
     /// Returns how the hold ended, if it has.
@@ -218,11 +214,12 @@ impl Hold {
             return;
         }
         state.over = Some(over.clone());
+        let cancellation = state.rest.as_ref().and_then(|rest| rest.cancellation.clone());
         drop(state);
         self.changed.notify_waiters();
         if let Over::Lost(loss) = over {
             self.engine.lines.freed(self.bound.key(), false);
-            if let Some(cancellation) = self.cancellation.get() {
+            if let Some(cancellation) = cancellation {
                 cancellation.cancel();
             }
             self.engine.report(self.bound.key(), EventKind::Lost { loss });
@@ -270,7 +267,7 @@ impl Hold {
             }
             let (risk, failures) = {
                 let state = self.state();
-                let failures = state.trouble.as_ref().map_or(0, |trouble| trouble.failures);
+                let failures = state.rest.as_ref().map_or(0, |rest| rest.failures);
                 (state.at_risk().cloned(), failures)
             };
             if let Some(risk) = risk.filter(|_| failures > told) {
@@ -287,17 +284,22 @@ impl Hold {
     /// Returns a token that is cancelled when the lock is lost. The first call starts a task, which
     /// ends with the hold.
     pub(crate) fn cancellation(self: &Arc<Self>) -> CancellationToken {
-        let token = self.cancellation.get_or_init(|| {
+        let (token, is_new) = {
+            let mut state = self.state();
+            let slot = &mut state.rest.get_or_insert_default().cancellation;
+            let is_new = slot.is_none();
+            (slot.get_or_insert_default().clone(), is_new)
+        };
+        if is_new {
             let hold = Arc::clone(self);
             // The runtime of the acquisition may have ended; the caller's has not.
             let runtime = Handle::try_current().unwrap_or_else(|_| self.runtime.clone());
             runtime.spawn(async move { hold.ended().await });
-            CancellationToken::new()
-        });
+        }
         if let Some(Over::Lost(_)) = self.over() {
             token.cancel();
         }
-        token.clone()
+        token
     }
 
     /// The error for everybody who needs a lock that is over.
@@ -368,8 +370,8 @@ impl Hold {
         match answer {
             Ok(Renewal::Renewed(grant)) if grant.fencing == self.fencing => {
                 self.settle(|belief| belief.confirm(sent))?;
-                if let Some(trouble) = &mut self.state().trouble {
-                    trouble.at_risk = None;
+                if let Some(rest) = &mut self.state().rest {
+                    rest.at_risk = None;
                 }
                 let renewed = EventKind::Renewed { ttl: ttl.as_duration() };
                 self.engine.report(self.bound.key(), renewed);
@@ -406,11 +408,11 @@ impl Hold {
     /// An error from renew means unknown, not lost (law G3): tell, and let it be tried again.
     fn put_at_risk(&self, cause: Error) -> Error {
         let mut state = self.state();
-        let trouble = state.trouble.get_or_insert_default();
-        trouble.failures = trouble.failures.saturating_add(1);
-        let before = trouble.at_risk.as_ref().map_or(0, |risk| risk.failures);
+        let rest = state.rest.get_or_insert_default();
+        rest.failures = rest.failures.saturating_add(1);
+        let before = rest.at_risk.as_ref().map_or(0, |risk| risk.failures);
         let failures = before.saturating_add(1);
-        trouble.at_risk = Some(AtRisk { failures, cause: cause.clone() });
+        rest.at_risk = Some(AtRisk { failures, cause: cause.clone() });
         drop(state);
         self.changed.notify_waiters();
         let kind = EventKind::AtRisk { failures, cause: cause.clone() };

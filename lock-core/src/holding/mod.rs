@@ -7,6 +7,6 @@ mod limits;
 mod release;
 mod releasing;
 
-pub(crate) use hold::{Hold, Over, Terms};
+pub(crate) use hold::{Hold, Over};
 pub(crate) use keep_alive::keep_alive;
 pub(crate) use limits::{check_margin, usable_ttl};

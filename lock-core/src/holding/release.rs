@@ -117,8 +117,7 @@ impl Hold {
             (state.stray, state.passed_on)
         };
         let now = self.now();
-        let break_is_due =
-            passed_on.since.is_some_and(|since| now.since(since) >= LONGEST_UNBROKEN);
+        let break_is_due = now.since(passed_on.since) >= LONGEST_UNBROKEN;
         // A release that must also stop stray copies takes several requests.
         if !stray
             && !break_is_due
@@ -162,7 +161,7 @@ impl Hold {
         let answer = match transfer {
             Transfer::Granted { grant, others } => {
                 let past_others = if others { passed_on.past_others + 1 } else { 0 };
-                let since = passed_on.since.or(Some(sent));
+                let since = passed_on.since.min(sent);
                 let passed_on = PassedOn { past_others, since };
                 successor.grant(Received { grant, sent, passed_on });
                 return Ok(Some(GivenBack::new(Release::Released, excused)));
@@ -199,7 +198,7 @@ impl Hold {
         let hold = Arc::clone(self);
         // On a runtime that has shut down the task is dropped, and the ttl frees the key.
         self.runtime.spawn(async move {
-            let give_up = hold.state().belief.latest_end();
+            let give_up = hold.now().after(hold.ttl().as_duration());
             let key = hold.bound.key().clone();
             let retried = hold.engine.retry_until(give_up, || hold.give_back()).await;
             if let Err(cause) = retried {
