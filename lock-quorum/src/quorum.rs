@@ -15,19 +15,10 @@ use crate::shared::Shared;
 
 /// Keeps locks on a majority of independent nodes, after Redlock, with fencing tokens.
 ///
-/// | promise | how it is kept |
-/// |---|---|
-/// | exclusion | a grant needs more than half of the nodes that are *configured*; it counts from before the first request |
-/// | fencing | a majority agrees on one token, larger than every earlier one, without a consensus protocol |
-/// | a node is frozen, dead or cut off | answers of the others decide; from the second request on it is not waited for |
-/// | a minority of the nodes forgets | fencing survives if clocks are in step; exclusion needs the node to stay away for a ttl |
-/// | cost | one round trip for a cycle's acquisition, two when tokens differ; one for its release |
+/// The [crate's page](crate) lists what it guarantees, and what its nodes must be.
 ///
-/// Nodes are providers of any kind, independent of each other: replicas of one store are none. They
-/// should be an odd number, as four survive no more failures than three.
-///
-/// Fencing needs nodes with [`FencingFloor`](lock_core::backend::FencingFloor). The order of tokens rests on no clock as
-/// long as nodes remember; see the project's `DESIGN.md` for the protocol and its check.
+/// Fencing needs nodes with [`FencingFloor`](lock_core::backend::FencingFloor). The order of tokens rests
+/// on no clock as long as nodes remember; see the project's `DESIGN.md` for the protocol and its check.
 ///
 /// # Examples
 ///
@@ -65,7 +56,7 @@ impl Quorum {
     }
 
     /// Sets how long one node may take to answer before the others decide without it; 200 ms unless
-    /// told. A node that once took longer is not waited for again until it has answered.
+    /// configured. A node that once took longer is not waited for again until it has answered.
     ///
     /// # Errors
     ///

@@ -24,20 +24,10 @@ use crate::wait::subscriber::Subscriber;
 
 /// Keeps locks on a Redis (7 or later) or Valkey server.
 ///
-/// | promise | how it is kept |
-/// |---|---|
-/// | exclusion | one atomic script per verb; the lease ends by the server's clock |
-/// | fencing | minted in the same script as the grant: the larger of server time in µs and last + 1 |
-/// | fencing after a restart, flush or failover that lost data | still grows, as the server's clock does |
-/// | exclusion after such a loss | **not kept**: the lock is gone with the data; the old holder learns it at its next renewal, and fencing stops its writes |
-/// | cost | two commands per cycle over multiplexed connections: one to acquire, one to release |
+/// The [crate's page](crate) lists what it guarantees, and what it stores. Each verb is one atomic script.
 ///
 /// Two connections are kept: one for acquisitions, one for renewals and releases, so that a flood of
 /// the former cannot delay the latter until a lease ends.
-///
-/// The lock is a plain string at `prefix + key` with the owner token and the metadata as its value,
-/// set with `PX`. It excludes, and is excluded by, every library that locks with a plain string on
-/// the same key.
 ///
 /// # Examples
 ///
