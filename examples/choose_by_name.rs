@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
 async fn start() -> Result<(), Box<dyn Error>> {
     // At start-up: which stores this program can talk to, and which ones it is told to.
     let registry =
-        ProviderRegistry::new().with(lock_memory::factory())?.with(lock_redis::factory())?;
+        ProviderRegistry::new().register(lock_memory::factory())?.register(lock_redis::factory())?;
     let config: LocksConfig = toml::from_str(&std::fs::read_to_string(FILE)?)?;
     let clients = registry.connect_all(&config).await?;
 

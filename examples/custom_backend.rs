@@ -69,13 +69,13 @@ impl Lock for MapLock {
     async fn try_acquire(&self) -> Result<Attempt> {
         self.claim.mode().require_exclusive()?;
         let (mut store, now) = self.open();
-        let (key, owner) = (self.claim.key().as_str(), self.claim.owner());
+        let (key, owner) = (self.claim.key().as_str(), self.claim.owner_token());
         let new_end = now + self.claim.ttl().as_duration();
-        if store.tombstones.iter().any(|(undone, _)| undone.owner() == owner) {
+        if store.tombstones.iter().any(|(undone, _)| undone.owner_token() == owner) {
             return Ok(Attempt::Undone);
         }
         if let Some((holder, fencing, ends)) = store.leases.get_mut(key) {
-            if holder.owner() != owner {
+            if holder.owner_token() != owner {
                 return Ok(Attempt::held(*ends - now));
             }
             *ends = new_end.max(*ends); // the same owner asks again (law E2)
@@ -90,7 +90,7 @@ impl Lock for MapLock {
     async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
         let (mut store, now) = self.open();
         match store.leases.get_mut(self.claim.key().as_str()) {
-            Some((holder, fencing, ends)) if holder.owner() == self.claim.owner() => {
+            Some((holder, fencing, ends)) if holder.owner_token() == self.claim.owner_token() => {
                 *ends = now + ttl.as_duration();
                 Ok(Renewal::renewed(*fencing))
             }
@@ -100,8 +100,8 @@ impl Lock for MapLock {
 
     async fn release(&self) -> Result<Release> {
         let (mut store, now) = self.open();
-        let (key, owner) = (self.claim.key().as_str(), self.claim.owner());
-        if store.leases.get(key).is_some_and(|(holder, ..)| holder.owner() == owner) {
+        let (key, owner) = (self.claim.key().as_str(), self.claim.owner_token());
+        if store.leases.get(key).is_some_and(|(holder, ..)| holder.owner_token() == owner) {
             store.leases.remove(key);
             return Ok(Release::Released);
         }
@@ -142,7 +142,7 @@ lock_testkit::conformance!(custom, || async {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let locks = ProviderRegistry::new().with(MapFactory)?.connect("map://").await?;
+    let locks = ProviderRegistry::new().register(MapFactory)?.connect("map://").await?;
     let guard = locks.lock("invoice/42").acquire().await?;
     println!("holding {} with token {:?}", guard.key(), guard.fencing_token());
     let second = locks.lock("invoice/42").try_acquire().await?;

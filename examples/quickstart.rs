@@ -37,7 +37,7 @@ async fn main() -> ExitCode {
 
 async fn contend(url: &str) -> Result<(), Box<dyn Error>> {
     let registry =
-        ProviderRegistry::new().with(lock_memory::factory())?.with(lock_redis::factory())?;
+        ProviderRegistry::new().register(lock_memory::factory())?.register(lock_redis::factory())?;
     let locks = registry.connect(url).await?;
 
     let updates = Arc::new(AtomicU32::new(0));

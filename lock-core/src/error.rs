@@ -226,52 +226,62 @@ impl Error {
         self.0.remaining
     }
 
-    /// Tells whether somebody else held the key and the caller did not wait any longer.
+    /// Returns whether somebody else held the key and the caller did not wait any longer.
     pub fn is_contended(&self) -> bool {
         self.0.kind == ErrorKind::Contended
     }
 
-    /// Tells whether the time to wait was over.
-    pub fn is_timeout(&self) -> bool {
+    /// Returns whether the time to wait was over.
+    pub fn is_timed_out(&self) -> bool {
         self.0.kind == ErrorKind::TimedOut
     }
 
-    /// Tells whether the caller's cancellation token fired.
+    /// Returns whether the caller's cancellation token fired.
     pub fn is_cancelled(&self) -> bool {
         self.0.kind == ErrorKind::Cancelled
     }
 
-    /// Tells whether the backend was out of reach or too slow.
+    /// Returns whether the backend was out of reach or too slow.
     pub fn is_unavailable(&self) -> bool {
         self.0.kind == ErrorKind::Unavailable
     }
 
-    /// Tells whether a lock that was held is gone.
+    /// Returns whether a lock that was held is gone.
     pub fn is_lost(&self) -> bool {
         self.0.kind == ErrorKind::Lost
     }
 
-    /// Tells whether the backend refused this user.
+    /// Returns whether the backend refused this user.
     pub fn is_denied(&self) -> bool {
         self.0.kind == ErrorKind::Denied
     }
 
-    /// Tells whether a setting is wrong.
+    /// Returns whether a setting is wrong.
     pub fn is_misconfigured(&self) -> bool {
         self.0.kind == ErrorKind::Misconfigured
     }
 
-    /// Tells whether the provider lacks what was asked for.
+    /// Returns whether the provider lacks what was asked for.
     pub fn is_unsupported(&self) -> bool {
         self.0.kind == ErrorKind::Unsupported
     }
 
-    /// Tells whether an argument was out of range.
+    /// Returns whether an argument was out of range.
     pub fn is_invalid(&self) -> bool {
         self.0.kind == ErrorKind::Invalid
     }
 
-    /// Tells whether the key holds data that is no lock (law X1).
+    /// Returns whether another owner has the lock: the caller did not wait, or not long enough.
+    pub fn is_held_by_another(&self) -> bool {
+        self.is_contended() || self.is_timed_out()
+    }
+
+    /// Returns whether the backend answered with something that should not be there.
+    pub fn is_corrupt(&self) -> bool {
+        self.0.kind == ErrorKind::Corrupt
+    }
+
+    /// Returns whether the key holds data that is no lock (law X1).
     pub fn is_foreign(&self) -> bool {
         self.0.kind == ErrorKind::Foreign
     }

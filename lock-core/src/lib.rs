@@ -9,7 +9,7 @@ mod error;
 mod fairness;
 pub mod fencing;
 mod holding;
-mod loss;
+pub mod loss;
 pub mod observe;
 pub mod registry;
 mod retry;
@@ -21,6 +21,7 @@ pub use backend::{Lock, LockProvider};
 pub use client::{Acquire, ClientBuilder, Lease, LockClient, LockGuard, ReleaseError};
 pub use error::{Error, ErrorKind, Result};
 pub use fairness::Fairness;
-pub use loss::{AtRisk, Loss};
 pub use retry::{Backoff, RetryStrategy};
+/// Cancels an acquisition, and reports a loss; from `tokio-util` 0.7.
+pub use tokio_util::sync::CancellationToken;
 pub use value::{FencingToken, LockKey, Metadata, OwnerFingerprint, OwnerToken};

@@ -20,7 +20,7 @@ use std::time::Duration;
 /// use std::time::Duration;
 ///
 /// let ms = Duration::from_millis;
-/// let doubling = Backoff::exponential(ms(10), ms(50)).at_most(4);
+/// let doubling = Backoff::exponential(ms(10), ms(50)).max_retries(4);
 /// assert_eq!(doubling.delays().collect::<Vec<_>>(), [ms(10), ms(20), ms(40), ms(50)]);
 /// assert_eq!([ms(5), ms(50)].delays().count(), 2); // an array is a strategy
 /// ```
@@ -191,7 +191,7 @@ impl Backoff {
 
     /// Tries again at most `retries` times.
     #[must_use]
-    pub fn at_most(mut self, retries: u32) -> Self {
+    pub fn max_retries(mut self, retries: u32) -> Self {
         self.attempts = Some(retries);
         self
     }
@@ -302,16 +302,16 @@ mod tests {
 
     #[test]
     fn limits_end_the_sequence() {
-        assert_eq!(Backoff::fixed(ms(1)).at_most(3).delays().count(), 3);
+        assert_eq!(Backoff::fixed(ms(1)).max_retries(3).delays().count(), 3);
         assert_eq!(Backoff::fixed(ms(100)).within(ms(350)).delays().count(), 3);
         assert_eq!(Backoff::fixed(ms(100)).within(ms(300)).delays().count(), 3);
-        assert_eq!(Backoff::fixed(ms(100)).at_most(0).delays().count(), 0);
+        assert_eq!(Backoff::fixed(ms(100)).max_retries(0).delays().count(), 0);
     }
 
     #[test]
     fn l26_one_value_gives_each_of_64_tasks_its_full_budget() {
         let shared: Arc<dyn RetryStrategy> =
-            Arc::new(Backoff::exponential(ms(1), ms(8)).at_most(5));
+            Arc::new(Backoff::exponential(ms(1), ms(8)).max_retries(5));
         let threads: Vec<_> = (0..64)
             .map(|_| {
                 let own = Arc::clone(&shared);

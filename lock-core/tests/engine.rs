@@ -253,7 +253,7 @@ async fn w1_l24_waiting_in_line_and_at_the_head_share_one_deadline() {
     let waiters: Vec<_> =
         (0..5).map(|_| tokio::spawn(client.lock("k").wait_at_most(seconds(3)).acquire())).collect();
     for waiter in waiters {
-        assert!(waiter.await.unwrap().unwrap_err().is_timeout());
+        assert!(waiter.await.unwrap().unwrap_err().is_timed_out());
     }
     assert_eq!(started.elapsed().as_secs(), 3, "each wait would be three seconds of its own");
 }
@@ -265,7 +265,7 @@ async fn w1_l25_a_wait_is_bounded_unless_the_caller_says_unbounded() {
         LockClient::new(store.clone()).lock("k").ttl(seconds(9_000)).acquire().await.unwrap();
     let client = LockClient::new(store);
     let started = tokio::time::Instant::now();
-    assert!(client.lock("k").acquire().await.unwrap_err().is_timeout());
+    assert!(client.lock("k").acquire().await.unwrap_err().is_timed_out());
     assert_eq!(started.elapsed(), LockClient::DEFAULT_WAIT);
     let unbounded = tokio::spawn(client.lock("k").wait_forever().acquire());
     tokio::time::sleep(LockClient::DEFAULT_WAIT * 20).await;
@@ -283,7 +283,9 @@ async fn l29_the_options_of_one_acquisition_do_not_leak_into_another() {
     let plain = client.lock("plain").acquire().await.unwrap();
     assert!(lasting(&long) > seconds(90) && lasting(&plain) < seconds(10));
     let clone = client.clone();
-    assert!(clone.lock("plain").wait_at_most(seconds(1)).acquire().await.unwrap_err().is_timeout());
+    assert!(
+        clone.lock("plain").wait_at_most(seconds(1)).acquire().await.unwrap_err().is_timed_out()
+    );
 }
 
 #[tokio::test(start_paused = true)]

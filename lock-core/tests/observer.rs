@@ -53,7 +53,7 @@ async fn every_step_of_a_locks_life_is_an_event() {
     assert!(matches!(event.kind(), EventKind::Acquired { effort, .. } if effort.attempts == 1));
 
     let error = client.lock("k").wait_at_most(Duration::from_millis(10)).acquire().await;
-    assert!(error.unwrap_err().is_timeout());
+    assert!(error.unwrap_err().is_timed_out());
     assert_eq!(next(&events).1, "waiting");
     assert_eq!(next(&events).1, "not_acquired");
 

@@ -17,7 +17,7 @@ use lock_core::{Capability, Lock, LockClient, LockProvider};
 use lock_memory::MemoryProvider;
 
 fn registry() -> ProviderRegistry {
-    ProviderRegistry::new().with(lock_memory::factory()).unwrap()
+    ProviderRegistry::new().register(lock_memory::factory()).unwrap()
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn l36_an_unknown_scheme_lists_the_known_ones() {
 
 #[test]
 fn l37_a_scheme_registered_twice_is_refused() {
-    let error = registry().with(lock_memory::factory()).unwrap_err();
+    let error = registry().register(lock_memory::factory()).unwrap_err();
     assert!(error.is_misconfigured());
     assert!(error.to_string().contains("the scheme `memory` is registered twice"), "{error}");
     assert_eq!(registry().replacing(lock_memory::factory()).schemes().count(), 1);
@@ -169,7 +169,7 @@ impl ProviderFactory for Elsewhere {
 
 #[tokio::test]
 async fn third_party_schemes_stand_beside_the_others() {
-    let registry = registry().with(Elsewhere).unwrap();
+    let registry = registry().register(Elsewhere).unwrap();
     assert_eq!(registry.schemes().collect::<Vec<_>>(), ["elsewhere", "memory"]);
     let locks = registry.connect("elsewhere://h1:1,h2:2/x?colour=red").await.unwrap();
     assert_eq!(&**locks.info().name(), "elsewhere");
@@ -212,7 +212,7 @@ impl ProviderFactory for Brief {
 
 #[tokio::test]
 async fn t1_a_default_ttl_that_the_store_does_not_keep_is_refused_at_connect_with_the_remedies() {
-    let registry = registry().with(Brief::new()).unwrap();
+    let registry = registry().register(Brief::new()).unwrap();
     let named = |entry| LocksConfig::new().with("jobs", entry);
     let entry = || ProviderConfig::new("brief://user:hunter2@host");
     let one = registry.connect("brief://user:hunter2@host").await.unwrap_err();

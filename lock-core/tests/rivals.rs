@@ -161,7 +161,7 @@ async fn w3_an_error_says_that_another_library_holds_the_key_and_whether_it_expi
         let contended = locks.lock("k").no_wait().acquire().await.unwrap_err();
         assert!(contended.is_contended() && contended.to_string().contains(says), "{contended}");
         let late = locks.lock("k").wait_at_most(ms(700)).acquire().await.unwrap_err();
-        assert!(late.is_timeout() && late.to_string().contains(says), "{late}");
+        assert!(late.is_timed_out() && late.to_string().contains(says), "{late}");
         assert_eq!(late.remaining(), remaining);
     }
 }

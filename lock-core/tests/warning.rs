@@ -62,7 +62,7 @@ fn x1_a_wait_for_ever_for_a_foreign_lock_that_never_expires_is_logged_once() {
         runtime.block_on(async {
             let wait = Duration::from_millis(300);
             let bounded = client(None).lock("k").wait_at_most(wait).acquire().await;
-            assert!(bounded.unwrap_err().is_timeout());
+            assert!(bounded.unwrap_err().is_timed_out());
             let expires = client(Some(wait)).lock("k").wait_forever().acquire();
             assert!(tokio::time::timeout(wait, expires).await.is_err());
             assert_eq!(warnings(), 0, "these waits have an end");

@@ -63,25 +63,30 @@ impl MemoryProvider {
     }
 
     /// Ends the lease on a key as if its ttl were over: silently.
-    pub fn expire_now(&self, key: &LockKey) {
-        self.shared.store().expire_now(key);
+    pub fn expire_now(&self, key: impl AsRef<str>) {
+        self.shared.store().expire_now(key.as_ref());
     }
 
     /// Hands a key to a stranger for an hour, whoever holds it, and returns the stranger's token.
     ///
     /// # Errors
     ///
-    /// When the system has no random bits for the token.
-    pub fn take_over(&self, key: &LockKey) -> Result<OwnerToken> {
+    /// For a bad key, and when the system has no random bits for the token.
+    pub fn take_over<K>(&self, key: K) -> Result<OwnerToken>
+    where
+        K: TryInto<LockKey>,
+        Error: From<K::Error>,
+    {
+        let key = key.try_into()?;
         let stranger = OwnerToken::mint()?;
         let ends = self.shared.clock.now().after(std::time::Duration::from_secs(3600));
-        self.shared.store().take_over(key, stranger, ends);
+        self.shared.store().take_over(&key, stranger, ends);
         Ok(stranger)
     }
 
     /// Counts those who wait for a key in the store.
-    pub fn waiters(&self, key: &LockKey) -> usize {
-        self.shared.store().waiters(key)
+    pub fn waiters(&self, key: impl AsRef<str>) -> usize {
+        self.shared.store().waiters(key.as_ref())
     }
 }
 

@@ -148,7 +148,7 @@ impl Store {
     }
 
     fn live_of(&mut self, claim: &Claim, now: Moment) -> Option<&mut Lease> {
-        self.live(claim.key(), now).filter(|lease| lease.owner == *claim.owner())
+        self.live(claim.key(), now).filter(|lease| lease.owner == *claim.owner_token())
     }
 
     fn is_undone(&self, claim: &Claim, now: Moment) -> bool {
@@ -156,7 +156,7 @@ impl Store {
         !self.undone.is_empty()
             && self
                 .undone
-                .get(&(claim.key().clone(), *claim.owner()))
+                .get(&(claim.key().clone(), *claim.owner_token()))
                 .is_some_and(|until| now < *until)
     }
 
@@ -171,7 +171,7 @@ impl Store {
         if self.is_undone(claim, now) {
             return Attempt::Undone;
         }
-        let (key, owner) = (claim.key(), claim.owner());
+        let (key, owner) = (claim.key(), claim.owner_token());
         if self.live(key, now).is_none() {
             self.serve(key, Some(owner), now);
         }
@@ -202,7 +202,7 @@ impl Store {
         let heeded = micros(now.after(FURTHEST_FLOOR));
         let floor = micros(now).max(if floor > heeded { 0 } else { floor });
         let ends = now.after(lasts);
-        let (owner, metadata) = (*claim.owner(), claim.metadata().clone());
+        let (owner, metadata) = (*claim.owner_token(), claim.metadata().clone());
         if let Some(waiters) = self.waiters.get_mut(claim.key()) {
             waiters.leave(&owner);
         }
@@ -258,11 +258,11 @@ impl Store {
 
     pub(crate) fn release(&mut self, claim: &Claim, now: Moment) -> Release {
         if let Some(waiters) = self.waiters.get_mut(claim.key()) {
-            waiters.leave(claim.owner());
+            waiters.leave(claim.owner_token());
         }
         if self.live_of(claim, now).is_none() {
             self.undone
-                .insert((claim.key().clone(), *claim.owner()), now.after(Release::TOMBSTONE));
+                .insert((claim.key().clone(), *claim.owner_token()), now.after(Release::TOMBSTONE));
             self.sweep_if_due(now);
             return Release::NotHeld;
         }
@@ -305,7 +305,7 @@ impl Store {
     }
 
     pub(crate) fn inspect(&mut self, key: &LockKey, now: Moment) -> Occupancy {
-        let waiting = self.waiters(key);
+        let waiting = self.waiters(key.as_str());
         let occupancy = self.live(key, now).map_or_else(Occupancy::free, |lease| {
             let holder = Holder::new(lease.owner.fingerprint())
                 .with_metadata(lease.metadata.clone())
@@ -320,7 +320,7 @@ impl Store {
     pub(crate) fn subscribe(&mut self, claim: &Claim, now: Moment) -> Subscription {
         let (sender, subscription) = Subscription::channel();
         let waiters = self.waiters.entry(claim.key().clone()).or_default();
-        let waiter = waiters.subscribed.entry(*claim.owner()).or_insert_with(|| Waiter {
+        let waiter = waiters.subscribed.entry(*claim.owner_token()).or_insert_with(|| Waiter {
             claim: claim.clone(),
             sender: sender.clone(),
             place: Place::None,
@@ -330,11 +330,11 @@ impl Store {
         subscription
     }
 
-    pub(crate) fn waiters(&self, key: &LockKey) -> usize {
+    pub(crate) fn waiters(&self, key: &str) -> usize {
         self.waiters.get(key).map_or(0, Waiters::count)
     }
 
-    pub(crate) fn expire_now(&mut self, key: &LockKey) {
+    pub(crate) fn expire_now(&mut self, key: &str) {
         self.leases.remove(key);
     }
 

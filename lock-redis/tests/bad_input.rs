@@ -31,7 +31,7 @@ async fn refused<T: std::fmt::Debug>(request: impl Future<Output = Result<T, Err
 }
 
 async fn connect(url: &str) -> Error {
-    let registry = ProviderRegistry::new().with(lock_redis::factory()).unwrap();
+    let registry = ProviderRegistry::new().register(lock_redis::factory()).unwrap();
     refused(registry.connect(url)).await
 }
 
@@ -206,7 +206,7 @@ async fn x1_a_string_without_expiry_is_a_lock_of_another_library_and_held() {
     let contended = locks.lock("k").no_wait().acquire().await.unwrap_err();
     assert!(contended.is_contended() && contended.to_string().contains(found), "{contended}");
     let timed_out = locks.lock("k").wait_at_most(half).acquire().await.unwrap_err();
-    assert!(timed_out.is_timeout() && timed_out.to_string().contains(found), "{timed_out}");
+    assert!(timed_out.is_timed_out() && timed_out.to_string().contains(found), "{timed_out}");
     assert_eq!((contended.remaining(), timed_out.remaining()), (None, None));
     assert!(locks.lock("k").try_acquire().await.unwrap().is_none());
     assert_eq!(server.command("GET k"), "$8\r\nsomebody\r\n", "it is not touched");

@@ -13,8 +13,9 @@ mod support;
 use std::time::Duration;
 
 use lock_core::backend::{Attempt, Claim};
+use lock_core::loss::Loss;
 use lock_core::registry::ProviderRegistry;
-use lock_core::{Backoff, LockClient, LockKey, LockProvider, Loss, OwnerToken};
+use lock_core::{Backoff, LockClient, LockKey, LockProvider, OwnerToken};
 use lock_redis::{RedisConfig, RedisProvider};
 use support::cluster::{Cluster, ok};
 use support::contest::Contest;
@@ -39,7 +40,7 @@ async fn client(cluster: &Cluster) -> LockClient {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_url_names_a_cluster_by_some_nodes_and_keys_are_spread() {
     let cluster = Cluster::start(NODE_TIMEOUT);
-    let registry = ProviderRegistry::new().with(lock_redis::factory()).unwrap();
+    let registry = ProviderRegistry::new().register(lock_redis::factory()).unwrap();
     let locks = registry.connect(&cluster.url()).await.unwrap();
     let mut homes = [0; 3];
     for number in 0..30 {

@@ -12,7 +12,8 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lock_core::{LockClient, Loss};
+use lock_core::LockClient;
+use lock_core::loss::Loss;
 use lock_redis::RedisProvider;
 use support::{PASSWORD, Server, released};
 
@@ -42,7 +43,7 @@ async fn row_4_a_restart_with_saved_data_keeps_lock_and_counter() {
         tokio::task::yield_now().await;
     }
     let others = locks.lock("k").wait_at_most(Duration::from_millis(500)).acquire().await;
-    assert!(others.unwrap_err().is_timeout(), "the lock is still there");
+    assert!(others.unwrap_err().is_timed_out(), "the lock is still there");
     guard.release().await.unwrap();
     assert!(acquire_again(&locks, "k").await.fencing_token() > first);
 }

@@ -192,7 +192,7 @@ async fn row_5_a_node_that_has_forgotten_is_left_out_until_it_has_settled() {
 async fn t1_a_url_whose_servers_settle_too_soon_for_the_default_ttl_is_refused() {
     let servers = servers::<3>();
     let hosts = servers.each_ref().map(|server| format!("127.0.0.1:{}", server.port)).join(",");
-    let registry = ProviderRegistry::new().with(lock_redis::factory()).unwrap();
+    let registry = ProviderRegistry::new().register(lock_redis::factory()).unwrap();
     let url = |settle| format!("redlock://{hosts}/?connect_timeout=30s&settle={settle}");
     let error = registry.connect(&url("2s")).await.unwrap_err();
     assert!(error.is_invalid(), "{error:?}");

@@ -11,8 +11,9 @@ mod support;
 
 use std::time::Duration;
 
+use lock_core::LockClient;
+use lock_core::loss::Loss;
 use lock_core::registry::ProviderRegistry;
-use lock_core::{LockClient, Loss};
 use lock_redis::{RedisConfig, RedisProvider};
 use support::sentinel::until;
 use support::{PASSWORD, Server};
@@ -112,7 +113,7 @@ async fn one_more_permission_is_enough_to_wait_for_replicas() {
 #[tokio::test]
 async fn numbers_of_replicas_that_mean_nothing_are_refused() {
     let server = Server::start();
-    let registry = ProviderRegistry::new().with(lock_redis::factory()).unwrap();
+    let registry = ProviderRegistry::new().register(lock_redis::factory()).unwrap();
     for (options, why) in [
         ("replicas=two", "`replicas` is a number, not `two`"),
         ("replicas=0", "leave it out to wait for none"),

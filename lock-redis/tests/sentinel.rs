@@ -13,8 +13,9 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use lock_core::loss::Loss;
 use lock_core::registry::ProviderRegistry;
-use lock_core::{Backoff, LockClient, Loss};
+use lock_core::{Backoff, LockClient};
 use lock_redis::{RedisConfig, RedisProvider};
 use support::contest::Contest;
 use support::released;
@@ -41,7 +42,7 @@ async fn client(watched: &Watched) -> LockClient {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_url_names_the_master_by_its_sentinels() {
     let watched = Watched::start(DOWN_AFTER);
-    let registry = ProviderRegistry::new().with(lock_redis::factory()).unwrap();
+    let registry = ProviderRegistry::new().register(lock_redis::factory()).unwrap();
     let locks = registry.connect(&watched.url()).await.unwrap();
     let guard = locks.lock("k").acquire().await.unwrap();
     assert_eq!(watched.servers[0].send(&["EXISTS", "k"]), ":1\r\n");
@@ -148,7 +149,7 @@ async fn row_8_a_lock_that_its_replicas_know_outlives_the_master() {
     let other = client(&watched).await;
     // Renewed at the new master as well: beyond the ttl that the old one granted.
     let wait = other.lock("k").wait_at_most(TTL + Duration::from_secs(2)).acquire();
-    assert!(wait.await.unwrap_err().is_timeout());
+    assert!(wait.await.unwrap_err().is_timed_out());
     assert!(guard.is_held());
     let token = guard.fencing_token();
     guard.release().await.unwrap();

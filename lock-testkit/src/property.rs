@@ -193,7 +193,7 @@ impl<'a> Players<'a> {
             (Some((name, remaining)), Some(holder)) => {
                 let who = self.names.iter().position(|one| *one == name);
                 if let Some(who) = who {
-                    same(self.locks[who].claim().owner().fingerprint(), holder.owner())?;
+                    same(self.locks[who].claim().owner_token().fingerprint(), holder.owner())?;
                 }
                 match holder.remaining() {
                     Some(told) if told > remaining => {

@@ -42,7 +42,7 @@ impl<M: Mode> Contender for Ours<M> {
     type Guard = LockGuard;
 
     async fn connect(url: &str, ttl: Duration) -> Result<Self> {
-        let registry = ProviderRegistry::new().with(lock_redis::factory())?;
+        let registry = ProviderRegistry::new().register(lock_redis::factory())?;
         let url = url.replace("/,redis://", ",").replacen("redis", M::SCHEME, 1);
         Ok(Self { locks: registry.connect(&url).await?, ttl, mode: PhantomData })
     }

@@ -114,8 +114,8 @@ impl Claim {
         &self.key
     }
 
-    /// Returns the identity of this acquisition.
-    pub fn owner(&self) -> &OwnerToken {
+    /// Returns the identity of this acquisition, a bearer secret.
+    pub fn owner_token(&self) -> &OwnerToken {
         &self.owner
     }
 

@@ -19,7 +19,7 @@ use crate::value::{FencingToken, LockKey, Metadata, OwnerFingerprint};
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// let provider = lock_memory::MemoryProvider::new();
 /// let claim = Claim::mint("invoice/42", Duration::from_secs(30))?;
-/// let owner = claim.owner().fingerprint();
+/// let owner = claim.owner_token().fingerprint();
 /// let _ = provider.lock(claim).try_acquire().await?;
 ///
 /// let inspect = provider.as_inspect().expect("this store can");

@@ -60,5 +60,8 @@ pub use subscription::{Signal, SignalSender, Subscription};
 pub(crate) use url::listed;
 pub use url::{ProviderUrl, UrlOptions};
 
+/// What the traits of a backend are written with, from the crate of the same name.
+pub use async_trait::async_trait;
+
 pub use crate::error::Effect;
 pub use crate::value::Ttl;

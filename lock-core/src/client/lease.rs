@@ -44,7 +44,7 @@ impl Lease {
 
     /// Returns the identity of this acquisition, a bearer secret.
     pub fn owner_token(&self) -> &OwnerToken {
-        self.hold.bound.claim.owner()
+        self.hold.bound.claim.owner_token()
     }
 
     /// Returns a hash of the owner token that may be shown, logged and sent to the resource.

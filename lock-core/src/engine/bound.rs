@@ -23,6 +23,6 @@ impl Bound {
     }
 
     pub(crate) fn owner(&self) -> OwnerFingerprint {
-        self.claim.owner().fingerprint()
+        self.claim.owner_token().fingerprint()
     }
 }

@@ -72,7 +72,7 @@ impl Rivals {
     /// Notes that this client has released the key: others get the first chance now.
     pub(crate) fn released(&self, claim: &Claim, now: Moment) {
         if let Some(contest) = self.keys().get_mut(claim.key()) {
-            let owner = claim.owner().fingerprint();
+            let owner = claim.owner_token().fingerprint();
             contest.quiet_until = now.after(poll(Duration::ZERO, owner, now));
         }
     }

@@ -426,7 +426,7 @@ impl fmt::Debug for Hold {
         let claim = &self.bound.claim;
         f.debug_struct("Lease")
             .field("key", claim.key())
-            .field("owner", claim.owner())
+            .field("owner", claim.owner_token())
             .field("fencing_token", &self.fencing)
             .field("provider", self.engine.provider.info().name())
             .field("left", &self.left())

@@ -21,7 +21,7 @@ use crate::error::{Error, Operation, Result};
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// use lock_core::registry::ProviderRegistry;
 ///
-/// let registry = ProviderRegistry::new().with(lock_memory::factory())?;
+/// let registry = ProviderRegistry::new().register(lock_memory::factory())?;
 /// let locks = registry.connect("memory://").await?;
 /// let guard = locks.lock("invoice/42").acquire().await?;
 /// guard.release().await?;
@@ -47,7 +47,7 @@ impl ProviderRegistry {
     ///
     /// [`ErrorKind::Misconfigured`] when one of its schemes is taken already; nothing is replaced
     /// unless [`replacing`](ProviderRegistry::replacing) says so.
-    pub fn with(mut self, factory: impl ProviderFactory) -> Result<Self> {
+    pub fn register(mut self, factory: impl ProviderFactory) -> Result<Self> {
         let factory: Arc<dyn ProviderFactory> = Arc::new(factory);
         for scheme in factory.schemes() {
             if let Some(other) = self.factories.insert((*scheme).into(), Arc::clone(&factory)) {
@@ -158,7 +158,7 @@ impl ProviderRegistry {
 ///     .with("jobs", ProviderConfig::new("memory://"))
 ///     .with("cache", ProviderConfig::new("memory://"))
 ///     .with_default("jobs");
-/// let registry = ProviderRegistry::new().with(lock_memory::factory())?;
+/// let registry = ProviderRegistry::new().register(lock_memory::factory())?;
 /// let clients = registry.connect_all(&config).await?;
 /// clients.get("cache")?.lock("k").acquire().await?.release().await?;
 /// let unknown = clients.get("jbos").unwrap_err();

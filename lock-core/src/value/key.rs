@@ -1,5 +1,6 @@
 //! Lock keys and their limits.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -75,6 +76,13 @@ impl fmt::Display for LockKey {
 impl fmt::Debug for LockKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "LockKey({:?})", &*self.0)
+    }
+}
+
+/// Keys are looked up by their text; both hash alike.
+impl Borrow<str> for LockKey {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

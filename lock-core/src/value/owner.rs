@@ -1,6 +1,7 @@
 //! Owner tokens, and the fingerprints that may be shown.
 
 use std::fmt;
+use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -21,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// let token = OwnerToken::mint()?;
 /// let carried = token.expose().to_owned();           // to another process, say
-/// assert_eq!(OwnerToken::parse(&carried)?, token);
+/// assert_eq!(carried.parse::<OwnerToken>()?, token);
 /// assert!(!format!("{token:?} {token}").contains(&carried));
 /// # Ok::<(), lock_core::Error>(())
 /// ```
@@ -58,13 +59,28 @@ impl OwnerToken {
         Self { text }
     }
 
+    /// Returns the whole secret text.
+    pub fn expose(&self) -> &str {
+        // The text came from base64, so it is ASCII.
+        std::str::from_utf8(&self.text).unwrap_or_default()
+    }
+
+    /// Returns a short hash that may be logged.
+    pub fn fingerprint(&self) -> OwnerFingerprint {
+        OwnerFingerprint::from_bytes(&self.text)
+    }
+}
+
+impl FromStr for OwnerToken {
+    type Err = Error;
+
     /// Parses the text form, as [`OwnerToken::expose`] gave it.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`] when `text` is not 22 characters of canonical base64url. The message
     /// does not repeat the text.
-    pub fn parse(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> Result<Self> {
         URL_SAFE_NO_PAD
             .decode(text)
             .ok()
@@ -76,17 +92,6 @@ impl OwnerToken {
                     "not an owner token; it is 22 characters of base64url for 16 bytes",
                 )
             })
-    }
-
-    /// Returns the whole secret text.
-    pub fn expose(&self) -> &str {
-        // The text came from base64, so it is ASCII.
-        std::str::from_utf8(&self.text).unwrap_or_default()
-    }
-
-    /// Returns a short hash that may be logged.
-    pub fn fingerprint(&self) -> OwnerFingerprint {
-        OwnerFingerprint::from_bytes(&self.text)
     }
 }
 
@@ -149,7 +154,7 @@ mod tests {
         let minted: HashSet<_> = (0..10_000).map(|_| OwnerToken::mint().unwrap()).collect();
         assert_eq!(minted.len(), 10_000);
         assert!(minted.iter().all(|t| t.expose().len() == 22));
-        assert!(minted.iter().all(|t| OwnerToken::parse(t.expose()).unwrap() == *t));
+        assert!(minted.iter().all(|t| OwnerToken::from_str(t.expose()).unwrap() == *t));
     }
 
     #[test]
@@ -171,7 +176,7 @@ mod tests {
         let longer = format!("{}A", good.expose());
         let not_canonical = format!("{}B", &good.expose()[..21]);
         for bad in ["", "foo", "foobar", &longer, &not_canonical, "AQEBAQEBAQEBAQEBAQEB+Q"] {
-            let error = OwnerToken::parse(bad).unwrap_err();
+            let error = OwnerToken::from_str(bad).unwrap_err();
             assert!(error.is_invalid());
             assert!(bad.is_empty() || !error.to_string().contains(bad));
         }

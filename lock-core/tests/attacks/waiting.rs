@@ -121,7 +121,7 @@ async fn w3_a_far_backend_is_not_taken_for_a_dead_one() {
     r.expect("a free key is granted however far the backend is").forget();
     let _holder = LockClient::new(store).lock("k").ttl(s(300)).acquire().await.unwrap();
     let e = client.lock("k").wait_at_most(s(1)).acquire().await.unwrap_err();
-    assert!(e.is_timeout(), "contended all the time, reported as {e:?}");
+    assert!(e.is_timed_out(), "contended all the time, reported as {e:?}");
 }
 #[tokio::test(start_paused = true)]
 async fn w2_100_waiters_without_hints_poll_like_one() {
@@ -243,7 +243,7 @@ async fn w2_neighbours_do_not_use_up_the_patience_of_the_head() {
         let r = a
             .lock("k")
             .wait_forever()
-            .retry(Backoff::fixed(s(60)).at_most(3))
+            .retry(Backoff::fixed(s(60)).max_retries(3))
             .acquire()
             .await
             .map(drop);
@@ -265,7 +265,7 @@ async fn w2_a_subscription_does_not_use_up_a_delay() {
     let r = client
         .lock("k")
         .wait_forever()
-        .retry(Backoff::fixed(s(10)).at_most(1))
+        .retry(Backoff::fixed(s(10)).max_retries(1))
         .acquire()
         .await
         .map(drop);
@@ -306,7 +306,7 @@ async fn w1_the_last_attempt_of_a_strategy_has_the_time_of_any_other() {
     let r = client
         .lock("k")
         .wait_forever()
-        .retry(Backoff::fixed(ms(200)).at_most(1))
+        .retry(Backoff::fixed(ms(200)).max_retries(1))
         .acquire()
         .await
         .map(drop);

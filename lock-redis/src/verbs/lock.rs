@@ -71,7 +71,7 @@ pub(crate) struct RedisLock {
 
 impl RedisLock {
     pub(crate) fn new(store: Arc<Store>, claim: Claim) -> Self {
-        let keys = Keys::that_take_long(&store.prefix, claim.key(), claim.owner());
+        let keys = Keys::that_take_long(&store.prefix, claim.key(), claim.owner_token());
         let keys = keys.map(Box::new);
         Self { store, claim, keys, token: AtomicU64::new(0) }
     }
@@ -79,16 +79,20 @@ impl RedisLock {
     fn keys(&self) -> Cow<'_, Keys> {
         match &self.keys {
             Some(keys) => Cow::Borrowed(keys),
-            None => Cow::Owned(Keys::new(&self.store.prefix, self.claim.key(), self.claim.owner())),
+            None => Cow::Owned(Keys::new(
+                &self.store.prefix,
+                self.claim.key(),
+                self.claim.owner_token(),
+            )),
         }
     }
 
     fn owner(&self) -> &str {
-        self.claim.owner().expose()
+        self.claim.owner_token().expose()
     }
 
     fn fingerprint(&self) -> OwnerFingerprint {
-        self.claim.owner().fingerprint()
+        self.claim.owner_token().fingerprint()
     }
 
     /// Makes the call that asks for the key; with a kind, it takes a place in line if it is refused.
@@ -281,7 +285,7 @@ impl HandOver for RedisLock {
     async fn hand_over(&self, next: &Claim) -> Result<Transfer> {
         let keys = self.keys();
         let [lock, fence, tombstone, line] = keys.of_a_grant();
-        let next_tombstone = keys.tombstone_of(next.owner());
+        let next_tombstone = keys.tombstone_of(next.owner_token());
         let all = [lock, fence, tombstone, line, &next_tombstone];
         let mut call = Call::new(&self.store.scripts.hand_over, all);
         call.arg(self.owner()).arg(value(next)).arg(next.ttl().as_millis());
@@ -327,7 +331,7 @@ const OURS: u8 = 0x1f;
 
 /// What is stored while a claim holds its key.
 fn value(claim: &Claim) -> Vec<u8> {
-    [claim.owner().expose().as_bytes(), &[OURS], claim.metadata().as_bytes()].concat()
+    [claim.owner_token().expose().as_bytes(), &[OURS], claim.metadata().as_bytes()].concat()
 }
 
 /// Describes the holder behind a stored value: ours is token and metadata, a foreign one anything.

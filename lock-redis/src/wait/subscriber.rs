@@ -77,7 +77,7 @@ impl Subscriber {
 
     /// How the scripts know a waiter in line: `line.lua` takes it apart.
     pub(crate) fn in_line(&self, claim: &Claim, kind: Kind, keys: &Keys) -> String {
-        let owner = claim.owner();
+        let owner = claim.owner_token();
         let kind = match kind {
             Kind::Queues => 'q',
             Kind::Listens => 'h',

@@ -108,7 +108,7 @@ async fn g5_a_racing_waiter_that_gives_up_leaves_the_line() {
     let _holder = client.lock("k").ttl(s(60)).auto_renew().acquire().await.unwrap();
     for _ in 0..50 {
         let r = client.lock("k").fairness(Fairness::Race).wait_at_most(ms(20)).acquire().await;
-        assert!(r.unwrap_err().is_timeout());
+        assert!(r.unwrap_err().is_timed_out());
     }
     in_line(&server, 0).await;
 }

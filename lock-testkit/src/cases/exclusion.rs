@@ -88,7 +88,7 @@ pub async fn e1_a_refused_attempt_changes_nothing(subject: &Subject) {
     assert!(left.is_none_or(|left| left <= subject.units(20)), "{left:?}");
     if subject.has(Capability::Inspect) {
         let found = holder.inspect().await.unwrap().expect("a holder");
-        assert_eq!(found.owner(), holder.claim().owner().fingerprint());
+        assert_eq!(found.owner(), holder.claim().owner_token().fingerprint());
         assert_eq!((found.metadata(), found.fencing()), (holder.claim().metadata(), token));
     }
     let renewed = Renewal::renewed(token);
@@ -187,7 +187,7 @@ pub async fn l4_metadata_cannot_pass_for_an_owner(subject: &Subject) {
         let key = subject.key("k");
         let holder = subject.claim(&key, subject.long());
         let poser = subject.claim(&key, subject.long());
-        let owner = if of_the_holder { holder.owner() } else { poser.owner() };
+        let owner = if of_the_holder { holder.owner_token() } else { poser.owner_token() };
         let note = Metadata::new(owner.expose()).unwrap();
         let lock = subject.bind(holder.clone().with_metadata(note.clone()));
         grant(&*lock).await;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lock_core::{Capability, LockGuard, Loss, Metadata, OwnerToken};
+use lock_core::loss::Loss;
+use lock_core::{Capability, LockGuard, Metadata, OwnerToken};
 
 use super::{elapsed, polled};
 use crate::{Fault, Subject, Verb};
@@ -138,7 +139,7 @@ pub async fn a_detached_lock_is_resumed_elsewhere(subject: &Subject) {
     let token = guard.detach().await;
     assert!(!lease.is_held() && lease.held_until().is_none());
     assert!(lease.lost().await.is_none(), "given away, not lost");
-    let carried = OwnerToken::parse(token.expose()).unwrap();
+    let carried = token.expose().parse::<OwnerToken>().unwrap();
     let elsewhere = subject.client();
     let resumed = elsewhere.resume(&key, carried).await.unwrap();
     assert_eq!(resumed.fencing_token(), fencing);

@@ -50,7 +50,7 @@ pub async fn e1_f1_a_key_is_passed_on_whole(subject: &Subject) {
     assert!(!is_renewed(&holder).await);
     if subject.has(Capability::Inspect) {
         let seen = next.inspect().await.unwrap().expect("a holder");
-        assert_eq!(seen.owner(), next.claim().owner().fingerprint());
+        assert_eq!(seen.owner(), next.claim().owner_token().fingerprint());
         assert_eq!(seen.metadata(), &note);
         assert_eq!(seen.fencing(), second);
         let left = seen.remaining();

@@ -142,7 +142,7 @@ pub async fn n1_p3_a_subscription_that_ends_at_once_does_not_spin(subject: &Subj
     let started = subject.clock().now();
     let wait = subject.units(2);
     let error = client.lock(&key).wait_at_most(wait).acquire().await.unwrap_err();
-    assert!(error.is_timeout(), "{error}");
+    assert!(error.is_timed_out(), "{error}");
     let waited = elapsed(subject.clock(), started).as_secs_f64();
     let backoffs = (waited / (subject.units(1) / 10).as_secs_f64()).ceil();
     let tries = faults.count(Verb::TryAcquire);

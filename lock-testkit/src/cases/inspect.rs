@@ -32,7 +32,7 @@ pub async fn i1_inspecting_tells_the_holder_and_changes_nothing(subject: &Subjec
         let occupancy = subject.client().inspect(&key).await.unwrap();
         let holder = occupancy.holder().expect("a holder");
         assert_eq!((occupancy.live(), occupancy.holders().len()), (1, 1));
-        assert_eq!(holder.owner(), lock.claim().owner().fingerprint());
+        assert_eq!(holder.owner(), lock.claim().owner_token().fingerprint());
         assert_eq!(holder.fencing(), token);
         assert!(holder.remaining().is_some_and(|left| left <= subject.long()));
     }
@@ -87,7 +87,7 @@ pub async fn i1_what_is_told_of_a_holder_belongs_together(subject: &Subject) {
     }
     let tokens = holders.await.unwrap();
     for (holder, granted) in told {
-        let is_owner = |claim: &Claim| claim.owner().fingerprint() == holder.owner();
+        let is_owner = |claim: &Claim| claim.owner_token().fingerprint() == holder.owner();
         let which = claims.iter().position(is_owner).expect("a holder of this key");
         assert_eq!(holder.metadata(), claims[which].metadata());
         let (fencing, final_one) = (holder.fencing(), tokens[which]);
@@ -102,7 +102,7 @@ fn noted_with_its_owner(subject: &Subject, key: &LockKey) -> Claim {
     if !subject.has(Capability::Metadata) {
         return claim;
     }
-    let note = Metadata::new(claim.owner().to_string()).unwrap();
+    let note = Metadata::new(claim.owner_token().to_string()).unwrap();
     claim.with_metadata(note)
 }
 
@@ -123,7 +123,7 @@ pub async fn i1_l5_metadata_comes_back_byte_for_byte(subject: &Subject) {
         grant(&*lock).await;
         let holder = lock.inspect().await.unwrap().expect("a holder");
         assert_eq!(holder.metadata(), &metadata);
-        assert_eq!(holder.owner(), lock.claim().owner().fingerprint());
+        assert_eq!(holder.owner(), lock.claim().owner_token().fingerprint());
         released(&*lock).await;
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use lock_core::backend::{Claim, Ttl};
-use lock_core::{Capability, LockGuard, Loss};
+use lock_core::loss::Loss;
+use lock_core::{Capability, LockGuard};
 
 use super::{elapsed, grant, released};
 use crate::{Fault, Subject, Verb};

@@ -18,7 +18,7 @@ pub async fn e3_l2_a_stranger_can_neither_renew_nor_release(subject: &Subject) {
     assert_eq!(stranger.release().await.unwrap(), Release::NotHeld);
     if subject.has(Capability::Inspect) {
         let found = stranger.inspect().await.unwrap().expect("a holder");
-        assert_eq!(found.owner(), holder.claim().owner().fingerprint());
+        assert_eq!(found.owner(), holder.claim().owner_token().fingerprint());
         assert!(found.remaining().is_none_or(|left| left <= subject.units(10)));
     }
     let left = held(&*subject.lock(&key, subject.long())).await;
@@ -31,9 +31,9 @@ pub async fn e3_l2_a_stranger_can_neither_renew_nor_release(subject: &Subject) {
 /// store takes for a wildcard, are as different as any two.
 pub async fn e3_l4_owners_that_look_alike_are_strangers(subject: &Subject) {
     let key = subject.key("k");
-    let lock = |token| {
+    let lock = |token: &str| {
         let ttl = Ttl::new(subject.long()).unwrap();
-        subject.bind(Claim::new(key.clone(), OwnerToken::parse(token).unwrap(), ttl))
+        subject.bind(Claim::new(key.clone(), token.parse::<OwnerToken>().unwrap(), ttl))
     };
     let holder = lock("AbCdEfGhIjKlMnOpQrStUw");
     grant(&*holder).await;

@@ -179,7 +179,7 @@ pub async fn t1_e2_a_confirmed_grant_is_whole(subject: &Subject) {
     held(&*subject.lock(&key, subject.long())).await;
     if subject.has(Capability::Inspect) {
         let seen = waiter.lock.inspect().await.unwrap().expect("a holder");
-        assert_eq!(seen.owner(), waiter.lock.claim().owner().fingerprint());
+        assert_eq!(seen.owner(), waiter.lock.claim().owner_token().fingerprint());
         assert_eq!(seen.metadata(), &note);
     }
     assert!(is_renewed(&waiter.lock).await);

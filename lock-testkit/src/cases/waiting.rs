@@ -49,7 +49,7 @@ pub async fn w1_l22_a_wait_does_not_overshoot(subject: &Subject) {
     let backoff = Backoff::fixed(subject.units(3) / 2);
     let error = client.lock(&key).wait_at_most(wait).retry(backoff).acquire().await.unwrap_err();
     let waited = elapsed(subject.clock(), started);
-    assert!(error.is_timeout(), "{error}");
+    assert!(error.is_timed_out(), "{error}");
     assert!(waited >= wait, "gave up after {waited:?}");
     let limit = if subject.is_virtual() { wait } else { wait + Duration::from_secs(5) };
     assert!(waited <= limit, "waited {waited:?} instead of {wait:?}");
@@ -111,7 +111,7 @@ pub async fn w3_a_last_attempt_without_an_answer_is_reported_as_that(subject: &S
         subject.until("it has tried", || faults.count(Verb::TryAcquire) >= 1).await;
         faults.next(Verb::TryAcquire, 1, Fault::DelayAnswer(subject.units(60)));
     });
-    assert!(error.is_timeout(), "{error}");
+    assert!(error.is_timed_out(), "{error}");
     let message = error.to_string();
     assert!(message.contains("had no answer within") && message.contains(" ago: "), "{message}");
 }
@@ -155,7 +155,7 @@ pub async fn w3_l41_each_way_to_give_up_has_its_own_kind(subject: &Subject) {
     let contended = client.lock(&key).no_wait().acquire().await.unwrap_err();
     assert!(contended.remaining().is_none_or(|left| left <= subject.long()));
     assert_eq!(kind(contended), ErrorKind::Contended);
-    let exhausted = Backoff::fixed(Duration::from_millis(1)).at_most(2);
+    let exhausted = Backoff::fixed(Duration::from_millis(1)).max_retries(2);
     let exhausted = client.lock(&key).retry(exhausted).acquire().await.unwrap_err();
     assert!(exhausted.effort().unwrap().attempts >= 3, "{exhausted}");
     assert_eq!(kind(exhausted), ErrorKind::Contended);
@@ -223,7 +223,7 @@ pub async fn w2_l42_200_waiters_do_not_flood_the_backend(subject: &Subject) {
         })
         .collect();
     for waiter in waiters {
-        assert!(waiter.await.unwrap().unwrap_err().is_timeout());
+        assert!(waiter.await.unwrap().unwrap_err().is_timed_out());
     }
     let waits = elapsed(subject.clock(), started).as_secs_f64() / wait.as_secs_f64();
     let tries = faults.count(Verb::TryAcquire) as f64;
@@ -243,7 +243,7 @@ pub async fn w2_every_waiter_in_line_is_served_or_gives_up_as_it_wished(subject:
             tokio::spawn(async move { acquire.run(|_| async {}).await })
         })
         .collect();
-    let short = Backoff::fixed(subject.units(1) / 10).at_most(3);
+    let short = Backoff::fixed(subject.units(1) / 10).max_retries(3);
     let hasty = client.lock(&key).wait_forever().retry(short).acquire().await.unwrap_err();
     assert!(hasty.is_contended(), "{hasty}");
     holder.release().await.unwrap();

@@ -128,7 +128,7 @@ impl CarelessLock {
     }
 
     pub(crate) fn owner(&self) -> OwnerToken {
-        *self.claim.owner()
+        *self.claim.owner_token()
     }
 
     pub(crate) fn row_unless(&self, forgets_the_prefix: Flaw) -> String {
@@ -181,7 +181,7 @@ impl CarelessLock {
     }
 
     pub(crate) fn is_mine(&self, tables: &Tables, lease: &Lease) -> bool {
-        let (theirs, mine) = (lease.owner.expose(), self.claim.owner().expose());
+        let (theirs, mine) = (lease.owner.expose(), self.claim.owner_token().expose());
         let note = tables.notes.get(&self.row());
         match self.shared.flaw {
             Some(Flaw::OwnerIsTheProcess) => true,

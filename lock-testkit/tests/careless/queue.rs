@@ -115,7 +115,7 @@ impl CarelessLock {
         let tables = &mut *self.tables();
         let ignores_expiry = self.has(Flaw::HandOverIgnoresExpiry);
         let found = self.find(tables, &self.row(), ignores_expiry);
-        let repeated = found.lease.filter(|lease| lease.owner == *next.owner());
+        let repeated = found.lease.filter(|lease| lease.owner == *next.owner_token());
         if let Some(lease) = repeated.filter(|_| !self.has(Flaw::HandOverIsNotRepeated)) {
             let mut ends = self.ends(next.ttl());
             if !self.has(Flaw::HandOverAgainCutsShort) {
@@ -132,7 +132,7 @@ impl CarelessLock {
             }
             return Transfer::NotHeld;
         }
-        let undone = tables.tombstones.contains_key(&(self.tombstone().0, *next.owner()));
+        let undone = tables.tombstones.contains_key(&(self.tombstone().0, *next.owner_token()));
         if undone && !self.has(Flaw::HandOverToTheUndone) {
             tables.leases.remove(&self.row());
             self.serve(tables, None);
@@ -151,7 +151,7 @@ impl CarelessLock {
         if !self.has(Flaw::HandOverMintsNothing) {
             self.mint(tables);
         }
-        tables.leases.insert(self.row(), Lease { owner: *next.owner(), ends });
+        tables.leases.insert(self.row(), Lease { owner: *next.owner_token(), ends });
         let note = if self.has(Flaw::HandOverForgetsTheNote) {
             Metadata::default()
         } else {
@@ -159,7 +159,7 @@ impl CarelessLock {
         };
         tables.notes.insert(self.row(), note);
         if !self.has(Flaw::HandOverKeepsThePlace) {
-            self.step_out(tables, *next.owner());
+            self.step_out(tables, *next.owner_token());
         }
         self.passed(tables)
     }

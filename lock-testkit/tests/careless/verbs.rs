@@ -328,7 +328,7 @@ impl CarelessLock {
         let lease = found.lease?;
         let note = tables.notes.get(&row).cloned().unwrap_or_default();
         let owner = match self.shared.flaw {
-            Some(Flaw::InspectShowsTheAsker) => self.claim.owner().fingerprint(),
+            Some(Flaw::InspectShowsTheAsker) => self.claim.owner_token().fingerprint(),
             Some(Flaw::InspectHashesTheNote) => OwnerFingerprint::from_bytes(
                 &[lease.owner.expose().as_bytes(), note.as_bytes()].concat(),
             ),
@@ -487,7 +487,7 @@ impl fmt::Debug for CarelessLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("CarelessLock");
         if self.has(Flaw::DebugShowsTheToken) {
-            shown.field("owner", &self.claim.owner().expose());
+            shown.field("owner", &self.claim.owner_token().expose());
         }
         shown.field("claim", &self.claim).finish_non_exhaustive()
     }
