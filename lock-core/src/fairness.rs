@@ -11,7 +11,7 @@ use std::fmt;
 /// Use one setting for all waiters of a key. Mixing is safe, but `Race` waiters are served last.
 ///
 /// Lockers of other libraries on the same key have turns under every setting; see
-/// [`Attempt::Contested`](crate::Attempt::Contested).
+/// [`Busy::contested`](crate::backend::Busy::contested).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fairness {

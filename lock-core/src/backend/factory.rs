@@ -24,7 +24,7 @@ pub trait ProviderFactory: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`] for a URL that can never work, [`ErrorKind::Denied`] for a wrong
-    /// password, [`ErrorKind::Unavailable`] for a store out of reach.
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) for a URL that can never work, [`ErrorKind::Denied`](crate::ErrorKind::Denied) for a wrong
+    /// password, [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) for a store out of reach.
     async fn connect(&self, url: &ProviderUrl) -> Result<Arc<dyn LockProvider>>;
 }

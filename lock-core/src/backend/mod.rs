@@ -22,9 +22,8 @@
 //!
 //! # A whole backend
 //!
-//! [`examples/custom_backend.rs`] has one in ninety lines, and the line that tests it.
-//!
-//! [`examples/custom_backend.rs`]: https://docs.rs/crate/lock-core/latest/source/README.md
+//! The file `custom_backend.rs`, in the directory `examples` at the top of this crate's repository,
+//! has a whole backend in about ninety lines, and the line that runs the conformance suite on it.
 
 mod abilities;
 mod answer;

@@ -93,7 +93,7 @@ impl ProviderInfo {
     /// Brings the clock that leases are measured with, so that client and store share one.
     ///
     /// Only for a store inside this process. Without it the client uses
-    /// [`SystemClock`](crate::SystemClock).
+    /// [`SystemClock`](crate::clock::SystemClock).
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);

@@ -59,7 +59,7 @@ impl LockClient {
     /// Makes a client with the defaults.
     ///
     /// This cannot fail, so a provider that does not keep the default ttl is not refused here: each
-    /// acquisition that sets no [`ttl`](Acquire::ttl) of its own then reports it. To find it out at
+    /// acquisition that sets no [`ttl`](crate::Acquire::ttl) of its own then reports it. To find it out at
     /// start-up, use the [`builder`](LockClient::builder).
     pub fn new(provider: impl LockProvider) -> Self {
         Self::with(ClientBuilder::new(Arc::new(provider)), Reporter::default())

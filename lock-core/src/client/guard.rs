@@ -59,7 +59,7 @@ impl LockGuard {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Lost`] when the lock is over. Any other kind means *unknown*: the lock is still
+    /// [`ErrorKind::Lost`](crate::ErrorKind::Lost) when the lock is over. Any other kind means *unknown*: the lock is still
     /// held until its deadline, and renewing may be tried again (law G3).
     ///
     /// # Cancel safety
@@ -82,11 +82,11 @@ impl LockGuard {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Lost`] when the lock was lost before: **another holder may have worked at the
+    /// [`ErrorKind::Lost`](crate::ErrorKind::Lost) when the lock was lost before: **another holder may have worked at the
     /// same time, so what was done under the lock needs a check.** That is so if the loss had been
     /// noticed, or if the backend answers that this owner does not hold the key. Somebody else's
     /// lock is never touched. There is one exception: if an earlier release had no answer (or if
-    /// the driver may have [sent it twice](crate::ProviderInfo::with_resending)) and the lease was
+    /// the driver may have [sent it twice](crate::backend::ProviderInfo::with_resending)) and the lease was
     /// still running when the first one left, that one may have freed the key, and the release
     /// succeeds.
     ///

@@ -15,7 +15,7 @@ use crate::value::{FencingToken, LockKey, Metadata, OwnerFingerprint, OwnerToken
 
 /// A view of a held lock: cheap to clone, free to pass around, unable to release it.
 ///
-/// A [`LockGuard`] derefs to its lease; [`Acquire::run`](crate::Acquire::run) passes one to the work.
+/// A [`LockGuard`](crate::LockGuard) derefs to its lease; [`Acquire::run`](crate::Acquire::run) passes one to the work.
 ///
 /// A lease cannot close the gap between a check and the act that follows: the process may be paused
 /// in between for longer than the ttl. Only a resource that checks the [`FencingToken`] can.
@@ -74,7 +74,7 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Lost`] with the reason, or when less than `min_left` is left.
+    /// [`ErrorKind::Lost`](crate::ErrorKind::Lost) with the reason, or when less than `min_left` is left.
     pub fn check(&self, min_left: Duration) -> Result<()> {
         let left = self.hold.left();
         if left.is_zero() || left < min_left {
@@ -99,7 +99,7 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// Those of `inspect`, e.g. [`ErrorKind::Unsupported`] for a backend that cannot tell.
+    /// Those of `inspect`, e.g. [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a backend that cannot tell.
     ///
     /// # Cancel safety
     ///

@@ -22,7 +22,7 @@ use crate::value::{LockKey, OwnerToken};
 /// the pause comes right after the check. So:
 ///
 /// * Send the [`fencing_token`](crate::Lease::fencing_token) with every write and let the resource
-///   refuse smaller ones ([`FencingGate`](crate::FencingGate)). This is what keeps data whole.
+///   refuse smaller ones ([`FencingGate`](crate::fencing::FencingGate)). This is what keeps data whole.
 /// * Check [`is_held`](crate::Lease::is_held) between steps, or let [`Acquire::run`] stop the work
 ///   when the lock is lost. This keeps wasted work small.
 /// * Choose a ttl well above the pauses you expect, and let the lease be renewed.
@@ -105,7 +105,7 @@ impl LockClient {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] when the provider cannot tell, [`ErrorKind::Invalid`] for a bad
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) when the provider cannot tell, [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for a bad
     /// key, and those of the backend.
     ///
     /// # Cancel safety
@@ -126,7 +126,7 @@ impl LockClient {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`], naming the provider and the first capability it lacks.
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), naming the provider and the first capability it lacks.
     pub fn require(&self, needed: impl IntoIterator<Item = Capability>) -> Result<()> {
         self.capabilities().require(self.info().name(), needed)
     }

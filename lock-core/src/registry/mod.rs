@@ -45,7 +45,7 @@ impl ProviderRegistry {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`] when one of its schemes is taken already; nothing is replaced
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when one of its schemes is taken already; nothing is replaced
     /// unless [`replacing`](ProviderRegistry::replacing) says so.
     pub fn register(mut self, factory: impl ProviderFactory) -> Result<Self> {
         let factory: Arc<dyn ProviderFactory> = Arc::new(factory);
@@ -80,8 +80,8 @@ impl ProviderRegistry {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`] for a malformed URL, an unknown scheme or option (the message
-    /// lists the known ones), what the factory reports, and [`ErrorKind::Invalid`] when the store does
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) for a malformed URL, an unknown scheme or option (the message
+    /// lists the known ones), what the factory reports, and [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) when the store does
     /// not keep the [default ttl](LockClient::DEFAULT_TTL).
     ///
     /// # Cancel safety
@@ -123,7 +123,7 @@ impl ProviderRegistry {
     /// # Errors
     ///
     /// Those of [`connect`](ProviderRegistry::connect), naming the entry, and
-    /// [`ErrorKind::Misconfigured`] when the default names no entry.
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when the default names no entry.
     ///
     /// # Cancel safety
     ///
@@ -176,7 +176,7 @@ impl Clients {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`], listing the known names.
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured), listing the known names.
     pub fn get(&self, name: &str) -> Result<&LockClient> {
         self.clients.get(name).ok_or_else(|| unknown_name(name, self.clients.keys()))
     }
@@ -185,7 +185,7 @@ impl Clients {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`] when several are configured and none is the default.
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when several are configured and none is the default.
     pub fn default_client(&self) -> Result<&LockClient> {
         match &self.default {
             Some(name) => self.get(name),

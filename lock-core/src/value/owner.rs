@@ -50,7 +50,9 @@ impl OwnerToken {
         Ok(Self::from_bits(bits))
     }
 
-    /// Makes a token of the 128 bits given; [`TokenSource`]s use this.
+    /// Makes a token of 128 bits, for a test that needs to know its tokens beforehand.
+    ///
+    /// Bits that were used before make two acquisitions one owner (law E4).
     pub fn from_bits(bits: [u8; 16]) -> Self {
         let mut text = [0; Self::LEN];
         // 16 bytes are always 22 characters without padding, so the slice always fits.
@@ -121,7 +123,7 @@ impl OwnerFingerprint {
         Self(identity.iter().fold(0xcbf2_9ce4_8422_2325, fnv1a))
     }
 
-    /// Makes a fingerprint of its number, to read back what [`get`](OwnerFingerprint::get) gave.
+    /// Makes a fingerprint of the number that [`as_u64`](OwnerFingerprint::as_u64) returned.
     pub const fn from_u64(number: u64) -> Self {
         Self(number)
     }
