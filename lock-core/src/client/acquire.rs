@@ -27,6 +27,28 @@ use crate::value::{LockKey, Metadata, OwnerToken, Ttl};
 /// [`run`](Acquire::run) holds the lock around a piece of work, and [`resume`](Acquire::resume) takes
 /// over a lock that is already held. Anything wrong with the description is reported there, before
 /// any request.
+///
+/// # Examples
+///
+/// ```
+/// # use lock_core::LockClient;
+/// # use lock_memory::MemoryProvider;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> lock_core::Result<()> {
+/// # let locks = LockClient::new(MemoryProvider::new());
+///
+/// let guard = locks
+///     .lock("invoice/42")
+///     .ttl(Duration::from_secs(30))
+///     .wait_at_most(Duration::from_secs(5))
+///     .auto_renew()
+///     .acquire()
+///     .await?;
+/// # guard.release().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is acquired until a verb such as `acquire` is awaited"]
 pub struct Acquire {
@@ -65,6 +87,22 @@ impl Acquire {
     }
 
     /// Sets how long the lease lasts unless it is renewed; rounded up to whole milliseconds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("invoice/42").ttl(Duration::from_secs(30)).acquire().await?;
+    /// guard.check(Duration::from_secs(25))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.defaults.ttl = ttl;
         self
@@ -75,24 +113,93 @@ impl Acquire {
     /// No attempt goes on for long beyond that: it may take twice as long as the backend took to
     /// answer the last one, at least 100 ms and at most a second more, or half a second more if the
     /// backend has not answered yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let _held = locks.lock("invoice/42").acquire().await?;
+    /// let impatient = locks.lock("invoice/42").wait_at_most(Duration::from_millis(20));
+    /// assert!(impatient.acquire().await.unwrap_err().is_timed_out());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait_at_most(mut self, wait: Duration) -> Self {
         self.defaults.wait = Wait::AtMost(wait);
         self
     }
 
     /// Waits without limit when the key is held. A failing backend is still reported.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// // A standby waits until the leader is gone:
+    /// let guard = locks.lock("leader").wait_forever().acquire().await?;
+    /// # guard.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait_forever(mut self) -> Self {
         self.defaults.wait = Wait::Forever;
         self
     }
 
     /// Does not wait: one attempt, which may take as long as a request may.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let _held = locks.lock("invoice/42").acquire().await?;
+    /// let second = locks.lock("invoice/42").no_wait().run(|_| async { "work" }).await;
+    /// assert!(second.unwrap_err().is_contended());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn no_wait(mut self) -> Self {
         self.defaults.wait = Wait::No;
         self
     }
 
     /// Sets the delays between attempts, and with their end the end of the patience.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// use lock_core::Backoff;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let _held = locks.lock("invoice/42").acquire().await?;
+    /// let twice = Backoff::fixed(Duration::from_millis(5)).max_retries(2);
+    /// let error = locks.lock("invoice/42").retry(twice).acquire().await.unwrap_err();
+    /// assert!(error.is_contended() && error.to_string().contains("the retry strategy has ended"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn retry(mut self, strategy: impl RetryStrategy) -> Self {
         self.defaults.retry = Some(Arc::new(strategy));
         self
@@ -100,12 +207,46 @@ impl Acquire {
 
     /// Chooses who gets the key next when many wait for it. Anything but [`Fairness::Race`] needs a
     /// provider with [`Capability::Queue`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// use lock_core::Fairness;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("invoice/42").fairness(Fairness::Fifo).acquire().await?;
+    /// # guard.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn fairness(mut self, fairness: Fairness) -> Self {
         self.defaults.fairness = Some(fairness);
         self
     }
 
     /// Leaves a note for whoever inspects the key; bytes or text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("invoice/42").metadata("billing@host-3").acquire().await?;
+    /// let occupancy = locks.inspect("invoice/42").await?;
+    /// assert_eq!(occupancy.holder().unwrap().metadata().to_string(), "billing@host-3");
+    /// # guard.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn metadata<M>(mut self, metadata: M) -> Self
     where
         M: TryInto<Metadata>,
@@ -119,12 +260,49 @@ impl Acquire {
     ///
     /// A token identifies *one* acquisition, whatever comes of it: never use it for another. Two at a
     /// time are the same owner, and the undo of the first may free the second.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// use lock_core::OwnerToken;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let token = OwnerToken::mint()?; // written down before the first request
+    /// let guard = locks.lock("upload/7").owner_token(token).acquire().await?;
+    /// assert_eq!(*guard.owner_token(), token);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn owner_token(mut self, token: OwnerToken) -> Self {
         self.owner = Some(token);
         self
     }
 
     /// Declares the lock lost when it has been held this long, however often it was renewed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// use lock_core::loss::Loss;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let limit = Duration::from_millis(20);
+    /// let guard = locks.lock("invoice/42").auto_renew().max_hold(limit).acquire().await?;
+    /// assert!(matches!(guard.lost().await, Some(Loss::MaxHold)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn max_hold(mut self, limit: Duration) -> Self {
         self.max_hold = Some(limit);
         self
@@ -133,24 +311,99 @@ impl Acquire {
     /// Renews the lease while it is held, every third of its ttl, and the first time up to half of that
     /// early, so that locks taken together are renewed apart. [`run`](Acquire::run) does so by
     /// itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("k").ttl(Duration::from_millis(90)).auto_renew().acquire().await?;
+    /// tokio::time::sleep(Duration::from_millis(180)).await; // two ttls later
+    /// assert!(guard.is_held());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn auto_renew(mut self) -> Self {
         self.renewing = Renewing::Every(None);
         self
     }
 
     /// Renews the lease while it is held, at this interval (give or take a tenth).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks
+    ///     .lock("invoice/42")
+    ///     .ttl(Duration::from_secs(30))
+    ///     .renew_every(Duration::from_secs(5))
+    ///     .acquire()
+    ///     .await?;
+    /// # guard.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn renew_every(mut self, interval: Duration) -> Self {
         self.renewing = Renewing::Every(Some(interval));
         self
     }
 
     /// Does not renew the lease: it ends with its ttl.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let brief = locks.lock("invoice/42").ttl(Duration::from_millis(50)).no_renewal();
+    /// let late = brief.run(|_| tokio::time::sleep(Duration::from_secs(60))).await;
+    /// assert!(late.unwrap_err().is_lost()); // the work took longer than the ttl and was dropped
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn no_renewal(mut self) -> Self {
         self.renewing = Renewing::Never;
         self
     }
 
     /// Gives up with [`ErrorKind::Cancelled`] when this token is cancelled while acquiring.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// use lock_core::CancellationToken;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let _held = locks.lock("invoice/42").acquire().await?;
+    /// let shutdown = CancellationToken::new();
+    /// let waiting = locks.lock("invoice/42").cancelled_by(shutdown.clone()).acquire();
+    /// shutdown.cancel();
+    /// assert!(waiting.await.unwrap_err().is_cancelled());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cancelled_by(mut self, token: CancellationToken) -> Self {
         self.cancelled = Some(token);
         self
@@ -173,6 +426,23 @@ impl Acquire {
     /// # Panics
     ///
     /// Outside a tokio runtime with timers, as tokio's timers do.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("invoice/42").wait_at_most(Duration::from_secs(5)).acquire().await?;
+    /// // … work …
+    /// guard.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn acquire(self) -> Result<LockGuard> {
         let plan = self.plan(false)?;
         let span = tracing::debug_span!("acquire", key = %plan.key, provider = %plan.provider());
@@ -188,6 +458,23 @@ impl Acquire {
     /// # Cancel safety
     ///
     /// As [`acquire`](Acquire::acquire).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// match locks.lock("nightly-report").try_acquire().await? {
+    ///     Some(guard) => guard.release().await?, // after the work
+    ///     None => println!("another instance is at it"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn try_acquire(self) -> Result<Option<LockGuard>> {
         match self.no_wait().acquire().await {
             Ok(guard) => Ok(Some(guard)),
@@ -212,6 +499,27 @@ impl Acquire {
     /// # Cancel safety
     ///
     /// Dropping the future drops the work and releases in the background.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let total = locks
+    ///     .lock("invoice/42")
+    ///     .run(|lease| async move {
+    ///         println!("writing with fencing token {:?}", lease.fencing_token());
+    ///         42
+    ///     })
+    ///     .await?;
+    /// assert_eq!(total, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn run<W, F>(self, work: W) -> Result<F::Output>
     where
         W: FnOnce(Lease) -> F,
@@ -256,6 +564,25 @@ impl Acquire {
     ///
     /// Dropping the future leaves the lock as it was, perhaps with a fresh ttl; it can be resumed
     /// again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let token = locks.lock("upload/7").acquire().await?.detach().await;
+    ///
+    /// let acquire = locks.lock("upload/7").owner_token(token).ttl(Duration::from_secs(60));
+    /// let guard = acquire.auto_renew().resume().await?;
+    /// # guard.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn resume(self) -> Result<LockGuard> {
         let engine = Arc::clone(&self.engine);
         if self.owner.is_none() {

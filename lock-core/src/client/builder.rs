@@ -61,11 +61,36 @@ impl LockClient {
     /// This cannot fail, so a provider that does not keep the default ttl is not refused here: each
     /// acquisition that sets no [`ttl`](crate::Acquire::ttl) of its own then reports it. To find it out at
     /// start-up, use the [`builder`](LockClient::builder).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// let locks = LockClient::new(MemoryProvider::new());
+    /// let guard = locks.lock("invoice/42").acquire().await?;
+    /// guard.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(provider: impl LockProvider) -> Self {
         Self::with(ClientBuilder::new(Arc::new(provider)), Reporter::default())
     }
 
     /// Sets up a client step by step.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # let store = MemoryProvider::new();
+    /// let locks = LockClient::builder(store).ttl(Duration::from_secs(10)).build()?;
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn builder(provider: impl LockProvider) -> ClientBuilder {
         ClientBuilder::new(Arc::new(provider))
     }
@@ -122,30 +147,103 @@ impl ClientBuilder {
     }
 
     /// Refuses a provider that lacks one of these capabilities.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// use lock_core::Capability;
+    ///
+    /// # let store = MemoryProvider::new();
+    /// let locks = LockClient::builder(store)
+    ///     .require([Capability::Fencing, Capability::ServerClock])
+    ///     .build()?; // refused if the provider lacks one of them
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn require(mut self, needed: impl IntoIterator<Item = Capability>) -> Self {
         self.needed.extend(needed);
         self
     }
 
     /// Sets the ttl of acquisitions that set none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let store = MemoryProvider::new();
+    /// let locks = LockClient::builder(store).ttl(Duration::from_secs(10)).build()?;
+    /// let guard = locks.lock("invoice/42").acquire().await?;
+    /// assert!(guard.remaining().await? <= Some(Duration::from_secs(10)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.defaults.ttl = ttl;
         self
     }
 
     /// Sets how long acquisitions wait that do not say.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let store = MemoryProvider::new();
+    /// let locks = LockClient::builder(store).wait_at_most(Duration::from_millis(20)).build()?;
+    /// let guard = locks.lock("invoice/42").acquire().await?;
+    /// assert!(locks.lock("invoice/42").acquire().await.unwrap_err().is_timed_out());
+    /// # drop(guard);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait_at_most(mut self, wait: Duration) -> Self {
         self.defaults.wait = Wait::AtMost(wait);
         self
     }
 
     /// Sets the retry strategy of acquisitions that set none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// use lock_core::Backoff;
+    ///
+    /// # let store = MemoryProvider::new();
+    /// let gentle = Backoff::linear(Duration::from_millis(100), Duration::from_secs(2));
+    /// let locks = LockClient::builder(store).retry(gentle).build()?;
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn retry(mut self, strategy: impl RetryStrategy) -> Self {
         self.defaults.retry = Some(Arc::new(strategy));
         self
     }
 
     /// Sets the fairness of acquisitions that set none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// use lock_core::Fairness;
+    ///
+    /// # let store = MemoryProvider::new();
+    /// let locks = LockClient::builder(store).fairness(Fairness::Fifo).build()?;
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn fairness(mut self, fairness: Fairness) -> Self {
         self.defaults.fairness = Some(fairness);
         self
@@ -153,12 +251,46 @@ impl ClientBuilder {
 
     /// Sets how long before its deadline a lock is declared lost, so that the holder can stop in
     /// time. The default is a tenth of the ttl, 5 seconds at most.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let store = MemoryProvider::new();
+    /// // Work that needs two seconds to stop:
+    /// let locks = LockClient::builder(store).stop_margin(Duration::from_secs(2)).build()?;
+    /// let guard = locks.lock("invoice/42").ttl(Duration::from_secs(30)).acquire().await?;
+    /// let refused = locks.lock("k").ttl(Duration::from_secs(2)).acquire().await.unwrap_err();
+    /// assert!(refused.to_string().contains("the stop margin 2s leaves nothing of the ttl 2s"));
+    /// # guard.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stop_margin(mut self, margin: Duration) -> Self {
         self.stop_margin = Some(margin);
         self
     }
 
     /// Sets the limit of one request to the backend.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # let store = MemoryProvider::new();
+    /// let limit = Duration::from_millis(500);
+    /// let locks = LockClient::builder(store.clone()).request_timeout(limit).build()?;
+    ///
+    /// let zero = LockClient::builder(store).request_timeout(Duration::ZERO).build();
+    /// assert!(zero.unwrap_err().is_misconfigured());
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn request_timeout(mut self, limit: Duration) -> Self {
         self.request_timeout = limit;
         self
@@ -166,12 +298,44 @@ impl ClientBuilder {
 
     /// Sets for how long an acquisition tries a failing backend again before it reports
     /// [`ErrorKind::Unavailable`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// use std::time::Duration;
+    /// use lock_memory::{Fault, Faults, Verb};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// let faults = Faults::new();
+    /// faults.always(Verb::TryAcquire, Fault::unavailable());
+    /// let locks = LockClient::builder(faults.around(MemoryProvider::new()))
+    ///     .unavailable_after(Duration::from_millis(50))
+    ///     .build()?;
+    /// assert!(locks.lock("invoice/42").acquire().await.unwrap_err().is_unavailable());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn unavailable_after(mut self, limit: Duration) -> Self {
         self.unavailable_after = limit;
         self
     }
 
     /// Measures leases with this clock rather than the provider's or the system's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// use lock_core::clock::TokioClock;
+    ///
+    /// # let store = MemoryProvider::new();
+    /// let locks = LockClient::builder(store).clock(TokioClock::new()).build()?;
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
@@ -182,6 +346,26 @@ impl ClientBuilder {
     ///
     /// **Every call must return a token that was never returned before.** Two acquisitions with the same
     /// token are one owner, so both hold the lock (law E4).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// use std::sync::atomic::{AtomicU8, Ordering};
+    /// use lock_core::OwnerToken;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// # let store = MemoryProvider::new();
+    /// let next = AtomicU8::new(0);
+    /// let mint = move || Ok(OwnerToken::from_bits([next.fetch_add(1, Ordering::Relaxed); 16]));
+    /// let locks = LockClient::builder(store).owner_tokens(mint).build()?;
+    /// let guard = locks.lock("invoice/42").acquire().await?;
+    /// assert_eq!(*guard.owner_token(), OwnerToken::from_bits([0; 16]));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn owner_tokens(
         mut self,
         mint: impl Fn() -> Result<OwnerToken> + Send + Sync + 'static,
@@ -191,6 +375,27 @@ impl ClientBuilder {
     }
 
     /// Sends events to an observer, on a thread of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// use lock_core::observe::{Event, Observer};
+    ///
+    /// # let store = MemoryProvider::new();
+    /// #[derive(Debug)]
+    /// struct Log;
+    ///
+    /// impl Observer for Log {
+    ///     fn on_event(&self, event: &Event) {
+    ///         println!("{} {} {}", event.provider(), event.kind().name(), event.key());
+    ///     }
+    /// }
+    ///
+    /// let locks = LockClient::builder(store).observer(Log).build()?;
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observer = Some(Arc::new(observer));
         self
@@ -203,6 +408,17 @@ impl ClientBuilder {
     /// [`ErrorKind::Unsupported`] when the provider lacks a required capability or the fairness
     /// asked for, [`ErrorKind::Invalid`] when the default ttl is one that the provider does not keep,
     /// [`ErrorKind::Misconfigured`] when a limit makes no sense.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # let store = MemoryProvider::new();
+    /// let refused = LockClient::builder(store).ttl(Duration::ZERO).build();
+    /// assert_eq!(refused.unwrap_err().to_string(), "the ttl is zero; it must be longer");
+    /// ```
     pub fn build(self) -> Result<LockClient> {
         let info = self.provider.info();
         if !self.needed.is_empty() || self.defaults.fairness.is_some() {

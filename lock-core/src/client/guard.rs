@@ -49,6 +49,24 @@ impl LockGuard {
     }
 
     /// Returns a view of the lock that can be cloned and passed around.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("invoice/42").acquire().await?;
+    /// let lease = guard.lease();
+    /// let task = tokio::spawn(async move { lease.is_held() });
+    /// assert!(task.await.expect("the task ends"));
+    /// # guard.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn lease(&self) -> Lease {
         self.lease.clone()
     }
@@ -66,6 +84,23 @@ impl LockGuard {
     ///
     /// A dropped renewal may have taken effect or do so within a minute. For so long the guard believes
     /// no more than the shorter of the two times.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("invoice/42").ttl(Duration::from_secs(5)).acquire().await?;
+    /// guard.renew(Duration::from_secs(60)).await?; // the next step takes longer
+    /// guard.check(Duration::from_secs(50))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn renew(&self, ttl: Duration) -> Result<()> {
         let hold = &self.lease.hold;
         let explain = |error| hold.engine.explain(error, Operation::Renew, self.key());
@@ -131,6 +166,23 @@ impl LockGuard {
     /// # Cancel safety
     ///
     /// Dropping the future drops the guard, which releases the lock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("upload/7").acquire().await?;
+    /// let token = guard.detach().await; // still locked
+    /// assert!(locks.lock("upload/7").try_acquire().await?.is_none());
+    /// locks.resume("upload/7", token).await?.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn detach(mut self) -> OwnerToken {
         self.lease.hold.settle_and_end().await;
         self.armed = false;
@@ -140,6 +192,24 @@ impl LockGuard {
     /// Gives up the guard but not the lock: the key stays taken until its ttl ends.
     ///
     /// Use it to keep others away for a minimum time after the work is done.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("mail/digest").ttl(Duration::from_secs(60)).acquire().await?;
+    /// // … send the mail …
+    /// guard.forget(); // nobody sends another one within the minute
+    /// assert!(locks.lock("mail/digest").try_acquire().await?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn forget(mut self) {
         self.armed = false;
         self.lease.hold.leave_to_its_ttl();
@@ -183,6 +253,7 @@ impl Drop for LockGuard {
 ///     match guard.release().await {
 ///         Ok(()) => Ok(()),
 ///         Err(failed) if failed.is_lost() => Err(failed.into()), // check what was written
+///         Err(failed) if failed.error().is_denied() => Err(failed.into()), // keep trying behind
 ///         Err(failed) => match failed.into_guard() {
 ///             Some(guard) => Ok(guard.release().await?), // once more
 ///             None => Ok(()),

@@ -19,6 +19,27 @@ use crate::value::{FencingToken, LockKey, Metadata, OwnerFingerprint, OwnerToken
 ///
 /// A lease cannot close the gap between a check and the act that follows: the process may be paused
 /// in between for longer than the ttl. Only a resource that checks the [`FencingToken`] can.
+///
+/// # Examples
+///
+/// ```
+/// # use lock_core::LockClient;
+/// # use lock_memory::MemoryProvider;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> lock_core::Result<()> {
+/// # let locks = LockClient::new(MemoryProvider::new());
+///
+/// let guard = locks.lock("invoice/42").metadata("billing").acquire().await?;
+/// let lease = guard.lease();
+/// assert_eq!(lease.key().as_str(), "invoice/42");
+/// assert_eq!(lease.owner(), lease.owner_token().fingerprint());
+/// assert!(lease.fencing_token().is_some() && lease.metadata().is_some());
+/// guard.release().await?;
+/// assert!(!lease.is_held()); // a lease outlives its guard, the lock does not
+/// # Ok(())
+/// # }
+/// ```
 pub struct Lease {
     pub(super) hold: Arc<Hold>,
     /// How many failures of renewals `at_risk` has told.
@@ -66,6 +87,26 @@ impl Lease {
     /// Tells whether the lock is certainly still held, by the clock and without I/O (law G1).
     ///
     /// It turns false before the backend may grant the key to another, also after a suspend.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("invoice/42").acquire().await?;
+    /// for step in ["debit", "credit"] {
+    ///     if !guard.is_held() {
+    ///         break; // another holder may be at work
+    ///     }
+    ///     println!("{step}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn is_held(&self) -> bool {
         !self.hold.left().is_zero()
     }
@@ -75,6 +116,23 @@ impl Lease {
     /// # Errors
     ///
     /// [`ErrorKind::Lost`](crate::ErrorKind::Lost) with the reason, or when less than `min_left` is left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("invoice/42").ttl(Duration::from_secs(30)).acquire().await?;
+    /// guard.check(Duration::from_secs(5))?; // the write takes up to five seconds
+    /// assert!(guard.check(Duration::from_secs(60)).unwrap_err().is_lost());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn check(&self, min_left: Duration) -> Result<()> {
         let left = self.hold.left();
         if left.is_zero() || left < min_left {
@@ -91,6 +149,22 @@ impl Lease {
 
     /// Returns until when the lock is certainly held, on the client's clock, unless it is renewed;
     /// `None` as soon as [`is_held`](Self::is_held) is false.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("invoice/42").acquire().await?;
+    /// let until = guard.held_until().expect("it is held");
+    /// assert!(until > locks.clock().now());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn held_until(&self) -> Option<Moment> {
         self.is_held().then(|| self.hold.deadline())
     }
@@ -104,6 +178,24 @@ impl Lease {
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing but the answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// let store = MemoryProvider::new();
+    /// let locks = LockClient::new(store.clone());
+    /// let guard = locks.lock("invoice/42").ttl(Duration::from_secs(30)).acquire().await?;
+    /// assert!(guard.remaining().await? > Some(Duration::from_secs(25)));
+    /// store.expire_now(guard.key());
+    /// assert_eq!(guard.remaining().await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn remaining(&self) -> Result<Option<Duration>> {
         let engine = &self.hold.engine;
         let occupancy = engine.inspect(self.key()).await?;
@@ -119,6 +211,25 @@ impl Lease {
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing: a later call tells the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("invoice/42").ttl(Duration::from_millis(50)).acquire().await?;
+    /// tokio::select! {
+    ///     _ = tokio::time::sleep(Duration::from_secs(60)) => println!("the work is done"),
+    ///     Some(loss) = guard.lost() => println!("stopped: {loss}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn lost(&self) -> Option<Loss> {
         match self.hold.ended().await {
             Over::Lost(loss) => Some(loss),
@@ -134,6 +245,26 @@ impl Lease {
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// use lock_memory::{Fault, Faults, Verb};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// let faults = Faults::new();
+    /// let locks = LockClient::new(faults.around(MemoryProvider::new()));
+    /// let guard = locks.lock("k").ttl(Duration::from_secs(1)).auto_renew().acquire().await?;
+    /// faults.next(Verb::Renew, 1, Fault::unavailable());
+    /// let risk = guard.at_risk().await.expect("a renewal failed");
+    /// assert!(risk.cause.is_unavailable() && guard.is_held());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn at_risk(&self) -> Option<AtRisk> {
         let (risk, failures) = self.hold.risk(self.told.load(Ordering::Relaxed)).await?;
         self.told.store(failures, Ordering::Relaxed);
@@ -143,6 +274,24 @@ impl Lease {
     /// Returns a token that is cancelled when the lock is lost, and not when it is released.
     ///
     /// The first call starts a task, on the runtime it is called on, that ends with the lock. Hand out `child_token`s of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("invoice/42").ttl(Duration::from_millis(50)).acquire().await?;
+    /// let stop = guard.cancellation_token().child_token();
+    /// let worker = tokio::spawn(async move { stop.cancelled().await });
+    /// worker.await.expect("it stops when the lock is lost");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cancellation_token(&self) -> CancellationToken {
         self.hold.cancellation()
     }

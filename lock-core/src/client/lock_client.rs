@@ -74,6 +74,25 @@ impl LockClient {
 
     /// Begins to acquire the lock named `key`; nothing happens until a verb of the returned
     /// [`Acquire`] is awaited, and a bad key is reported there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let acquire = locks.lock("invoice/42"); // no request yet
+    /// let guard = acquire.acquire().await?;
+    ///
+    /// let refused = locks.lock("").acquire().await.unwrap_err(); // a bad key is reported here
+    /// assert!(refused.is_invalid());
+    /// # guard.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn lock<K>(&self, key: K) -> Acquire
     where
         K: TryInto<LockKey>,
@@ -93,6 +112,24 @@ impl LockClient {
     /// # Cancel safety
     ///
     /// As [`Acquire::resume`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let token = locks.lock("upload/7").acquire().await?.detach().await;
+    ///
+    /// // In the process that carries on:
+    /// let guard = locks.resume("upload/7", token).await?;
+    /// guard.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn resume<K>(&self, key: K, token: OwnerToken) -> Result<LockGuard>
     where
         K: TryInto<LockKey>,
@@ -111,6 +148,26 @@ impl LockClient {
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing but the answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// assert!(locks.inspect("invoice/42").await?.is_free());
+    ///
+    /// let guard = locks.lock("invoice/42").metadata("billing@host-3").acquire().await?;
+    /// let occupancy = locks.inspect("invoice/42").await?;
+    /// let holder = occupancy.holder().expect("the key is held");
+    /// assert_eq!((holder.owner(), holder.fencing()), (guard.owner(), guard.fencing_token()));
+    /// println!("held by {}", holder.metadata());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn inspect<K>(&self, key: K) -> Result<Occupancy>
     where
         K: TryInto<LockKey>,
@@ -127,21 +184,74 @@ impl LockClient {
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), naming the provider and the first capability it lacks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// use lock_core::Capability;
+    ///
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    /// locks.require([Capability::Fencing, Capability::Queue])?; // at start-up
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn require(&self, needed: impl IntoIterator<Item = Capability>) -> Result<()> {
         self.capabilities().require(self.info().name(), needed)
     }
 
     /// Returns what the provider can do.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// use lock_core::Capability;
+    ///
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    /// let can_inspect = locks.capabilities().has(Capability::Inspect);
+    /// assert!(can_inspect);
+    /// ```
     pub fn capabilities(&self) -> Capabilities {
         Capabilities::of(&*self.engine.provider)
     }
 
     /// Returns the description of the provider.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    /// let info = locks.info();
+    /// assert_eq!(&**info.name(), "memory");
+    /// assert_eq!(info.ttls().end().as_duration().as_secs(), 365 * 24 * 60 * 60);
+    /// ```
     pub fn info(&self) -> &ProviderInfo {
         self.engine.provider.info()
     }
 
     /// Returns the clock that leases are measured with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("invoice/42").ttl(Duration::from_secs(30)).acquire().await?;
+    /// let until = guard.held_until().expect("it is held");
+    /// let left = until.since(locks.clock().now());
+    /// assert!(left > Duration::from_secs(25) && left < Duration::from_secs(30));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.engine.clock
     }
