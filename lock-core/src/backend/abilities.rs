@@ -8,6 +8,16 @@ impl Capabilities {
     /// Finds out what a provider can do: what it declares, and the optional traits that it has.
     ///
     /// Does no I/O.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Capabilities, Capability};
+    ///
+    /// let store = lock_memory::MemoryProvider::new();
+    /// assert!(Capabilities::of(&store).has(Capability::Queue)); // it has the optional trait
+    /// assert!(Capabilities::of(&store).has(Capability::Fencing)); // it declares it
+    /// ```
     pub fn of(provider: &dyn LockProvider) -> Self {
         let info = provider.info();
         // Any claim shows which traits a lock has. A valid key cannot be refused.

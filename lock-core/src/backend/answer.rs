@@ -32,6 +32,21 @@ impl Grant {
 }
 
 /// Answers [`Lock::try_acquire`](super::Lock::try_acquire) and the other attempts.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::backend::Attempt;
+///
+/// fn describe(attempt: Attempt) -> String {
+///     match attempt {
+///         Attempt::Granted(grant) => format!("granted with {:?}", grant.fencing),
+///         Attempt::Held(busy) => format!("held for {:?} more", busy.remaining),
+///         Attempt::Undone => "this owner has released, mint another one".into(),
+///     }
+/// }
+/// assert_eq!(describe(Attempt::granted(None)), "granted with None");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "only a granted attempt is a lock"]
 pub enum Attempt {
@@ -54,6 +69,16 @@ impl Attempt {
     }
 
     /// Answers that the key is another owner's, whose lease has this much left, if the store knows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::{Attempt, Busy};
+    /// use std::time::Duration;
+    ///
+    /// let left = Duration::from_secs(12);
+    /// assert_eq!(Attempt::held(left), Attempt::Held(Busy::new(left)));
+    /// ```
     pub fn held(remaining: impl Into<Option<Duration>>) -> Self {
         Self::Held(Busy::new(remaining))
     }
@@ -104,6 +129,18 @@ impl Busy {
 }
 
 /// Answers [`Lock::renew`](super::Lock::renew).
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::FencingToken;
+/// use lock_core::backend::Renewal;
+///
+/// fn answer(rows_changed: u64, stored: u64) -> Renewal {
+///     if rows_changed == 1 { Renewal::renewed(FencingToken::new(stored)) } else { Renewal::Lost }
+/// }
+/// assert_eq!(answer(0, 0), Renewal::Lost);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a lock that was not renewed is lost"]
 pub enum Renewal {
@@ -121,6 +158,17 @@ impl Renewal {
 }
 
 /// Answers [`Lock::release`](super::Lock::release).
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::backend::Release;
+///
+/// fn answer(rows_deleted: u64) -> Release {
+///     if rows_deleted == 1 { Release::Released } else { Release::NotHeld }
+/// }
+/// assert_eq!(answer(0), Release::NotHeld);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a lock that was not held when it was released had been lost"]
 pub enum Release {
@@ -136,5 +184,15 @@ pub enum Release {
 impl Release {
     /// How long a backend remembers an owner that released without holding, at least (law U1), and
     /// how much later than its undo a request may take effect, at most: one minute.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::Release;
+    ///
+    /// // A store that counts in seconds:
+    /// let expiry = Release::TOMBSTONE.as_secs();
+    /// assert_eq!(expiry, 60);
+    /// ```
     pub const TOMBSTONE: Duration = Duration::from_secs(60);
 }

@@ -13,6 +13,22 @@ use crate::error::{Error, ErrorKind, Result};
 /// Runs one backend verb with a time limit; a panic of the backend becomes an error.
 ///
 /// Either way the request may still take effect, so the error's effect is unknown.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::backend::limited;
+/// use lock_core::clock::SystemClock;
+/// use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> lock_core::Result<()> {
+///
+/// let limit = Duration::from_millis(10);
+/// let hung = limited(&SystemClock, limit, std::future::pending::<lock_core::Result<()>>());
+/// assert!(hung.await.unwrap_err().is_unavailable());
+/// # Ok(())
+/// # }
+/// ```
 pub async fn limited<T>(
     clock: &dyn Clock,
     limit: Duration,

@@ -8,6 +8,16 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// Three of them are declared in [`ProviderInfo`](super::ProviderInfo). Each of the others is an optional
 /// trait of the [backend contract](crate::backend), and a provider has it if it has the trait.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::{Capability, LockClient};
+///
+/// let locks = LockClient::new(lock_memory::MemoryProvider::new());
+/// locks.require([Capability::Fencing, Capability::Queue])?; // fails at start-up, not at night
+/// # Ok::<(), lock_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Capability {
@@ -34,6 +44,17 @@ pub enum Capability {
 
 impl Capability {
     /// Every capability of this version.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Capabilities, Capability};
+    ///
+    /// let store = lock_memory::MemoryProvider::new();
+    /// for one in Capability::ALL {
+    ///     println!("{one}: {}", Capabilities::of(&store).has(*one));
+    /// }
+    /// ```
     pub const ALL: &[Self] = &[
         Self::Fencing,
         Self::FencingFloor,
@@ -81,11 +102,29 @@ pub struct Capabilities(u64);
 
 impl Capabilities {
     /// Returns whether a capability is in the set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Capabilities, Capability};
+    ///
+    /// let some = Capabilities::from_iter([Capability::Fencing]);
+    /// assert!(some.has(Capability::Fencing) && !some.has(Capability::Queue));
+    /// ```
     pub const fn has(self, capability: Capability) -> bool {
         self.0 & capability.bit() != 0
     }
 
     /// Lists the set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Capabilities, Capability};
+    ///
+    /// let some = Capabilities::from_iter([Capability::Hints, Capability::Fencing]);
+    /// assert!(some.iter().eq([Capability::Fencing, Capability::Hints]));
+    /// ```
     pub fn iter(self) -> impl Iterator<Item = Capability> {
         Capability::ALL.iter().copied().filter(move |one| self.has(*one))
     }

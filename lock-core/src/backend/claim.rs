@@ -24,7 +24,9 @@ use crate::value::{LockKey, Metadata, OwnerToken, Ttl};
 ///     Ttl::new(Duration::from_secs(30))?,
 /// )
 /// .with_metadata(Metadata::new("worker-7")?);
-/// assert_eq!(claim.key().as_str(), "invoice/42");
+/// assert_eq!((claim.key().as_str(), claim.ttl().as_millis()), ("invoice/42", 30_000));
+/// assert_eq!(claim.metadata().as_bytes(), b"worker-7");
+/// println!("owner {}", claim.owner_token().fingerprint());
 /// # Ok::<(), lock_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,17 @@ pub struct Claim {
 ///
 /// Every store has exclusive locks. Core binds no claim of another mode to a store that does not declare
 /// it.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::backend::{Claim, Mode};
+/// use std::time::Duration;
+///
+/// let claim = Claim::mint("invoice/42", Duration::from_secs(30))?;
+/// assert_eq!(claim.mode(), Mode::Exclusive);
+/// # Ok::<(), lock_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mode {
@@ -54,6 +67,19 @@ impl Mode {
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`], naming the mode.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::Result;
+    /// use lock_core::backend::{Attempt, Claim};
+    ///
+    /// async fn try_acquire(claim: &Claim) -> Result<Attempt> {
+    ///     claim.mode().require_exclusive()?;
+    ///     // … ask the store …
+    ///     Ok(Attempt::held(None))
+    /// }
+    /// ```
     pub fn require_exclusive(self) -> Result<()> {
         match self {
             Self::Exclusive => Ok(()),
@@ -87,6 +113,18 @@ impl Claim {
     ///
     /// [`ErrorKind::Invalid`] for a bad key or ttl, [`ErrorKind::Unavailable`] if the operating system
     /// has no random bits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::Claim;
+    /// use std::time::Duration;
+    ///
+    /// let claim = Claim::mint("invoice/42", Duration::from_secs(30))?;
+    /// assert_eq!(claim.ttl().as_millis(), 30_000);
+    /// assert!(Claim::mint("", Duration::from_secs(30)).unwrap_err().is_invalid());
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn mint<K>(key: K, ttl: Duration) -> Result<Self>
     where
         K: TryInto<LockKey>,
@@ -103,6 +141,20 @@ impl Claim {
     }
 
     /// Replaces the key; decorators that map keys (a namespace) use this.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::LockKey;
+    /// use lock_core::backend::Claim;
+    /// use std::time::Duration;
+    ///
+    /// let claim = Claim::mint("invoice/42", Duration::from_secs(30))?;
+    /// let inner = LockKey::new(format!("billing/{}", claim.key()))?;
+    /// let same_owner = claim.clone().with_key(inner);
+    /// assert_eq!(same_owner.owner_token(), claim.owner_token());
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     #[must_use]
     pub fn with_key(mut self, key: LockKey) -> Self {
         self.key = key;

@@ -39,6 +39,26 @@ pub trait FencingFloor: Send + Sync {
     ///
     /// A floor that is more than a second ahead of the store's clock may be ignored, so that no client
     /// with a wrong clock uses the numbers up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockProvider;
+    /// # use lock_core::backend::Claim;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// use lock_core::FencingToken;
+    /// use lock_core::backend::Attempt;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// let lock = MemoryProvider::new().lock(Claim::mint("k", Duration::from_secs(30))?);
+    /// let floor = FencingToken::new(1_000).unwrap();
+    /// let node = lock.as_fencing_floor().expect("this store has it");
+    /// assert!(matches!(node.try_acquire_above(floor).await?, Attempt::Granted(_)));
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn try_acquire_above(&self, floor: FencingToken) -> Result<Attempt>;
 
     /// Raises the grant's fencing token to `to`, if this owner still holds the key and its token is
@@ -50,5 +70,24 @@ pub trait FencingFloor: Send + Sync {
     ///
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) above [`FencingToken::LARGEST`], so that the
     /// next grant always has a number left. Nothing changes then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockProvider;
+    /// # use lock_core::backend::Claim;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// use lock_core::FencingToken;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// let lock = MemoryProvider::new().lock(Claim::mint("k", Duration::from_secs(30))?);
+    /// let node = lock.as_fencing_floor().expect("this store has it");
+    /// let token = FencingToken::new(1_000).unwrap();
+    /// assert_eq!(node.raise(token).await?, None); // this owner does not hold the key
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn raise(&self, to: FencingToken) -> Result<Option<FencingToken>>;
 }

@@ -39,10 +39,41 @@ pub trait HandOver: Send + Sync {
     /// | held by this owner, and `next` has a tombstone | [`Refused`](Transfer::Refused) | free, as by a release |
     /// | held by `next` | [`Granted`](Transfer::Granted) | the request is a repeated one: the same grant, whose lease ends `next`'s ttl from now, or as late as before if that is later |
     /// | neither's | [`NotHeld`](Transfer::NotHeld) | this owner is remembered, as by a release (law U1) |
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockProvider;
+    /// # use lock_core::backend::Claim;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// use lock_core::backend::Transfer;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// let store = MemoryProvider::new();
+    /// let stranger = store.lock(Claim::mint("k", Duration::from_secs(30))?);
+    /// let next = Claim::mint("k", Duration::from_secs(30))?;
+    /// let hand_over = stranger.as_hand_over().expect("this store has it");
+    /// assert_eq!(hand_over.hand_over(&next).await?, Transfer::NotHeld);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn hand_over(&self, next: &Claim) -> Result<Transfer>;
 }
 
 /// Answers [`HandOver::hand_over`].
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::backend::Transfer;
+///
+/// fn has_next_the_key(transfer: Transfer) -> bool {
+///     matches!(transfer, Transfer::Granted { .. })
+/// }
+/// assert!(!has_next_the_key(Transfer::Refused) && !has_next_the_key(Transfer::NotHeld));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "the next owner has the key only if it was granted"]
 pub enum Transfer {

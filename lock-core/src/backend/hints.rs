@@ -50,6 +50,23 @@ use crate::error::Result;
 #[async_trait]
 pub trait Hints: Send + Sync {
     /// Opens a subscription for this owner, and returns once signals can arrive.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockProvider;
+    /// # use lock_core::backend::Claim;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// let waiter = MemoryProvider::new().lock(Claim::mint("k", Duration::from_secs(30))?);
+    /// let hints = waiter.as_hints().expect("this store has it");
+    /// let subscription = hints.subscribe().await?;
+    /// drop(subscription); // ends it
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn subscribe(&self) -> Result<Subscription>;
 
     /// Asks for the key as [`try_acquire`](super::Lock::try_acquire) does. If the key is held, the next release
@@ -61,5 +78,24 @@ pub trait Hints: Send + Sync {
     /// reports every release to everybody does what `try_acquire` does. A store that reports only to
     /// those who are known to wait registers the waiter here, in the same atomic step as the refusal. If this
     /// owner has no open subscription, it is a plain attempt.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockProvider;
+    /// # use lock_core::backend::Claim;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// use lock_core::backend::Attempt;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// let waiter = MemoryProvider::new().lock(Claim::mint("k", Duration::from_secs(30))?);
+    /// let hints = waiter.as_hints().expect("this store has it");
+    /// let _subscription = hints.subscribe().await?;
+    /// assert!(matches!(hints.try_acquire_or_listen().await?, Attempt::Granted(_))); // it was free
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn try_acquire_or_listen(&self) -> Result<Attempt>;
 }

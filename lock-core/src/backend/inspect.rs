@@ -33,6 +33,22 @@ pub trait Inspect: Send + Sync {
     ///
     /// An owner whose acquisition has not been answered yet may be reported; its fencing token may still
     /// grow then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockProvider;
+    /// # use lock_memory::MemoryProvider;
+    /// use lock_core::LockKey;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// let store = MemoryProvider::new();
+    /// let inspect = store.as_inspect().expect("this store has it");
+    /// assert!(inspect.inspect(&LockKey::new("invoice/42")?).await?.is_free());
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn inspect(&self, key: &LockKey) -> Result<Occupancy>;
 }
 
@@ -46,6 +62,7 @@ pub trait Inspect: Send + Sync {
 /// assert!(Occupancy::free().is_free());
 /// let held = Occupancy::held_by(Holder::new(OwnerToken::mint()?.fingerprint())).with_waiting(3);
 /// assert_eq!((held.live(), held.waiting()), (1, Some(3)));
+/// assert_eq!(held.holder(), held.holders().first());
 /// # Ok::<(), lock_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -114,6 +131,9 @@ impl Occupancy {
 ///     .with_remaining(Duration::from_secs(12))
 ///     .with_fencing(FencingToken::new(34));
 /// assert_eq!(holder.remaining(), Some(Duration::from_secs(12)));
+/// assert_eq!((holder.fencing(), holder.is_foreign()), (FencingToken::new(34), false));
+/// println!("{} ({})", holder.owner(), holder.metadata());
+/// assert!(Holder::foreign(b"the value of another library").is_foreign());
 /// # Ok::<(), lock_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -47,12 +47,48 @@ use crate::value::Ttl;
 /// ```
 pub trait LockProvider: Debug + Send + Sync + 'static {
     /// Describes the provider: its name, what it promises, and its clock if it brings one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::LockProvider;
+    ///
+    /// let store = lock_memory::MemoryProvider::new();
+    /// assert_eq!(&**store.info().name(), "memory");
+    /// ```
     fn info(&self) -> &ProviderInfo;
 
     /// Binds a claim to this store. Does no I/O.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockProvider;
+    /// # use lock_core::backend::Claim;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// let store = MemoryProvider::new();
+    /// let claim = Claim::mint("invoice/42", Duration::from_secs(30))?;
+    /// let (one, same) = (store.lock(claim.clone()), store.lock(claim)); // interchangeable
+    /// let _ = one.try_acquire().await?;
+    /// let _ = same.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     fn lock(&self, claim: Claim) -> Arc<dyn Lock>;
 
     /// Returns what reports who holds a key, if the store can.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::LockProvider;
+    ///
+    /// let store = lock_memory::MemoryProvider::new();
+    /// assert!(store.as_inspect().is_some());
+    /// ```
     fn as_inspect(&self) -> Option<&dyn Inspect> {
         None
     }
@@ -105,6 +141,27 @@ pub trait Lock: Debug + Send + Sync + 'static {
     ///
     /// Contention is no error. [`ErrorKind::Foreign`](crate::ErrorKind::Foreign) if the key holds data
     /// that no lock wrote and that never expires (law X1).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockProvider;
+    /// # use lock_core::backend::Claim;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// use lock_core::backend::Attempt;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// let store = MemoryProvider::new();
+    /// let claim = || Claim::mint("invoice/42", Duration::from_secs(30));
+    /// let (first, second) = (store.lock(claim()?), store.lock(claim()?));
+    /// assert!(matches!(first.try_acquire().await?, Attempt::Granted(_)));
+    /// assert!(matches!(first.try_acquire().await?, Attempt::Granted(_))); // may be repeated
+    /// assert!(matches!(second.try_acquire().await?, Attempt::Held(_)));
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn try_acquire(&self) -> Result<Attempt>;
 
     /// Sets the remaining time of the lease to `ttl`, if this owner still holds it.
@@ -113,6 +170,26 @@ pub trait Lock: Debug + Send + Sync + 'static {
     ///
     /// Replace the remaining time. Never add to it, and never bring back a lease that has ended (law
     /// T2). The fencing token stays as it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockProvider;
+    /// # use lock_core::backend::Claim;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// use lock_core::backend::{Renewal, Ttl};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// let lock = MemoryProvider::new().lock(Claim::mint("invoice/42", Duration::from_secs(30))?);
+    /// let minute = Ttl::new(Duration::from_secs(60))?;
+    /// assert_eq!(lock.renew(minute).await?, Renewal::Lost); // never held
+    /// let _ = lock.try_acquire().await?;
+    /// assert!(matches!(lock.renew(minute).await?, Renewal::Renewed(_)));
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn renew(&self, ttl: Ttl) -> Result<Renewal>;
 
     /// Frees the key, if this owner still holds it. Also undoes an acquisition whose answer was lost.
@@ -126,24 +203,97 @@ pub trait Lock: Debug + Send + Sync + 'static {
     ///
     /// Comparing the owner and freeing the key are one atomic step (law E3). Either way this owner
     /// leaves the store's queue, and no longer gets signals.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockProvider;
+    /// # use lock_core::backend::Claim;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// use lock_core::backend::{Attempt, Release};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// let lock = MemoryProvider::new().lock(Claim::mint("invoice/42", Duration::from_secs(30))?);
+    /// let _ = lock.try_acquire().await?;
+    /// assert_eq!(lock.release().await?, Release::Released);
+    /// assert_eq!(lock.release().await?, Release::NotHeld); // leaves a tombstone
+    /// assert_eq!(lock.try_acquire().await?, Attempt::Undone);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn release(&self) -> Result<Release>;
 
     /// Returns what reports releases to waiters, if the store can.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockProvider;
+    /// # use lock_core::backend::Claim;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    ///
+    /// let lock = MemoryProvider::new().lock(Claim::mint("invoice/42", Duration::from_secs(30))?);
+    /// assert!(lock.as_hints().is_some() && lock.as_queue().is_some());
+    /// assert!(lock.as_hand_over().is_some() && lock.as_fencing_floor().is_some());
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     fn as_hints(&self) -> Option<&dyn Hints> {
         None
     }
 
     /// Returns the store's queue, if it has one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockProvider;
+    /// # use lock_core::backend::Claim;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    ///
+    /// let lock = MemoryProvider::new().lock(Claim::mint("invoice/42", Duration::from_secs(30))?);
+    /// assert!(lock.as_queue().is_some());
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     fn as_queue(&self) -> Option<&dyn Queue> {
         None
     }
 
     /// Returns what passes the key on to another claim, if the store can.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockProvider;
+    /// # use lock_core::backend::Claim;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    ///
+    /// let lock = MemoryProvider::new().lock(Claim::mint("invoice/42", Duration::from_secs(30))?);
+    /// assert!(lock.as_hand_over().is_some());
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     fn as_hand_over(&self) -> Option<&dyn HandOver> {
         None
     }
 
     /// Returns what raises fencing tokens, if the store can. Only a quorum uses it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockProvider;
+    /// # use lock_core::backend::Claim;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    ///
+    /// let lock = MemoryProvider::new().lock(Claim::mint("invoice/42", Duration::from_secs(30))?);
+    /// assert!(lock.as_fencing_floor().is_some());
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     fn as_fencing_floor(&self) -> Option<&dyn FencingFloor> {
         None
     }

@@ -39,6 +39,15 @@ pub struct ProviderInfo {
 impl ProviderInfo {
     /// Describes a provider that promises nothing beyond the three verbs, keeps every valid [`Ttl`], and
     /// brings no clock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::ProviderInfo;
+    ///
+    /// let info = ProviderInfo::new("files");
+    /// assert_eq!((&**info.name(), info.declared().to_string().as_str()), ("files", "none"));
+    /// ```
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self {
             name: name.into(),
@@ -53,6 +62,16 @@ impl ProviderInfo {
     }
 
     /// Declares that grants carry fencing tokens ([`Capability::Fencing`], law F1).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::Capability;
+    /// use lock_core::backend::ProviderInfo;
+    ///
+    /// let info = ProviderInfo::new("files").with_fencing(true);
+    /// assert!(info.declared().has(Capability::Fencing));
+    /// ```
     #[must_use]
     pub fn with_fencing(mut self, fencing: bool) -> Self {
         self.fencing = fencing;
@@ -60,6 +79,16 @@ impl ProviderInfo {
     }
 
     /// Declares that the owner's note is stored beside the lock ([`Capability::Metadata`]).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::Capability;
+    /// use lock_core::backend::ProviderInfo;
+    ///
+    /// let info = ProviderInfo::new("files").with_metadata(true);
+    /// assert!(info.declared().has(Capability::Metadata));
+    /// ```
     #[must_use]
     pub fn with_metadata(mut self, metadata: bool) -> Self {
         self.metadata = metadata;
@@ -67,6 +96,16 @@ impl ProviderInfo {
     }
 
     /// Declares that leases end by one clock of the store ([`Capability::ServerClock`]).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::Capability;
+    /// use lock_core::backend::ProviderInfo;
+    ///
+    /// let info = ProviderInfo::new("files").with_server_clock(true);
+    /// assert!(info.declared().has(Capability::ServerClock));
+    /// ```
     #[must_use]
     pub fn with_server_clock(mut self, server_clock: bool) -> Self {
         self.server_clock = server_clock;
@@ -84,6 +123,18 @@ impl ProviderInfo {
     }
 
     /// Narrows the ttls that the store can keep; core refuses others before any request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::{ProviderInfo, Ttl};
+    /// use std::time::Duration;
+    ///
+    /// let second = Ttl::new(Duration::from_secs(1))?; // this store counts in seconds
+    /// let info = ProviderInfo::new("files").with_ttls(second..=Ttl::MAX);
+    /// assert_eq!(*info.ttls().start(), second);
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     #[must_use]
     pub fn with_ttls(mut self, ttls: RangeInclusive<Ttl>) -> Self {
         self.ttls = ttls;
@@ -94,6 +145,17 @@ impl ProviderInfo {
     ///
     /// Only for a store inside this process. Without it the client uses
     /// [`SystemClock`](crate::clock::SystemClock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::ProviderInfo;
+    /// use lock_core::clock::TokioClock;
+    /// use std::sync::Arc;
+    ///
+    /// let info = ProviderInfo::new("in-process").with_clock(Arc::new(TokioClock::new()));
+    /// assert!(info.clock().is_some());
+    /// ```
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
@@ -107,6 +169,15 @@ impl ProviderInfo {
 
     /// Says by what the store behind the provider can be told from all others, so that no quorum
     /// takes it for two.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::ProviderInfo;
+    ///
+    /// let info = ProviderInfo::new("files").with_store_id("inode 4711 of /dev/sda1");
+    /// assert_eq!(info.store_id(), Some("inode 4711 of /dev/sda1"));
+    /// ```
     #[must_use]
     pub fn with_store_id(mut self, id: impl Into<Arc<str>>) -> Self {
         self.store = Some(id.into());
@@ -123,6 +194,15 @@ impl ProviderInfo {
     /// The answer to the second copy hides that to the first, so a release that finds nothing to
     /// release may have freed the key a moment before. Without this declaration core takes it for
     /// the proof of a loss (law G4).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::ProviderInfo;
+    ///
+    /// let info = ProviderInfo::new("files").with_resending(true);
+    /// assert!(info.may_resend());
+    /// ```
     #[must_use]
     pub fn with_resending(mut self, resending: bool) -> Self {
         self.resending = resending;
@@ -149,6 +229,19 @@ impl ProviderInfo {
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`] when it is out of range.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::{ProviderInfo, Ttl};
+    /// use std::time::Duration;
+    ///
+    /// let day = Ttl::new(Duration::from_secs(24 * 60 * 60))?;
+    /// let info = ProviderInfo::new("files").with_ttls(Ttl::MIN..=day);
+    /// assert!(info.check_ttl(day).is_ok());
+    /// assert!(info.check_ttl(Ttl::MAX).unwrap_err().is_invalid());
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn check_ttl(&self, ttl: Ttl) -> Result<()> {
         if self.ttls.contains(&ttl) {
             return Ok(());

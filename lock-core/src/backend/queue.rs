@@ -57,5 +57,28 @@ pub trait Queue: Hints {
     /// takes a place at the end of the queue in the same atomic step, unless it has one.
     ///
     /// If this owner has no open subscription, it is a plain attempt: nobody would hear of the grant.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockProvider;
+    /// # use lock_core::backend::Claim;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// use lock_core::backend::Attempt;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// let store = MemoryProvider::new();
+    /// let claim = || Claim::mint("invoice/42", Duration::from_secs(30));
+    /// let (holder, waiter) = (store.lock(claim()?), store.lock(claim()?));
+    /// let _ = holder.try_acquire().await?;
+    /// let queue = waiter.as_queue().expect("this store has it");
+    /// let _subscription = queue.subscribe().await?;
+    /// assert!(matches!(queue.try_acquire_or_enqueue().await?, Attempt::Held(_)));
+    /// assert_eq!(store.waiters("invoice/42"), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn try_acquire_or_enqueue(&self) -> Result<Attempt>;
 }

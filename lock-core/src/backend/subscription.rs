@@ -6,6 +6,21 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// What a waiter is told about its key.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::backend::Signal;
+///
+/// fn what_to_do(signal: Signal) -> &'static str {
+///     match signal {
+///         Signal::Hint => "ask again: it may be free",
+///         Signal::Granted => "confirm within a second",
+///         _ => "ask again",
+///     }
+/// }
+/// assert_eq!(what_to_do(Signal::Hint), "ask again: it may be free");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Signal {
@@ -47,6 +62,17 @@ pub struct Subscription {
 }
 
 /// The backend's end of a [`Subscription`].
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::backend::{Signal, SignalSender};
+///
+/// /// A store that reports each release to every waiter of the key.
+/// fn released(waiters: &mut Vec<SignalSender>) {
+///     waiters.retain(|waiter| waiter.send(Signal::Hint)); // those that have gone are dropped
+/// }
+/// ```
 #[derive(Clone)]
 pub struct SignalSender {
     signals: mpsc::Sender<Signal>,
@@ -54,6 +80,16 @@ pub struct SignalSender {
 
 impl Subscription {
     /// Makes a connected pair.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::Subscription;
+    ///
+    /// let (sender, subscription) = Subscription::channel(); // keep one, return the other
+    /// drop(subscription);
+    /// assert!(sender.is_closed());
+    /// ```
     pub fn channel() -> (SignalSender, Self) {
         let (sender, signals) = mpsc::channel(1);
         (SignalSender { signals: sender }, Self { signals })
@@ -64,6 +100,22 @@ impl Subscription {
     /// # Cancel safety
     ///
     /// No signal is lost when the future is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::{Signal, Subscription};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// let (sender, mut subscription) = Subscription::channel();
+    /// sender.send(Signal::Hint);
+    /// drop(sender); // the store cannot keep it any longer
+    /// assert_eq!(subscription.next().await, Some(Signal::Hint));
+    /// assert_eq!(subscription.next().await, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn next(&mut self) -> Option<Signal> {
         self.signals.recv().await
     }
@@ -71,12 +123,35 @@ impl Subscription {
 
 impl SignalSender {
     /// Signals the waiter, without ever waiting for it; `false` when it has gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::{Signal, Subscription};
+    ///
+    /// let (sender, subscription) = Subscription::channel();
+    /// assert!(sender.send(Signal::Hint));
+    /// assert!(sender.send(Signal::Hint)); // merged with the one before
+    /// drop(subscription);
+    /// assert!(!sender.send(Signal::Hint));
+    /// ```
     pub fn send(&self, signal: Signal) -> bool {
         use mpsc::error::TrySendError;
         !matches!(self.signals.try_send(signal), Err(TrySendError::Closed(_)))
     }
 
     /// Returns whether the waiter has gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::Subscription;
+    ///
+    /// let (sender, subscription) = Subscription::channel();
+    /// assert!(!sender.is_closed());
+    /// drop(subscription);
+    /// assert!(sender.is_closed());
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.signals.is_closed()
     }
@@ -86,6 +161,21 @@ impl SignalSender {
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::Subscription;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// let (sender, subscription) = Subscription::channel();
+    /// let cleanup = tokio::spawn(async move { sender.closed().await }); // then remove the waiter
+    /// drop(subscription);
+    /// cleanup.await.expect("it ends with the subscription");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn closed(&self) {
         self.signals.closed().await;
     }

@@ -39,6 +39,20 @@ impl ProviderUrl {
     ///
     /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured); the message does not repeat
     /// the URL, which may hold a password.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::ProviderUrl;
+    ///
+    /// let url = ProviderUrl::parse("redis+cluster://app:s3cret@a:7000,b:7001/2")?;
+    /// assert_eq!((url.scheme(), url.path().as_str()), ("redis+cluster", "/2"));
+    /// assert_eq!(url.hosts(), [("a".to_owned(), Some(7000)), ("b".to_owned(), Some(7001))]);
+    /// assert_eq!(url.username().as_deref(), Some("app"));
+    ///
+    /// assert!(ProviderUrl::parse("localhost").unwrap_err().is_misconfigured());
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn parse(text: &str) -> Result<Self> {
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(Error::misconfigured(
@@ -116,6 +130,17 @@ impl ProviderUrl {
     /// # Errors
     ///
     /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured), saying what to write instead.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::ProviderUrl;
+    ///
+    /// assert!(ProviderUrl::parse("scratch://")?.require_scheme_only().is_ok());
+    /// let refused = ProviderUrl::parse("scratch://host")?.require_scheme_only().unwrap_err();
+    /// assert_eq!(refused.to_string(), "write `scratch://` and nothing else");
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn require_scheme_only(&self) -> Result<()> {
         let bare = format!("{}://", self.scheme());
         if self.url.as_str().trim_end_matches('/') == bare.trim_end_matches('/') {
@@ -130,6 +155,16 @@ impl ProviderUrl {
     ///
     /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) for an unknown option, listing
     /// the known ones, and for one given twice.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::ProviderUrl;
+    ///
+    /// let refused = ProviderUrl::parse("redis://h?prefx=a")?.options(&["prefix"]).unwrap_err();
+    /// assert_eq!(refused.to_string(), "unknown option `prefx`; known are: prefix");
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn options(&self, known: &[&str]) -> Result<UrlOptions> {
         let mut options = BTreeMap::new();
         for (name, value) in self.url.query_pairs() {
@@ -175,6 +210,20 @@ impl fmt::Debug for ProviderUrl {
 }
 
 /// The options of a [`ProviderUrl`], each known to the factory that asked.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::backend::ProviderUrl;
+/// use std::time::Duration;
+///
+/// let url = ProviderUrl::parse("redis://h?prefix=app:&timeout=250ms&checks=off")?;
+/// let options = url.options(&["prefix", "timeout", "checks"])?;
+/// assert_eq!(options.get("prefix"), Some("app:"));
+/// assert_eq!(options.duration("timeout")?, Some(Duration::from_millis(250)));
+/// assert_eq!(options.switch("checks")?, Some(false));
+/// # Ok::<(), lock_core::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct UrlOptions {
     options: BTreeMap<String, String>,
@@ -182,6 +231,16 @@ pub struct UrlOptions {
 
 impl UrlOptions {
     /// Returns an option as text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::ProviderUrl;
+    ///
+    /// let options = ProviderUrl::parse("redis://h?prefix=a%26b")?.options(&["prefix"])?;
+    /// assert_eq!(options.get("prefix"), Some("a&b")); // decoded
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn get(&self, name: &str) -> Option<&str> {
         self.options.get(name).map(String::as_str)
     }
@@ -191,6 +250,17 @@ impl UrlOptions {
     /// # Errors
     ///
     /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when it is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::ProviderUrl;
+    ///
+    /// let options = ProviderUrl::parse("redis://h?timeout=soon")?.options(&["timeout"])?;
+    /// let refused = options.duration("timeout").unwrap_err();
+    /// assert!(refused.to_string().contains("is not a time such as `250ms` or `30s`"));
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn duration(&self, name: &str) -> Result<Option<Duration>> {
         let parse = |text| {
             humantime::parse_duration(text).map_err(|source| {
@@ -206,6 +276,17 @@ impl UrlOptions {
     /// # Errors
     ///
     /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when it is neither.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::ProviderUrl;
+    ///
+    /// let options = ProviderUrl::parse("redis://h?checks=off")?.options(&["checks"])?;
+    /// assert_eq!(options.switch("checks")?, Some(false));
+    /// assert_eq!(options.switch("other")?, None);
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn switch(&self, name: &str) -> Result<Option<bool>> {
         match self.get(name) {
             None => Ok(None),

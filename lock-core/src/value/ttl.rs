@@ -19,7 +19,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// use lock_core::backend::Ttl;
 /// use std::time::Duration;
 ///
-/// assert_eq!(Ttl::new(Duration::from_micros(1)).unwrap().as_millis(), 1); // rounded up
+/// let ttl = Ttl::new(Duration::from_micros(1)).unwrap(); // rounded up
+/// assert_eq!((ttl.as_millis(), ttl.as_duration()), (1, Duration::from_millis(1)));
 /// assert!(Ttl::new(Duration::ZERO).unwrap_err().is_invalid());
 /// assert!(Ttl::new(Duration::MAX).unwrap_err().is_invalid());
 /// ```
@@ -70,6 +71,17 @@ impl Ttl {
     /// Returns how long a lease of this ttl may be believed to be held, counted from *before* its
     /// request left: the ttl less 1 % for drift and 2 ms for the resolution of clocks, zero for tiny
     /// ttls (law G1).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::Ttl;
+    /// use std::time::Duration;
+    ///
+    /// let ttl = Ttl::new(Duration::from_secs(30))?;
+    /// assert_eq!(ttl.validity(), Duration::from_millis(30_000 - 300 - 2));
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn validity(self) -> Duration {
         let ttl = self.as_duration();
         // A hundredth of a ttl always fits 64 bits.
