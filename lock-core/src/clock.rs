@@ -7,6 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A sleep that owns everything it needs.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::clock::{Clock, Sleep, SystemClock};
+/// use std::time::Duration;
+///
+/// fn nap() -> Sleep {
+///     SystemClock.sleep_until(SystemClock.now().after(Duration::from_millis(1)))
+/// }
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(nap());
+/// ```
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Tells the time and waits for it.
@@ -17,6 +29,27 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 ///
 /// `now` never goes backwards. `sleep_until` may wake late and, after a suspend, very late:
 /// timers are hints, so core compares `now` again on every wake-up (law G1).
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::clock::{Clock, Moment, Sleep, SystemClock};
+/// use std::time::Duration;
+///
+/// /// A clock that is ahead of the system's by a minute.
+/// #[derive(Debug)]
+/// struct Ahead;
+///
+/// impl Clock for Ahead {
+///     fn now(&self) -> Moment {
+///         SystemClock.now().after(Duration::from_secs(60))
+///     }
+///
+///     fn sleep_until(&self, moment: Moment) -> Sleep {
+///         SystemClock.sleep_until(moment.before(Duration::from_secs(60)))
+///     }
+/// }
+/// ```
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Returns the present moment.
     fn now(&self) -> Moment;
@@ -42,6 +75,20 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 /// A point on a [`Clock`]: the time since that clock's own beginning.
 ///
 /// Counts nanoseconds, for five centuries. Arithmetic saturates, so no duration can overflow it.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::clock::Moment;
+/// use std::time::Duration;
+///
+/// let minute = Duration::from_secs(60);
+/// let moment = Moment::from_start(minute);
+/// assert_eq!(moment.after(minute).since(moment), minute);
+/// assert_eq!(moment.before(2 * minute), Moment::default()); // the clock's beginning
+/// assert_eq!(moment.after(Duration::MAX), Moment::NEVER);
+/// assert_eq!(moment.since_start(), minute);
+/// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(u64);
 
@@ -95,6 +142,16 @@ impl fmt::Debug for Moment {
 /// sleep there), elsewhere [`std::time::Instant`] (which counts sleep on Windows). `Instant` on Linux
 /// does not, and a laptop or VM that slept through its lease would believe that it still held the
 /// lock. Sleeps are tokio timers.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::clock::{Clock, SystemClock};
+///
+/// let began = SystemClock.now();
+/// // … work, or a suspended laptop …
+/// println!("{:?} have passed", SystemClock.now().since(began));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -139,6 +196,22 @@ fn system_time() -> Duration {
 ///
 /// Without a paused runtime it is `std::time::Instant`, which stops in suspend on Linux: right for
 /// an in-process backend, wrong for a store on another machine.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::clock::{Clock, TokioClock};
+/// use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// // In a test with `#[tokio::test(start_paused = true)]`:
+/// let clock = TokioClock::new();
+/// let began = clock.now();
+/// tokio::time::advance(Duration::from_secs(3600)).await; // in no time
+/// assert_eq!(clock.now().since(began), Duration::from_secs(3600));
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct TokioClock {
     start: tokio::time::Instant,

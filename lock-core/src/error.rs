@@ -7,6 +7,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The result of everything in this crate.
+///
+/// # Examples
+///
+/// ```
+/// # use lock_core::LockClient;
+/// # use lock_memory::MemoryProvider;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> lock_core::Result<()> {
+/// # let locks = LockClient::new(MemoryProvider::new());
+///
+/// async fn charge(locks: &LockClient, invoice: &str) -> lock_core::Result<()> {
+///     let guard = locks.lock(format!("invoice/{invoice}")).acquire().await?;
+///     // … charge the customer …
+///     Ok(guard.release().await?)
+/// }
+/// charge(&locks, "42").await?;
+/// # Ok(())
+/// # }
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Says what went wrong, once, in one type for every backend.
@@ -19,11 +38,20 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// # Examples
 ///
 /// ```
-/// use lock_core::{Error, ErrorKind};
-///
-/// let error = Error::new(ErrorKind::Unavailable, "the server closed the connection");
-/// assert!(error.is_unavailable() && !error.is_contended());
-/// assert_eq!(error.to_string(), "the server closed the connection");
+/// # use lock_core::LockClient;
+/// # use lock_memory::MemoryProvider;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> lock_core::Result<()> {
+/// # let locks = LockClient::new(MemoryProvider::new());
+/// let _held = locks.lock("invoice/42").acquire().await?;
+/// let error = locks.lock("invoice/42").no_wait().acquire().await.unwrap_err();
+/// if error.is_held_by_another() {
+///     println!("busy for another {:?}", error.remaining());
+/// }
+/// assert_eq!((error.key(), error.provider()), (Some("invoice/42"), Some("memory")));
+/// assert!(error.to_string().starts_with("acquire `invoice/42` on memory: another owner holds"));
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
@@ -42,6 +70,28 @@ struct Inner {
 }
 
 /// The kinds of failure (law W3).
+///
+/// # Examples
+///
+/// ```
+/// # use lock_core::LockClient;
+/// # use lock_memory::MemoryProvider;
+/// use lock_core::ErrorKind;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> lock_core::Result<()> {
+///
+/// # let locks = LockClient::new(MemoryProvider::new());
+///
+/// let _held = locks.lock("invoice/42").acquire().await?;
+/// let error = locks.lock("invoice/42").no_wait().acquire().await.unwrap_err();
+/// match error.kind() {
+///     ErrorKind::Contended | ErrorKind::TimedOut => println!("busy, come back later"),
+///     ErrorKind::Unavailable => println!("the store is down"),
+///     _ => return Err(error),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -70,6 +120,19 @@ pub enum ErrorKind {
 }
 
 /// What a failed request did to the store, as far as is known.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::backend::Effect;
+/// use lock_core::{Error, ErrorKind};
+///
+/// let lost = Error::new(ErrorKind::Unavailable, "no answer within 2s");
+/// assert_eq!(lost.effect(), Effect::Unknown);
+/// let refused = Error::new(ErrorKind::Unavailable, "connection refused");
+/// let refused = refused.with_effect(Effect::NotApplied);
+/// assert_eq!(refused.effect(), Effect::NotApplied);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Nothing: the store refused it or never saw it.
@@ -79,6 +142,23 @@ pub enum Effect {
 }
 
 /// The operations an error can come from.
+///
+/// # Examples
+///
+/// ```
+/// # use lock_core::LockClient;
+/// # use lock_memory::MemoryProvider;
+/// use lock_core::observe::Operation;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> lock_core::Result<()> {
+///
+/// # let locks = LockClient::new(MemoryProvider::new());
+///
+/// let error = locks.lock("").acquire().await.unwrap_err();
+/// assert_eq!(error.operation(), Some(Operation::Acquire));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the names are the verbs of the vocabulary")]
@@ -105,6 +185,24 @@ impl fmt::Display for Operation {
 }
 
 /// How much an acquisition had tried when it ended.
+///
+/// # Examples
+///
+/// ```
+/// # use lock_core::LockClient;
+/// # use lock_memory::MemoryProvider;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> lock_core::Result<()> {
+/// # let locks = LockClient::new(MemoryProvider::new());
+///
+/// let _held = locks.lock("invoice/42").acquire().await?;
+/// let error = locks.lock("invoice/42").no_wait().acquire().await.unwrap_err();
+/// let effort = error.effort().expect("an acquisition has tried");
+/// assert_eq!(effort.attempts, 1);
+/// println!("gave up after {:?}", effort.waited);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Effort {
@@ -120,6 +218,15 @@ impl Error {
     /// The [`Effect`] is [`Unknown`](Effect::Unknown) for [`ErrorKind::Unavailable`] and
     /// [`NotApplied`](Effect::NotApplied) for every other kind, until
     /// [`with_effect`](Error::with_effect) says otherwise.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Error, ErrorKind};
+    ///
+    /// let error = Error::new(ErrorKind::Denied, "the user `app` may not use the table `locks`");
+    /// assert!(error.is_denied());
+    /// ```
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         let effect = match kind {
             ErrorKind::Unavailable => Effect::Unknown,
@@ -139,6 +246,17 @@ impl Error {
     }
 
     /// Keeps the cause; it becomes [`source`](StdError::source).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Error, ErrorKind};
+    ///
+    /// let cause = std::io::Error::other("connection reset");
+    /// let error = Error::new(ErrorKind::Unavailable, "no answer").with_source(cause);
+    /// assert_eq!(error.to_string(), "no answer");
+    /// assert_eq!(format!("{error:#}"), "no answer: connection reset");
+    /// ```
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let source = Arc::from(source.into());
@@ -146,6 +264,17 @@ impl Error {
     }
 
     /// Says what the failed request did to the store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::Effect;
+    /// use lock_core::{Error, ErrorKind};
+    ///
+    /// // The request never left, so core does not have to undo it:
+    /// let error = Error::new(ErrorKind::Unavailable, "no connection within 1s");
+    /// let error = error.with_effect(Effect::NotApplied);
+    /// ```
     #[must_use]
     pub fn with_effect(self, effect: Effect) -> Self {
         self.edit(|inner| inner.effect = effect)

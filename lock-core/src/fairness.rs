@@ -12,6 +12,23 @@ use std::fmt;
 ///
 /// Lockers of other libraries on the same key have turns under every setting; see
 /// [`Busy::contested`](crate::backend::Busy::contested).
+///
+/// # Examples
+///
+/// ```
+/// # use lock_core::LockClient;
+/// # use lock_memory::MemoryProvider;
+/// use lock_core::Fairness;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> lock_core::Result<()> {
+///
+/// # let store = MemoryProvider::new();
+/// let locks = LockClient::builder(store).fairness(Fairness::Turns).build()?;
+/// let guard = locks.lock("invoice/42").fairness(Fairness::Fifo).acquire().await?; // this one only
+/// # guard.release().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fairness {

@@ -40,11 +40,34 @@ pub struct FencingGate {
 
 impl FencingGate {
     /// Opens a gate that has seen no writer yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::fencing::FencingGate;
+    /// use lock_core::{FencingToken, OwnerFingerprint};
+    ///
+    /// let gate = FencingGate::new();
+    /// let owner = OwnerFingerprint::from_bytes(b"first");
+    /// assert!(gate.admit(FencingToken::new(1).unwrap(), owner).is_ok());
+    /// ```
     pub const fn new() -> Self {
         Self { largest: Mutex::new(None) }
     }
 
     /// Reopens a gate at the writer that it had admitted last, after a restart of the resource.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::fencing::FencingGate;
+    /// use lock_core::{FencingToken, OwnerFingerprint};
+    ///
+    /// let (stored, owner) = (FencingToken::new(34).unwrap(), OwnerFingerprint::from_u64(7));
+    /// let gate = FencingGate::reopen(stored, owner); // after a restart
+    /// let late = FencingToken::new(33).unwrap();
+    /// assert!(gate.admit(late, OwnerFingerprint::from_u64(6)).is_err());
+    /// ```
     pub const fn reopen(largest: FencingToken, owner: OwnerFingerprint) -> Self {
         Self { largest: Mutex::new(Some((largest, owner))) }
     }
@@ -54,6 +77,21 @@ impl FencingGate {
     /// # Errors
     ///
     /// [`StaleWriter`] when a larger token, or an equal one from another owner, was admitted before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::fencing::FencingGate;
+    /// use lock_core::{FencingToken, OwnerFingerprint};
+    ///
+    /// let gate = FencingGate::new();
+    /// let writer = |n: u64| (FencingToken::new(n).unwrap(), OwnerFingerprint::from_u64(n));
+    /// let (token, owner) = writer(34);
+    /// assert!(gate.admit(token, owner).is_ok());
+    /// assert!(gate.admit(token, owner).is_ok()); // the same writer writes again
+    /// let (late, paused) = writer(33);
+    /// assert!(gate.admit(late, paused).is_err());
+    /// ```
     pub fn admit(&self, token: FencingToken, owner: OwnerFingerprint) -> Result<(), StaleWriter> {
         let mut largest = self.largest.lock().unwrap_or_else(PoisonError::into_inner);
         match *largest {
@@ -68,12 +106,38 @@ impl FencingGate {
     }
 
     /// Returns the largest token admitted so far and its owner, to be stored with the resource.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::fencing::FencingGate;
+    /// use lock_core::{FencingToken, OwnerFingerprint};
+    ///
+    /// let gate = FencingGate::new();
+    /// let (token, owner) = (FencingToken::new(34).unwrap(), OwnerFingerprint::from_u64(7));
+    /// gate.admit(token, owner)?;
+    /// let (token, owner) = gate.largest().expect("a writer was admitted");
+    /// println!("store {token} and {} with the data", owner.as_u64());
+    /// # Ok::<(), lock_core::fencing::StaleWriter>(())
+    /// ```
     pub fn largest(&self) -> Option<(FencingToken, OwnerFingerprint)> {
         *self.largest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Says that a writer came with a fencing token that is no longer the newest.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::fencing::FencingGate;
+/// use lock_core::{FencingToken, OwnerFingerprint};
+///
+/// let gate = FencingGate::reopen(FencingToken::new(34).unwrap(), OwnerFingerprint::from_u64(7));
+/// let late = FencingToken::new(33).unwrap();
+/// let stale = gate.admit(late, OwnerFingerprint::from_u64(6)).unwrap_err();
+/// assert_eq!((stale.token().get(), stale.largest_seen().get()), (33, 34));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StaleWriter {
     token: FencingToken,

@@ -17,6 +17,20 @@ use crate::value::{FencingToken, LockKey};
 ///
 /// Events carry no owner token. Keys can be many; use [`Event::provider`] and the kind as metric
 /// labels, and the key in logs.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::observe::Event;
+///
+/// fn line(event: &Event) -> String {
+///     format!("lock_{}{{provider=\"{}\"}} 1", event.kind().name(), event.provider())
+/// }
+///
+/// fn log(event: &Event) {
+///     println!("{}: {:?}", event.key(), event.kind());
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Event {
     provider: Arc<str>,
@@ -78,6 +92,21 @@ impl Event {
 }
 
 /// The kinds of event.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::observe::EventKind;
+///
+/// fn waited_ms(kind: &EventKind) -> Option<u128> {
+///     match kind {
+///         EventKind::Acquired { effort, .. } => Some(effort.waited.as_millis()),
+///         _ => None,
+///     }
+/// }
+///
+/// assert_eq!(waited_ms(&EventKind::Undone), None);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventKind {
@@ -143,6 +172,14 @@ pub enum EventKind {
 
 impl EventKind {
     /// Returns the name of the kind, as a metric label.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::observe::EventKind;
+    ///
+    /// assert_eq!(EventKind::Undone.name(), "undone");
+    /// ```
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Waiting { .. } => "waiting",

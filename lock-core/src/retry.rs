@@ -26,6 +26,24 @@ use std::time::Duration;
 /// ```
 pub trait RetryStrategy: fmt::Debug + Send + Sync + 'static {
     /// Returns a fresh sequence of delays; when it ends, the acquisition gives up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Backoff, RetryStrategy};
+    /// # use std::time::Duration;
+    ///
+    /// // A strategy of your own: every delay is a prime number of milliseconds.
+    /// #[derive(Debug)]
+    /// struct Primes;
+    ///
+    /// impl RetryStrategy for Primes {
+    ///     fn delays(&self) -> Box<dyn Iterator<Item = Duration> + Send> {
+    ///         Box::new([2, 3, 5, 7, 11].into_iter().map(Duration::from_millis))
+    ///     }
+    /// }
+    /// assert_eq!(Primes.delays().count(), 5);
+    /// ```
     fn delays(&self) -> Box<dyn Iterator<Item = Duration> + Send>;
 }
 
@@ -143,37 +161,108 @@ impl Backoff {
     }
 
     /// Never tries again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Backoff, RetryStrategy};
+    /// # use std::time::Duration;
+    ///
+    /// assert_eq!(Backoff::none().delays().count(), 0);
+    /// ```
     pub fn none() -> Self {
         Self::of(Shape::None)
     }
 
     /// Waits longer, as attempts are only the net under hints: `exponential(50ms, 2s).full_jitter()`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Backoff, RetryStrategy};
+    /// # use std::time::Duration;
+    ///
+    /// let longest = Duration::from_secs(2);
+    /// assert!(Backoff::beside_hints().delays().take(20).all(|delay| delay <= longest));
+    /// ```
     pub fn beside_hints() -> Self {
         Self::exponential(Duration::from_millis(50), Duration::from_secs(2)).full_jitter()
     }
 
     /// Waits the same time before every attempt.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Backoff, RetryStrategy};
+    /// # use std::time::Duration;
+    ///
+    /// let ms = Duration::from_millis;
+    /// assert!(Backoff::fixed(ms(50)).delays().take(3).eq([ms(50), ms(50), ms(50)]));
+    /// ```
     pub fn fixed(interval: Duration) -> Self {
         Self::of(Shape::Linear { first: interval, step: Duration::ZERO, max: interval })
     }
 
     /// Waits `step` longer each time, `max` at the most.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Backoff, RetryStrategy};
+    /// # use std::time::Duration;
+    ///
+    /// let ms = Duration::from_millis;
+    /// assert!(Backoff::linear(ms(10), ms(25)).delays().take(3).eq([ms(10), ms(20), ms(25)]));
+    /// ```
     pub fn linear(step: Duration, max: Duration) -> Self {
         Self::of(Shape::Linear { first: step.min(max), step, max })
     }
 
     /// Waits twice as long each time, from `min` up to `max`; see [`factor`](Backoff::factor).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Backoff, RetryStrategy};
+    /// # use std::time::Duration;
+    ///
+    /// let ms = Duration::from_millis;
+    /// assert!(Backoff::exponential(ms(10), ms(35)).delays().take(3).eq([ms(10), ms(20), ms(35)]));
+    /// ```
     pub fn exponential(min: Duration, max: Duration) -> Self {
         Self::of(Shape::Exponential { min: min.min(max), max, factor: 2.0 })
     }
 
     /// Waits a random time between `min` and three times the one before, `max` at the most.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Backoff, RetryStrategy};
+    /// # use std::time::Duration;
+    ///
+    /// let ms = Duration::from_millis;
+    /// let delays: Vec<_> = Backoff::decorrelated(ms(10), ms(500)).delays().take(50).collect();
+    /// assert!(delays.iter().all(|delay| (ms(10)..=ms(500)).contains(delay)));
+    /// ```
     pub fn decorrelated(min: Duration, max: Duration) -> Self {
         Self::of(Shape::Decorrelated { min: min.min(max), max })
     }
 
     /// Sets by how much an exponential delay grows; values below 1 and not-a-number count as 1.
     /// The other shapes ignore it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Backoff, RetryStrategy};
+    /// # use std::time::Duration;
+    ///
+    /// let ms = Duration::from_millis;
+    /// let tripling = Backoff::exponential(ms(1), ms(20)).factor(3.0);
+    /// assert!(tripling.delays().take(4).eq([ms(1), ms(3), ms(9), ms(20)]));
+    /// ```
     #[must_use]
     pub fn factor(mut self, by: f64) -> Self {
         if let Shape::Exponential { factor, .. } = &mut self.shape {
@@ -183,6 +272,17 @@ impl Backoff {
     }
 
     /// Replaces every delay by a random one between zero and it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Backoff, RetryStrategy};
+    /// # use std::time::Duration;
+    ///
+    /// let ms = Duration::from_millis;
+    /// let spread = Backoff::fixed(ms(100)).full_jitter();
+    /// assert!(spread.delays().take(50).all(|delay| delay <= ms(100)));
+    /// ```
     #[must_use]
     pub fn full_jitter(mut self) -> Self {
         self.full_jitter = true;
@@ -190,6 +290,16 @@ impl Backoff {
     }
 
     /// Tries again at most `retries` times.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Backoff, RetryStrategy};
+    /// # use std::time::Duration;
+    ///
+    /// let ms = Duration::from_millis;
+    /// assert_eq!(Backoff::fixed(ms(50)).max_retries(3).delays().count(), 3);
+    /// ```
     #[must_use]
     pub fn max_retries(mut self, retries: u32) -> Self {
         self.attempts = Some(retries);
@@ -200,6 +310,16 @@ impl Backoff {
     ///
     /// To bound the time a caller waits, set the wait of the acquisition instead: that one is kept
     /// by the clock and makes a last attempt at its end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Backoff, RetryStrategy};
+    /// # use std::time::Duration;
+    ///
+    /// let ms = Duration::from_millis;
+    /// assert_eq!(Backoff::fixed(ms(100)).within(ms(350)).delays().count(), 3);
+    /// ```
     #[must_use]
     pub fn within(mut self, total: Duration) -> Self {
         self.total = Some(total);
@@ -207,6 +327,18 @@ impl Backoff {
     }
 
     /// Makes the jitter repeatable: the same seed gives every acquisition the same delays.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Backoff, RetryStrategy};
+    /// # use std::time::Duration;
+    ///
+    /// let ms = Duration::from_millis;
+    /// let delays = |seed| Backoff::fixed(ms(100)).full_jitter().seed(seed).delays().take(9);
+    /// assert!(delays(1).eq(delays(1)));
+    /// assert!(delays(1).ne(delays(2)));
+    /// ```
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);

@@ -44,11 +44,31 @@ pub struct LocksConfig {
 
 impl LocksConfig {
     /// Makes a configuration without providers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::registry::{LocksConfig, ProviderConfig};
+    ///
+    /// let config = LocksConfig::new().with("jobs", ProviderConfig::new("memory://"));
+    /// assert!(config.names().eq(["jobs"]));
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Adds a provider, or replaces the one of that name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::registry::{LocksConfig, ProviderConfig};
+    ///
+    /// let config = LocksConfig::new()
+    ///     .with("jobs", ProviderConfig::new("memory://jobs"))
+    ///     .with("cache", ProviderConfig::new("memory://cache"));
+    /// assert!(config.names().eq(["cache", "jobs"]));
+    /// ```
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, provider: ProviderConfig) -> Self {
         self.providers.insert(name.into(), provider);
@@ -56,6 +76,17 @@ impl LocksConfig {
     }
 
     /// Says which provider is the default; with a single one that is not necessary.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::registry::{LocksConfig, ProviderConfig};
+    ///
+    /// let config = LocksConfig::new()
+    ///     .with("jobs", ProviderConfig::new("memory://jobs"))
+    ///     .with("cache", ProviderConfig::new("memory://cache"))
+    ///     .with_default("jobs");
+    /// ```
     #[must_use]
     pub fn with_default(mut self, name: impl Into<String>) -> Self {
         self.default = Some(name.into());
@@ -68,6 +99,17 @@ impl LocksConfig {
     /// # Errors
     ///
     /// As [`from_vars`](LocksConfig::from_vars).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::registry::LocksConfig;
+    ///
+    /// // LOCK_JOBS_URL=redis://localhost LOCK_DEFAULT=jobs
+    /// let config = LocksConfig::from_env()?;
+    /// println!("{:?}", config.names().collect::<Vec<_>>());
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn from_env() -> Result<Self> {
         // A variable that is not Unicode can be none of ours: names and URLs are text.
         let text = std::env::vars_os().filter_map(|(name, value)| {
@@ -82,6 +124,19 @@ impl LocksConfig {
     ///
     /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when two variables name the
     /// same provider, or the default names none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::registry::LocksConfig;
+    ///
+    /// let config = LocksConfig::from_vars([("LOCK_JOBS_URL", "memory://")])?;
+    /// assert!(config.names().eq(["jobs"]));
+    ///
+    /// let wrong = LocksConfig::from_vars([("LOCK_DEFAULT", "jobs")]).unwrap_err();
+    /// assert_eq!(wrong.to_string(), "no provider is named `jobs`; known are: none");
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn from_vars<N, V>(vars: impl IntoIterator<Item = (N, V)>) -> Result<Self>
     where
         N: AsRef<str>,
@@ -125,6 +180,18 @@ impl LocksConfig {
 }
 
 /// One provider of a configuration: where it is, and the defaults of its client.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::registry::ProviderConfig;
+/// use std::time::Duration;
+///
+/// let jobs = ProviderConfig::new("redis://app:s3cret@localhost/")
+///     .ttl(Duration::from_secs(30))
+///     .wait_at_most(Duration::from_secs(5));
+/// assert!(!format!("{jobs:?}").contains("s3cret"));
+/// ```
 #[derive(Clone)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
 pub struct ProviderConfig {

@@ -37,6 +37,14 @@ pub struct ProviderRegistry {
 
 impl ProviderRegistry {
     /// Makes an empty registry.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::registry::ProviderRegistry;
+    ///
+    /// assert_eq!(ProviderRegistry::new().schemes().count(), 0);
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -47,6 +55,17 @@ impl ProviderRegistry {
     ///
     /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when one of its schemes is taken already; nothing is replaced
     /// unless [`replacing`](ProviderRegistry::replacing) says so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::registry::ProviderRegistry;
+    ///
+    /// let registry = ProviderRegistry::new().register(lock_memory::factory())?;
+    /// let twice = registry.register(lock_memory::factory());
+    /// assert!(twice.unwrap_err().to_string().contains("the scheme `memory` is registered twice"));
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn register(mut self, factory: impl ProviderFactory) -> Result<Self> {
         let factory: Arc<dyn ProviderFactory> = Arc::new(factory);
         for scheme in factory.schemes() {
@@ -61,6 +80,17 @@ impl ProviderRegistry {
 
     /// Adds the factory of a backend, in place of whatever serves its schemes so far: for tests that
     /// put a fake where the application has a store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::registry::ProviderRegistry;
+    ///
+    /// let shared = lock_memory::factory(); // in a test, instead of the application's store
+    /// let registry = ProviderRegistry::new().register(lock_memory::factory())?.replacing(shared);
+    /// assert_eq!(registry.schemes().count(), 1);
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     #[must_use]
     pub fn replacing(mut self, factory: impl ProviderFactory) -> Self {
         let factory: Arc<dyn ProviderFactory> = Arc::new(factory);
@@ -71,6 +101,16 @@ impl ProviderRegistry {
     }
 
     /// Lists the schemes that can be connected to, sorted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::registry::ProviderRegistry;
+    ///
+    /// let registry = ProviderRegistry::new().register(lock_memory::factory())?;
+    /// assert!(registry.schemes().eq(["memory"]));
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn schemes(&self) -> impl Iterator<Item = &str> {
         self.factories.keys().map(String::as_str)
     }
@@ -87,6 +127,20 @@ impl ProviderRegistry {
     /// # Cancel safety
     ///
     /// Dropping the future closes whatever was opened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::registry::ProviderRegistry;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// let registry = ProviderRegistry::new().register(lock_memory::factory())?;
+    /// let locks = registry.connect("memory://").await?;
+    /// locks.lock("invoice/42").acquire().await?.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn connect(&self, url: &str) -> Result<LockClient> {
         let url = ProviderUrl::parse(url)?;
         let client = ClientBuilder::new(self.provider_of(&url).await?).build();
@@ -103,6 +157,25 @@ impl ProviderRegistry {
     /// # Cancel safety
     ///
     /// As [`connect`](ProviderRegistry::connect).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::registry::ProviderRegistry;
+    /// use lock_core::{Capability, LockClient};
+    /// use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// let registry = ProviderRegistry::new().register(lock_memory::factory())?;
+    /// let provider = registry.provider("memory://").await?;
+    /// let locks = LockClient::builder(provider)
+    ///     .require([Capability::Fencing])
+    ///     .ttl(Duration::from_secs(10))
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn provider(&self, url: &str) -> Result<Arc<dyn LockProvider>> {
         self.provider_of(&ProviderUrl::parse(url)?).await
     }
@@ -128,6 +201,21 @@ impl ProviderRegistry {
     /// # Cancel safety
     ///
     /// Dropping the future closes whatever was opened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::registry::{LocksConfig, ProviderRegistry};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// let config = LocksConfig::from_vars([("LOCK_JOBS_URL", "memory://")])?;
+    /// let registry = ProviderRegistry::new().register(lock_memory::factory())?;
+    /// let clients = registry.connect_all(&config).await?;
+    /// clients.get("jobs")?.lock("invoice/42").acquire().await?.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn connect_all(&self, config: &LocksConfig) -> Result<Clients> {
         let default = config.checked_default()?;
         let mut clients = BTreeMap::new();
@@ -177,6 +265,21 @@ impl Clients {
     /// # Errors
     ///
     /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured), listing the known names.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::registry::{LocksConfig, ProviderRegistry};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let registry = ProviderRegistry::new().register(lock_memory::factory())?;
+    /// let config = LocksConfig::from_vars([("LOCK_JOBS_URL", "memory://")])?;
+    /// let clients = registry.connect_all(&config).await?;
+    /// let jobs = clients.get("jobs")?;
+    /// assert!(clients.get("jbos").unwrap_err().to_string().ends_with("known are: jobs"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn get(&self, name: &str) -> Result<&LockClient> {
         self.clients.get(name).ok_or_else(|| unknown_name(name, self.clients.keys()))
     }
@@ -186,6 +289,21 @@ impl Clients {
     /// # Errors
     ///
     /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when several are configured and none is the default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::registry::{LocksConfig, ProviderRegistry};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let registry = ProviderRegistry::new().register(lock_memory::factory())?;
+    /// let config = LocksConfig::from_vars([("LOCK_JOBS_URL", "memory://")])?;
+    /// let clients = registry.connect_all(&config).await?;
+    /// let locks = clients.default_client()?; // the only one there is
+    /// locks.lock("invoice/42").acquire().await?.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn default_client(&self) -> Result<&LockClient> {
         match &self.default {
             Some(name) => self.get(name),
@@ -197,11 +315,41 @@ impl Clients {
     }
 
     /// Lists the names, sorted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::registry::{LocksConfig, ProviderRegistry};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let registry = ProviderRegistry::new().register(lock_memory::factory())?;
+    /// let config = LocksConfig::from_vars([("LOCK_JOBS_URL", "memory://")])?;
+    /// let clients = registry.connect_all(&config).await?;
+    /// assert!(clients.names().eq(["jobs"]));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.clients.keys().map(String::as_str)
     }
 
     /// Lists names and clients, sorted by name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::registry::{LocksConfig, ProviderRegistry};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let registry = ProviderRegistry::new().register(lock_memory::factory())?;
+    /// let config = LocksConfig::from_vars([("LOCK_JOBS_URL", "memory://")])?;
+    /// let clients = registry.connect_all(&config).await?;
+    /// for (name, locks) in clients.iter() {
+    ///     println!("{name}: {}", locks.capabilities());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = (&str, &LockClient)> {
         self.clients.iter().map(|(name, client)| (name.as_str(), client))
     }

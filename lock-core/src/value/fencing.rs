@@ -25,6 +25,14 @@ pub struct FencingToken(NonZeroU64);
 impl FencingToken {
     /// The largest token that a holder may [raise](crate::backend::FencingFloor::raise) its own to: 2⁵³ − 1, as some
     /// stores count in floating-point numbers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::FencingToken;
+    ///
+    /// assert_eq!(FencingToken::LARGEST.get(), 9_007_199_254_740_991);
+    /// ```
     pub const LARGEST: Self = match Self::new((1 << 53) - 1) {
         Some(largest) => largest,
         None => Self(NonZeroU64::MAX),

@@ -18,9 +18,10 @@ use crate::error::{Error, ErrorKind, Result};
 /// ```
 /// use lock_core::LockKey;
 ///
-/// assert!(LockKey::new("invoice/{42}").is_ok());
+/// assert_eq!(LockKey::new("invoice/{42}")?.as_str(), "invoice/{42}");
 /// assert!(LockKey::new("").unwrap_err().is_invalid());
 /// assert!(LockKey::new("line\nbreak").unwrap_err().is_invalid());
+/// # Ok::<(), lock_core::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LockKey(Arc<str>);
@@ -35,6 +36,15 @@ impl LockKey {
     ///
     /// [`ErrorKind::Invalid`] when `key` is empty, longer than [`LockKey::MAX_LEN`] bytes, or has a
     /// control character; the message says which.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::LockKey;
+    ///
+    /// let refused = LockKey::new("k".repeat(2000)).unwrap_err();
+    /// assert_eq!(refused.to_string(), "the lock key has 2000 bytes; the limit is 1024");
+    /// ```
     pub fn new(key: impl AsRef<str>) -> Result<Self> {
         let key = key.as_ref();
         let refuse = |why: String| Err(Error::new(ErrorKind::Invalid, why));

@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// let note = Metadata::new("worker-7")?;
 /// assert_eq!(note.as_bytes(), b"worker-7");
+/// assert!(!note.is_empty() && Metadata::default().is_empty());
 /// assert!(Metadata::new(vec![0; 100_000]).unwrap_err().is_invalid());
 /// # Ok::<(), lock_core::Error>(())
 /// ```
@@ -44,6 +45,15 @@ impl Metadata {
     }
 
     /// Reads back what a store holds, cut at [`Metadata::MAX_LEN`]: foreign values may be longer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::Metadata;
+    ///
+    /// let note = Metadata::from_stored(b"another library\x1b[31m");
+    /// assert_eq!(note.to_string(), r"another library\u{1b}[31m"); // escaped when shown
+    /// ```
     pub fn from_stored(stored: &[u8]) -> Self {
         let kept = &stored[..stored.len().min(Self::MAX_LEN)];
         Self((!kept.is_empty()).then(|| kept.into()))

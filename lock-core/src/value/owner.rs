@@ -41,6 +41,15 @@ impl OwnerToken {
     ///
     /// [`ErrorKind::Unavailable`] when the system has no randomness to give; there is no weaker
     /// fallback.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::OwnerToken;
+    ///
+    /// assert_ne!(OwnerToken::mint()?, OwnerToken::mint()?);
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn mint() -> Result<Self> {
         let mut bits = [0; 16];
         getrandom::fill(&mut bits).map_err(|source| {
@@ -53,6 +62,14 @@ impl OwnerToken {
     /// Makes a token of 128 bits, for a test that needs to know its tokens beforehand.
     ///
     /// Bits that were used before make two acquisitions one owner (law E4).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::OwnerToken;
+    ///
+    /// assert_eq!(OwnerToken::from_bits([1; 16]).expose(), "AQEBAQEBAQEBAQEBAQEBAQ");
+    /// ```
     pub fn from_bits(bits: [u8; 16]) -> Self {
         let mut text = [0; Self::LEN];
         // 16 bytes are always 22 characters without padding, so the slice always fits.
@@ -113,6 +130,16 @@ impl fmt::Display for OwnerToken {
 /// else.
 ///
 /// It is the 64-bit FNV-1a hash of what the store holds, so it is the same in every process.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::{OwnerFingerprint, OwnerToken};
+///
+/// let owner = OwnerToken::from_bits([1; 16]).fingerprint();
+/// assert_eq!(owner.to_string(), format!("#{:016x}", owner.as_u64()));
+/// assert_eq!(OwnerFingerprint::from_u64(owner.as_u64()), owner); // read back from a row
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OwnerFingerprint(u64);
 
