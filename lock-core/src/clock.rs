@@ -139,9 +139,9 @@ impl fmt::Debug for Moment {
 /// Reads the system's clock that also counts suspended time: the default for stores elsewhere.
 ///
 /// On Linux and Android it is `CLOCK_BOOTTIME`, on Apple systems `CLOCK_MONOTONIC` (which counts
-/// sleep there), elsewhere [`std::time::Instant`] (which counts sleep on Windows). `Instant` on Linux
-/// does not, and a laptop or VM that slept through its lease would believe that it still held the
-/// lock. Sleeps are tokio timers.
+/// sleep there), elsewhere [`std::time::Instant`] (which counts sleep on Windows). `Instant` on
+/// Linux does not, and a laptop or VM that slept through its lease would believe that it still held
+/// the lock. Sleeps are tokio timers.
 ///
 /// # Examples
 ///

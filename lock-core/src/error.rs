@@ -30,10 +30,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Says what went wrong, once, in one type for every backend.
 ///
-/// Ask the predicates ([`is_contended`](Error::is_contended), [`is_unavailable`](Error::is_unavailable)
-/// …) rather than matching text. The cause a backend reported is kept as
-/// [`source`](StdError::source) and is not repeated in the message; `{error:#}` shows message and
-/// causes in one line. No message holds a password or an owner token. Clones share the cause, so the error that put a lock at risk can be told to many.
+/// Ask the predicates ([`is_contended`](Error::is_contended),
+/// [`is_unavailable`](Error::is_unavailable) …) rather than matching text. The cause a backend
+/// reported is kept as [`source`](StdError::source) and is not repeated in the message; `{error:#}`
+/// shows message and causes in one line. No message holds a password or an owner token. Clones
+/// share the cause, so the error that put a lock at risk can be told to many.
 ///
 /// # Examples
 ///

@@ -4,9 +4,9 @@ use std::fmt;
 
 /// Who gets the key next when many wait for it.
 ///
-/// The waiters of one client always stand in one line. The choice is about the clients: by default it
-/// is [`Turns`](Fairness::Turns) where the provider has a [`Queue`](crate::Capability::Queue), else
-/// [`Race`](Fairness::Race).
+/// The waiters of one client always stand in one line. The choice is about the clients: by default
+/// it is [`Turns`](Fairness::Turns) where the provider has a [`Queue`](crate::Capability::Queue),
+/// else [`Race`](Fairness::Race).
 ///
 /// Use one setting for all waiters of a key. Mixing is safe, but `Race` waiters are served last.
 ///

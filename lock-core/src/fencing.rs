@@ -7,14 +7,14 @@ use crate::value::{FencingToken, OwnerFingerprint};
 
 /// Guards a resource against writers whose lease has passed on to somebody else.
 ///
-/// The gate keeps the largest token that it has admitted, and its owner. It refuses a smaller token,
-/// and an equal one from another owner (law F1), which covers the one tie that a split store could
-/// produce. Keep one gate per resource, on the side of the *resource*: a check inside the lock holder
-/// proves nothing, as the holder may be paused right after it.
+/// The gate keeps the largest token that it has admitted, and its owner. It refuses a smaller
+/// token, and an equal one from another owner (law F1), which covers the one tie that a split store
+/// could produce. Keep one gate per resource, on the side of the *resource*: a check inside the
+/// lock holder proves nothing, as the holder may be paused right after it.
 ///
 /// Admitting a writer and its write must be one step for the resource, under one lock or in one
-/// transaction; otherwise an older write that was admitted can land after a newer one. A database does
-/// both with one condition: `UPDATE … SET token = $new WHERE token <= $new`.
+/// transaction; otherwise an older write that was admitted can land after a newer one. A database
+/// does both with one condition: `UPDATE … SET token = $new WHERE token <= $new`.
 ///
 /// Writers are told apart by their [`OwnerFingerprint`], so no owner token has to leave its holder.
 ///
@@ -76,7 +76,8 @@ impl FencingGate {
     ///
     /// # Errors
     ///
-    /// [`StaleWriter`] when a larger token, or an equal one from another owner, was admitted before.
+    /// [`StaleWriter`] when a larger token, or an equal one from another owner, was admitted
+    /// before.
     ///
     /// # Examples
     ///

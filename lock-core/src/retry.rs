@@ -174,7 +174,8 @@ impl Backoff {
         Self::of(Shape::None)
     }
 
-    /// Waits longer, as attempts are only the net under hints: `exponential(50ms, 2s).full_jitter()`.
+    /// Waits longer, as attempts are only the net under hints: `exponential(50ms,
+    /// 2s).full_jitter()`.
     ///
     /// # Examples
     ///

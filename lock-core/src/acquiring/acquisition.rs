@@ -18,8 +18,8 @@ use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::fairness::Fairness;
 use crate::holding::Hold;
 
-/// After how long without an answer an acquisition whose requests are in doubt goes on under another
-/// owner token.
+/// After how long without an answer an acquisition whose requests are in doubt goes on under
+/// another owner token.
 const SAME_OWNER: Duration = Duration::from_secs(2);
 
 /// One acquisition under way.
@@ -43,7 +43,8 @@ pub(crate) struct Acquisition {
     pub(super) traces: Traces,
 }
 
-/// What the store may have of this owner. Whatever is true when the acquisition ends must be undone.
+/// What the store may have of this owner. Whatever is true when the acquisition ends must be
+/// undone.
 #[derive(Default)]
 pub(super) struct Traces {
     /// A request has left and its answer has not come.
@@ -85,8 +86,8 @@ impl Acquisition {
         self.engine.clock.now()
     }
 
-    /// Makes one request; returns the hold if it is granted, and `None` if the key is held or the backend
-    /// does not work at present.
+    /// Makes one request; returns the hold if it is granted, and `None` if the key is held or the
+    /// backend does not work at present.
     ///
     /// # Errors
     ///
@@ -114,8 +115,8 @@ impl Acquisition {
         }
     }
 
-    /// Returns how long an attempt may take. One of a bounded wait ends soon after the deadline, the
-    /// first one as well (law W1).
+    /// Returns how long an attempt may take. One of a bounded wait ends soon after the deadline,
+    /// the first one as well (law W1).
     fn time_left(&self, now: Moment) -> Duration {
         match self.patience.wait {
             Wait::No => Duration::MAX,
@@ -125,8 +126,8 @@ impl Acquisition {
         }
     }
 
-    /// Sends a plain attempt, or one that takes a place among the store's waiters if it is refused, as
-    /// soon as there is a subscription to hear of it.
+    /// Sends a plain attempt, or one that takes a place among the store's waiters if it is refused,
+    /// as soon as there is a subscription to hear of it.
     async fn send(&mut self, limit: Duration) -> Result<Attempt> {
         let (lock, fairness) = (&*self.bound.lock, self.patience.fairness);
         let listens = self.listening.is_open();
@@ -197,8 +198,9 @@ impl Acquisition {
         Ok(())
     }
 
-    /// Goes on under a fresh owner token, as the backend grants nothing to the present one any more: an
-    /// attempt had to be undone although nobody gave up, as by a quorum whose nodes lost answers.
+    /// Goes on under a fresh owner token, as the backend grants nothing to the present one any
+    /// more: an attempt had to be undone although nobody gave up, as by a quorum whose nodes lost
+    /// answers.
     fn begin_anew(&mut self) -> Result<()> {
         let claim = &self.bound.claim;
         let fresh = Claim::new(claim.key().clone(), (self.engine.mint)()?, claim.ttl());

@@ -17,8 +17,8 @@ pub(super) struct Listening {
     since: Moment,
     /// The store has refused this user to subscribe or to queue: it polls from then on.
     denied: bool,
-    /// A signal has reported a grant. If the attempt that follows does not confirm it, a second one is
-    /// only a hint.
+    /// A signal has reported a grant. If the attempt that follows does not confirm it, a second one
+    /// is only a hint.
     was_granted: bool,
     /// The last one ended as soon as it was opened, so none is opened during this pause.
     ended_early: bool,

@@ -9,8 +9,8 @@ use crate::clock::Moment;
 /// say; stores count that in milliseconds, rounded down.
 pub(super) const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
-/// How many delays in a row one who stands behind the head lets pass before it looks up. One alone may
-/// be short by chance, and a hundred waiters have many such.
+/// How many delays in a row one who stands behind the head lets pass before it looks up. One alone
+/// may be short by chance, and a hundred waiters have many such.
 pub(super) const DELAYS_IN_LINE: u32 = 3;
 
 /// The times of one acquisition.
@@ -52,7 +52,8 @@ impl Schedule {
         self.due
     }
 
-    /// Returns whether a request that is due then is too far away to wait for, as this strategy goes.
+    /// Returns whether a request that is due then is too far away to wait for, as this strategy
+    /// goes.
     pub(super) fn is_far(&self, next_request: Moment, now: Moment) -> bool {
         next_request.since(now) > self.longest_delay.saturating_mul(DELAYS_IN_LINE)
     }

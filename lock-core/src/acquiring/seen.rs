@@ -15,7 +15,8 @@ pub(super) struct Seen {
     holder: Option<(Moment, Busy)>,
     /// Since when a foreign holder has had the key.
     foreign_since: Option<Moment>,
-    /// The limit of the last request, where it had less time than a request may take and used it up.
+    /// The limit of the last request, where it had less time than a request may take and used it
+    /// up.
     pub(super) cut: Option<Duration>,
     failure: Option<Error>,
     pub(super) failing_since: Option<Moment>,
@@ -55,8 +56,8 @@ impl Seen {
     /// The backend does not work; returns since when.
     pub(super) fn fails(&mut self, failure: Error, now: Moment) -> Moment {
         let since = *self.failing_since.get_or_insert(now);
-        // A dead backend is reported as such, never as contention (law W3); but one attempt that the
-        // deadline has cut says nothing about the backend.
+        // A dead backend is reported as such, never as contention (law W3); but one attempt that
+        // the deadline has cut says nothing about the backend.
         let only_cut = self.held && self.cut.is_some() && since == now;
         self.failure = (!only_cut).then_some(failure);
         since

@@ -61,7 +61,8 @@ impl Acquisition {
         outcome
     }
 
-    /// Asks, waits for a reason to ask again, and so on until the key is granted or there is no hope.
+    /// Asks, waits for a reason to ask again, and so on until the key is granted or there is no
+    /// hope.
     async fn until_granted(&mut self) -> Result<Arc<Hold>> {
         let mut next = self.begin().await?;
         loop {
@@ -138,9 +139,10 @@ impl Acquisition {
 
     /// Waits in line for a reason to ask, or for the key itself.
     ///
-    /// The head asks when its delay or the holder's lease is over, at a hint, and when this client has
-    /// released the key. The others let it make the requests: they ask when they have become the head, at
-    /// the deadline, at a hint of their own, and if the head does not ask when it was to.
+    /// The head asks when its delay or the holder's lease is over, at a hint, and when this client
+    /// has released the key. The others let it make the requests: they ask when they have become
+    /// the head, at the deadline, at a hint of their own, and if the head does not ask when it was
+    /// to.
     async fn park(&mut self, asked: bool) -> Result<Next> {
         let Self { engine, bound, patience, .. } = self;
         let fairness = patience.fairness;
@@ -217,8 +219,8 @@ impl Acquisition {
             biased;
             news = place.news() => Event::News(news),
             heard = listening.next(engine, &*bound.lock, fairness, opens) => Event::Heard(heard),
-            // After a subscription that is open at once, so that no stream of releases keeps a waiter
-            // from queueing up.
+            // After a subscription that is open at once, so that no stream of releases keeps a
+            // waiter from queueing up.
             () = freed => Event::Freed,
             () = engine.clock.sleep_until(wake) => Event::Timer,
         }
@@ -266,8 +268,8 @@ impl Acquisition {
 
     /// Looks up from the line when a delay is over.
     ///
-    /// A head that has not asked when it was to is not polled, and is overtaken. So is one that means to
-    /// ask much later than this waiter's own strategy would.
+    /// A head that has not asked when it was to is not polled, and is overtaken. So is one that
+    /// means to ask much later than this waiter's own strategy would.
     fn is_time_to_ask(&self) -> bool {
         let (now, Some(place)) = (self.now(), &self.place) else { return true };
         // It may have become the head without a word: see `Place::drop`.

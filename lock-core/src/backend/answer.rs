@@ -57,8 +57,9 @@ pub enum Attempt {
     /// This owner cannot acquire any more. It has released before, or the backend had to undo an
     /// attempt of it (law U1).
     ///
-    /// Backends must return this after a release that answered [`Release::NotHeld`]; they may return it
-    /// after any release. Core continues with a fresh owner token, unless the application gave one.
+    /// Backends must return this after a release that answered [`Release::NotHeld`]; they may
+    /// return it after any release. Core continues with a fresh owner token, unless the application
+    /// gave one.
     Undone,
 }
 
@@ -117,10 +118,10 @@ impl Busy {
 
     /// Adds that lockers of other libraries compete for the key; `foreign` if one of them holds it.
     ///
-    /// Their releases reach no waiter of ours, and they wait in no queue. So core asks again every 10 to
-    /// 50 ms, or less often if the foreign holder keeps the key for long, and passes the key on to no
-    /// waiter of its own for one second. A store that has a queue does the same: for a second after a
-    /// foreign holder was seen, a released key is free for everybody.
+    /// Their releases reach no waiter of ours, and they wait in no queue. So core asks again every
+    /// 10 to 50 ms, or less often if the foreign holder keeps the key for long, and passes the key
+    /// on to no waiter of its own for one second. A store that has a queue does the same: for a
+    /// second after a foreign holder was seen, a released key is free for everybody.
     #[must_use]
     pub const fn contested(mut self, foreign: bool) -> Self {
         (self.contested, self.foreign) = (true, foreign);
@@ -174,8 +175,8 @@ impl Renewal {
 pub enum Release {
     /// This owner held the key. Now it is free.
     Released,
-    /// This owner held the key. Now it is free, and lockers of other libraries compete for it, so this
-    /// client leaves it to them for a moment (see [`Busy::contested`]).
+    /// This owner held the key. Now it is free, and lockers of other libraries compete for it, so
+    /// this client leaves it to them for a moment (see [`Busy::contested`]).
     Contested,
     /// This owner did not hold the key. Whoever holds it was not touched.
     NotHeld,

@@ -6,8 +6,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// An ability that some providers have and others lack.
 ///
-/// Three of them are declared in [`ProviderInfo`](super::ProviderInfo). Each of the others is an optional
-/// trait of the [backend contract](crate::backend), and a provider has it if it has the trait.
+/// Three of them are declared in [`ProviderInfo`](super::ProviderInfo). Each of the others is an
+/// optional trait of the [backend contract](crate::backend), and a provider has it if it has the
+/// trait.
 ///
 /// # Examples
 ///

@@ -1,4 +1,5 @@
-//! What an acquisition asks for: a key, an owner, a time, a mode, and a note for whoever inspects it.
+//! What an acquisition asks for: a key, an owner, a time, a mode, and a note for whoever inspects
+//! it.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,8 +9,8 @@ use crate::value::{LockKey, Metadata, OwnerToken, Ttl};
 
 /// Describes one acquisition of one key, before any request has left.
 ///
-/// Core mints a claim *before* the first byte goes out, so an acquisition whose answer was lost can be
-/// repeated (law E2) or undone (law U1) under the same [`OwnerToken`].
+/// Core mints a claim *before* the first byte goes out, so an acquisition whose answer was lost can
+/// be repeated (law E2) or undone (law U1) under the same [`OwnerToken`].
 ///
 /// # Examples
 ///
@@ -40,8 +41,8 @@ pub struct Claim {
 
 /// What else may be held on a key at the same time.
 ///
-/// Every store has exclusive locks. Core binds no claim of another mode to a store that does not declare
-/// it.
+/// Every store has exclusive locks. Core binds no claim of another mode to a store that does not
+/// declare it.
 ///
 /// # Examples
 ///
@@ -111,8 +112,8 @@ impl Claim {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] for a bad key or ttl, [`ErrorKind::Unavailable`] if the operating system
-    /// has no random bits.
+    /// [`ErrorKind::Invalid`] for a bad key or ttl, [`ErrorKind::Unavailable`] if the operating
+    /// system has no random bits.
     ///
     /// # Examples
     ///

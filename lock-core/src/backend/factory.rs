@@ -12,9 +12,9 @@ use crate::error::Result;
 ///
 /// # For implementors
 ///
-/// Take every option through [`ProviderUrl::options`], which refuses unknown ones. Connect and check
-/// the server before you return: an application wants to fail at start-up. Bound the time that
-/// takes. No message may hold a password; `ProviderUrl` shows none.
+/// Take every option through [`ProviderUrl::options`], which refuses unknown ones. Connect and
+/// check the server before you return: an application wants to fail at start-up. Bound the time
+/// that takes. No message may hold a password; `ProviderUrl` shows none.
 ///
 /// # Examples
 ///
@@ -47,7 +47,8 @@ pub trait ProviderFactory: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) for a URL that can never work, [`ErrorKind::Denied`](crate::ErrorKind::Denied) for a wrong
-    /// password, [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) for a store out of reach.
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) for a URL that can never work,
+    /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) for a wrong password,
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) for a store out of reach.
     async fn connect(&self, url: &ProviderUrl) -> Result<Arc<dyn LockProvider>>;
 }

@@ -6,8 +6,8 @@ use super::Attempt;
 use crate::error::Result;
 use crate::value::FencingToken;
 
-/// Lets a quorum agree on one fencing token: grants that start above a floor, and tokens that are raised
-/// (law Q1).
+/// Lets a quorum agree on one fencing token: grants that start above a floor, and tokens that are
+/// raised (law Q1).
 ///
 /// Only the author of a store that is used in a quorum needs this.
 ///
@@ -34,11 +34,11 @@ use crate::value::FencingToken;
 /// ```
 #[async_trait]
 pub trait FencingFloor: Send + Sync {
-    /// Asks for the key as [`try_acquire`](super::Lock::try_acquire) does. A new grant has a fencing token that
-    /// is no smaller than `floor`.
+    /// Asks for the key as [`try_acquire`](super::Lock::try_acquire) does. A new grant has a
+    /// fencing token that is no smaller than `floor`.
     ///
-    /// A floor that is more than a second ahead of the store's clock may be ignored, so that no client
-    /// with a wrong clock uses the numbers up.
+    /// A floor that is more than a second ahead of the store's clock may be ignored, so that no
+    /// client with a wrong clock uses the numbers up.
     ///
     /// # Examples
     ///
@@ -62,14 +62,16 @@ pub trait FencingFloor: Send + Sync {
     async fn try_acquire_above(&self, floor: FencingToken) -> Result<Attempt>;
 
     /// Raises the grant's fencing token to `to`, if this owner still holds the key and its token is
-    /// smaller. Returns the token that the grant has then, or `None` if the key is not this owner's.
+    /// smaller. Returns the token that the grant has then, or `None` if the key is not this
+    /// owner's.
     ///
-    /// The remaining time does not change. The next grant of the key gets a larger token, whoever asks.
+    /// The remaining time does not change. The next grant of the key gets a larger token, whoever
+    /// asks.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) above [`FencingToken::LARGEST`], so that the
-    /// next grant always has a number left. Nothing changes then.
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) above [`FencingToken::LARGEST`], so that
+    /// the next grant always has a number left. Nothing changes then.
     ///
     /// # Examples
     ///

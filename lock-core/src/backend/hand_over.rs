@@ -7,9 +7,9 @@ use crate::error::Result;
 
 /// Releases a key and grants it to another claim in one request.
 ///
-/// Core uses it if the claim that is next waits in the same client: one request is then both a release
-/// and an acquisition. Whoever queues in the store is passed over; core bounds how often that happens
-/// ([`Fairness::Turns`](crate::Fairness::Turns)).
+/// Core uses it if the claim that is next waits in the same client: one request is then both a
+/// release and an acquisition. Whoever queues in the store is passed over; core bounds how often
+/// that happens ([`Fairness::Turns`](crate::Fairness::Turns)).
 ///
 /// # Examples
 ///
@@ -29,7 +29,8 @@ use crate::error::Result;
 /// ```
 #[async_trait]
 pub trait HandOver: Send + Sync {
-    /// Frees the key, if this owner still holds it, and grants it to `next` in the same atomic step.
+    /// Frees the key, if this owner still holds it, and grants it to `next` in the same atomic
+    /// step.
     ///
     /// # For implementors
     ///

@@ -7,16 +7,16 @@ use crate::error::Result;
 
 /// Reports to a waiter that its key may be free (law N1).
 ///
-/// Without it, waiters poll. With it, core subscribes when an attempt was refused, and asks again at each
-/// signal.
+/// Without it, waiters poll. With it, core subscribes when an attempt was refused, and asks again
+/// at each signal.
 ///
 /// # Contract
 ///
-/// * Signals are hints: they may be missing, late, doubled or spurious. Core polls beside them, at long
-///   intervals.
+/// * Signals are hints: they may be missing, late, doubled or spurious. Core polls beside them, at
+///   long intervals.
 /// * Dropping the [`Subscription`] ends it.
-/// * A subscription that the store cannot keep ends: its [`SignalSender`](super::SignalSender) is dropped.
-///   Core opens another one.
+/// * A subscription that the store cannot keep ends: its [`SignalSender`](super::SignalSender) is
+///   dropped. Core opens another one.
 ///
 /// # Errors
 ///
@@ -69,15 +69,15 @@ pub trait Hints: Send + Sync {
     /// ```
     async fn subscribe(&self) -> Result<Subscription>;
 
-    /// Asks for the key as [`try_acquire`](super::Lock::try_acquire) does. If the key is held, the next release
-    /// is reported to this owner's subscription.
+    /// Asks for the key as [`try_acquire`](super::Lock::try_acquire) does. If the key is held, the
+    /// next release is reported to this owner's subscription.
     ///
     /// # For implementors
     ///
-    /// Core calls this after every `subscribe`, so that no release in between is missed. A store that
-    /// reports every release to everybody does what `try_acquire` does. A store that reports only to
-    /// those who are known to wait registers the waiter here, in the same atomic step as the refusal. If this
-    /// owner has no open subscription, it is a plain attempt.
+    /// Core calls this after every `subscribe`, so that no release in between is missed. A store
+    /// that reports every release to everybody does what `try_acquire` does. A store that reports
+    /// only to those who are known to wait registers the waiter here, in the same atomic step as
+    /// the refusal. If this owner has no open subscription, it is a plain attempt.
     ///
     /// # Examples
     ///

@@ -31,8 +31,8 @@ use crate::value::{FencingToken, LockKey, Metadata, OwnerFingerprint};
 pub trait Inspect: Send + Sync {
     /// Reports who holds a key, without side effects.
     ///
-    /// An owner whose acquisition has not been answered yet may be reported; its fencing token may still
-    /// grow then.
+    /// An owner whose acquisition has not been answered yet may be reported; its fencing token may
+    /// still grow then.
     ///
     /// # Examples
     ///
@@ -152,7 +152,8 @@ impl Holder {
         Self { owner, metadata, remaining, fencing, foreign: false }
     }
 
-    /// Describes a locker of another library by what it wrote, or by nothing if that cannot be read.
+    /// Describes a locker of another library by what it wrote, or by nothing if that cannot be
+    /// read.
     pub fn foreign(value: &[u8]) -> Self {
         Self { foreign: true, ..Self::new(OwnerFingerprint::from_bytes(value)) }
     }

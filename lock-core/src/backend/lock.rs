@@ -14,20 +14,21 @@ use crate::value::Ttl;
 /// A store that locks live in.
 ///
 /// This trait and [`Lock`] are the contract between backend authors and core; applications use
-/// [`LockClient`](crate::LockClient). A provider is cheap to share and safe for any number of tasks.
+/// [`LockClient`](crate::LockClient). A provider is cheap to share and safe for any number of
+/// tasks.
 ///
 /// # Contract
 ///
-/// * Two locks that were made from the same claim are interchangeable: whatever one of them has done,
-///   the other can renew, release or wait for. A lock may cache; what must be remembered about an owner
-///   is in the store or in the provider.
+/// * Two locks that were made from the same claim are interchangeable: whatever one of them has
+///   done, the other can renew, release or wait for. A lock may cache; what must be remembered
+///   about an owner is in the store or in the provider.
 /// * Which optional traits a provider has, and its locks have, never changes.
 ///
 /// # For decorators
 ///
 /// A provider that wraps another one forwards every method, so that it hides none of its abilities:
-/// put `#[deny(clippy::missing_trait_methods)]` on the implementations of this trait and of [`Lock`].
-/// A later version of this crate may then add a method that you have to forward.
+/// put `#[deny(clippy::missing_trait_methods)]` on the implementations of this trait and of
+/// [`Lock`]. A later version of this crate may then add a method that you have to forward.
 ///
 /// # Examples
 ///
@@ -111,11 +112,11 @@ pub trait LockProvider: Debug + Send + Sync + 'static {
 /// Core sets a time limit on every call, and may drop the future at any await point.
 ///
 /// * The request may still take effect.
-/// * Nothing else of the call may remain: no task, no subscription, and no connection that returns to a
-///   pool while it owes an answer.
-/// * No request may take effect more than [`Release::TOMBSTONE`] after the release that undoes it, as its
-///   tombstone is gone by then. Give the store a limit of its own, such as a statement time-out. A limit
-///   in the client alone does not stop a request that has left.
+/// * Nothing else of the call may remain: no task, no subscription, and no connection that returns
+///   to a pool while it owes an answer.
+/// * No request may take effect more than [`Release::TOMBSTONE`] after the release that undoes it,
+///   as its tombstone is gone by then. Give the store a limit of its own, such as a statement
+///   time-out. A limit in the client alone does not stop a request that has left.
 ///
 /// # Examples
 ///
@@ -139,8 +140,8 @@ pub trait Lock: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Contention is no error. [`ErrorKind::Foreign`](crate::ErrorKind::Foreign) if the key holds data
-    /// that no lock wrote and that never expires (law X1).
+    /// Contention is no error. [`ErrorKind::Foreign`](crate::ErrorKind::Foreign) if the key holds
+    /// data that no lock wrote and that never expires (law X1).
     ///
     /// # Examples
     ///
@@ -168,8 +169,8 @@ pub trait Lock: Debug + Send + Sync + 'static {
     ///
     /// # For implementors
     ///
-    /// Replace the remaining time. Never add to it, and never bring back a lease that has ended (law
-    /// T2). The fencing token stays as it is.
+    /// Replace the remaining time. Never add to it, and never bring back a lease that has ended
+    /// (law T2). The fencing token stays as it is.
     ///
     /// # Examples
     ///
@@ -192,7 +193,8 @@ pub trait Lock: Debug + Send + Sync + 'static {
     /// ```
     async fn renew(&self, ttl: Ttl) -> Result<Renewal>;
 
-    /// Frees the key, if this owner still holds it. Also undoes an acquisition whose answer was lost.
+    /// Frees the key, if this owner still holds it. Also undoes an acquisition whose answer was
+    /// lost.
     ///
     /// # For implementors
     ///

@@ -1,11 +1,12 @@
-//! What a backend author writes: a provider, the three verbs of its lock, and what else the store can do.
+//! What a backend author writes: a provider, the three verbs of its lock, and what else the store
+//! can do.
 //!
 //! # The contract in four steps
 //!
 //! 1. A [`LockProvider`] describes itself ([`ProviderInfo`]) and binds a [`Claim`] to the store.
 //! 2. A [`Lock`] has three verbs, each atomic in the store: acquire, renew, release.
-//! 3. Whatever else the store can do is an optional trait of its own. A provider or lock that has it
-//!    returns `Some(self)` from the method that asks for it; everything else stays as it is.
+//! 3. Whatever else the store can do is an optional trait of its own. A provider or lock that has
+//!    it returns `Some(self)` from the method that asks for it; everything else stays as it is.
 //! 4. `lock-testkit` runs the conformance suite on it with one line.
 //!
 //! | optional trait | the store can | without it |
@@ -16,9 +17,9 @@
 //! | [`HandOver`] | release and grant in one step | two requests instead of one |
 //! | [`FencingFloor`] | raise fencing tokens | a quorum of such stores has no fencing |
 //!
-//! *Done for you*, in core: minting owner tokens, checking ttls, waiting, retrying, renewing, detecting
-//! loss, undoing requests whose answer was lost, time limits, events. *Not* done for you: atomicity,
-//! expiry by the store's clock, and fencing tokens that grow.
+//! *Done for you*, in core: minting owner tokens, checking ttls, waiting, retrying, renewing,
+//! detecting loss, undoing requests whose answer was lost, time limits, events. *Not* done for you:
+//! atomicity, expiry by the store's clock, and fencing tokens that grow.
 //!
 //! # A whole backend
 //!

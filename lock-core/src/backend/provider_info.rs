@@ -37,8 +37,8 @@ pub struct ProviderInfo {
 }
 
 impl ProviderInfo {
-    /// Describes a provider that promises nothing beyond the three verbs, keeps every valid [`Ttl`], and
-    /// brings no clock.
+    /// Describes a provider that promises nothing beyond the three verbs, keeps every valid
+    /// [`Ttl`], and brings no clock.
     ///
     /// # Examples
     ///
@@ -112,7 +112,8 @@ impl ProviderInfo {
         self
     }
 
-    /// Returns what is declared here. [`Capabilities::of`] adds the optional traits of the provider.
+    /// Returns what is declared here. [`Capabilities::of`] adds the optional traits of the
+    /// provider.
     pub fn declared(&self) -> Capabilities {
         let all = [
             (Capability::Fencing, self.fencing),

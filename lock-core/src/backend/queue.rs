@@ -7,8 +7,8 @@ use crate::error::Result;
 
 /// Grants a key to its waiters in the order in which they came.
 ///
-/// Without it, waiting clients compete for a released key, and nothing keeps one of them from losing
-/// every time.
+/// Without it, waiting clients compete for a released key, and nothing keeps one of them from
+/// losing every time.
 ///
 /// # Contract
 ///
@@ -22,9 +22,9 @@ use crate::error::Result;
 /// | no such attempt within [`Signal::CONFIRM_WINDOW`](super::Signal::CONFIRM_WINDOW), or the ttl if that is shorter | the grant has ended; the next in the queue is granted the key |
 /// | a release of the waiting owner, or the end of its subscription | its place is given up |
 ///
-/// So a waiter that died costs those behind it no more than one window. A store that knows which waiters
-/// belong to one client may pass over all of them when one has let a grant lapse, and may shorten the next
-/// window.
+/// So a waiter that died costs those behind it no more than one window. A store that knows which
+/// waiters belong to one client may pass over all of them when one has let a grant lapse, and may
+/// shorten the next window.
 ///
 /// # Cancellation
 ///
@@ -53,10 +53,11 @@ use crate::error::Result;
 /// ```
 #[async_trait]
 pub trait Queue: Hints {
-    /// Asks for the key as [`try_acquire`](super::Lock::try_acquire) does. If the key is held, the owner
-    /// takes a place at the end of the queue in the same atomic step, unless it has one.
+    /// Asks for the key as [`try_acquire`](super::Lock::try_acquire) does. If the key is held, the
+    /// owner takes a place at the end of the queue in the same atomic step, unless it has one.
     ///
-    /// If this owner has no open subscription, it is a plain attempt: nobody would hear of the grant.
+    /// If this owner has no open subscription, it is a plain attempt: nobody would hear of the
+    /// grant.
     ///
     /// # Examples
     ///

@@ -28,21 +28,22 @@ pub enum Signal {
     Hint,
     /// The store's [`Queue`](super::Queue) has granted the key to this claim, for a short while.
     ///
-    /// Core confirms with an attempt, which law E2 answers with the token of that grant: only a request
-    /// that core has timed gives a deadline (law G1).
+    /// Core confirms with an attempt, which law E2 answers with the token of that grant: only a
+    /// request that core has timed gives a deadline (law G1).
     Granted,
 }
 
 impl Signal {
-    /// How long a grant by the store's queue lasts at most until its waiter confirms it: one second. A
-    /// waiter that died costs those behind it no more than this.
+    /// How long a grant by the store's queue lasts at most until its waiter confirms it: one
+    /// second. A waiter that died costs those behind it no more than this.
     pub const CONFIRM_WINDOW: Duration = Duration::from_secs(1);
 }
 
 /// Yields a [`Signal`] whenever it is worth asking for the key again.
 ///
-/// The waiter has the `Subscription`, the backend its [`SignalSender`]. Dropping either end ends the
-/// subscription. Signals that the waiter has not taken yet are merged, as one hint is as good as ten.
+/// The waiter has the `Subscription`, the backend its [`SignalSender`]. Dropping either end ends
+/// the subscription. Signals that the waiter has not taken yet are merged, as one hint is as good
+/// as ten.
 ///
 /// # Examples
 ///

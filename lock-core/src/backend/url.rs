@@ -169,7 +169,8 @@ impl ProviderUrl {
         let mut options = BTreeMap::new();
         for (name, value) in self.url.query_pairs() {
             if !known.contains(&&*name) {
-                // Only what looks like a name is repeated: anything else may be a piece of a secret.
+                // Only what looks like a name is repeated: anything else may be a piece of a
+                // secret.
                 let looks_like_one = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
                 let shown = if looks_like_one { &name } else { "…" };
                 return Err(Error::misconfigured(format!(

@@ -1,4 +1,4 @@
-//! The builder of an acquisition, and the verbs that end it.
+//! The builder of an acquisition, and the verbs that run it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,13 +20,19 @@ use crate::holding::{Hold, check_margin, keep_alive, usable_ttl};
 use crate::retry::RetryStrategy;
 use crate::value::{LockKey, Metadata, OwnerToken, Ttl};
 
-/// An acquisition that is being described: how long, how patient, and what to do with the lock.
+/// Describes an acquisition: its ttl, how it waits, and how the lock is held.
 ///
-/// Made by [`LockClient::lock`](crate::LockClient::lock); ends in one of four verbs:
-/// [`acquire`](Acquire::acquire) waits, [`try_acquire`](Acquire::try_acquire) does not,
-/// [`run`](Acquire::run) holds the lock around a piece of work, and [`resume`](Acquire::resume) takes
-/// over a lock that is already held. Anything wrong with the description is reported there, before
-/// any request.
+/// [`LockClient::lock`](crate::LockClient::lock) makes one. Nothing is sent until one of its four
+/// verbs is awaited:
+///
+/// | verb | what it does |
+/// |---|---|
+/// | [`acquire`](Acquire::acquire) | acquires the lock, and waits if another owner holds it |
+/// | [`try_acquire`](Acquire::try_acquire) | acquires the lock if it is free |
+/// | [`run`](Acquire::run) | holds the lock while a future runs |
+/// | [`resume`](Acquire::resume) | takes over a lock that is held already |
+///
+/// The verb reports an invalid description before it sends any request.
 ///
 /// # Examples
 ///
@@ -65,10 +71,10 @@ pub struct Acquire {
 /// Whether a lease is renewed while it is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Renewing {
-    /// `run` does, `acquire` does not.
+    /// `run` renews, `acquire` does not.
     Unset,
     Never,
-    /// Every third of the ttl, or at the interval given.
+    /// At this interval; `None` means a third of the ttl.
     Every(Option<Duration>),
 }
 
@@ -86,7 +92,9 @@ impl Acquire {
         }
     }
 
-    /// Sets how long the lease lasts unless it is renewed; rounded up to whole milliseconds.
+    /// Sets how long the lease lasts unless it is renewed.
+    ///
+    /// The time is rounded up to whole milliseconds.
     ///
     /// # Examples
     ///
@@ -108,11 +116,14 @@ impl Acquire {
         self
     }
 
-    /// Waits at most this long when the key is held, with a last attempt at the end (law W1).
+    /// Waits at most this long when the key is held, and makes a last attempt at the end (law W1).
     ///
-    /// No attempt goes on for long beyond that: it may take twice as long as the backend took to
-    /// answer the last one, at least 100 ms and at most a second more, or half a second more if the
-    /// backend has not answered yet.
+    /// That last attempt may take some more time:
+    ///
+    /// | the backend | time for the last attempt |
+    /// |---|---|
+    /// | has answered an earlier request | twice the latency of its last answer, within 100 ms and one second |
+    /// | has not answered yet | half a second |
     ///
     /// # Examples
     ///
@@ -135,7 +146,9 @@ impl Acquire {
         self
     }
 
-    /// Waits without limit when the key is held. A failing backend is still reported.
+    /// Waits without limit when the key is held.
+    ///
+    /// A failing backend is still reported.
     ///
     /// # Examples
     ///
@@ -157,7 +170,10 @@ impl Acquire {
         self
     }
 
-    /// Does not wait: one attempt, which may take as long as a request may.
+    /// Makes one attempt and does not wait when the key is held.
+    ///
+    /// The attempt may take up to the [time limit](crate::ClientBuilder::request_timeout) of a
+    /// request.
     ///
     /// # Examples
     ///
@@ -179,7 +195,9 @@ impl Acquire {
         self
     }
 
-    /// Sets the delays between attempts, and with their end the end of the patience.
+    /// Sets the delays between attempts.
+    ///
+    /// When the sequence of delays ends, the acquisition fails with [`ErrorKind::Contended`].
     ///
     /// # Examples
     ///
@@ -205,8 +223,9 @@ impl Acquire {
         self
     }
 
-    /// Chooses who gets the key next when many wait for it. Anything but [`Fairness::Race`] needs a
-    /// provider with [`Capability::Queue`].
+    /// Sets the order in which waiters get the key.
+    ///
+    /// Every choice except [`Fairness::Race`] needs a provider with [`Capability::Queue`].
     ///
     /// # Examples
     ///
@@ -229,7 +248,9 @@ impl Acquire {
         self
     }
 
-    /// Leaves a note for whoever inspects the key; bytes or text.
+    /// Stores a note beside the lock, for processes that inspect the key.
+    ///
+    /// The note is bytes or text. It needs a provider with [`Capability::Metadata`].
     ///
     /// # Examples
     ///
@@ -256,10 +277,13 @@ impl Acquire {
         self
     }
 
-    /// Acquires under this token rather than a fresh one, so that it can be known beforehand.
+    /// Acquires the lock under this owner token rather than a fresh one.
     ///
-    /// A token identifies *one* acquisition, whatever comes of it: never use it for another. Two at a
-    /// time are the same owner, and the undo of the first may free the second.
+    /// **Never use a token for a second acquisition**, whatever became of the first. Two
+    /// acquisitions with one token are the same owner: both hold the lock, and undoing one of them
+    /// frees the other.
+    ///
+    /// Use this to know the token beforehand, for instance to store it before the first request.
     ///
     /// # Examples
     ///
@@ -283,7 +307,9 @@ impl Acquire {
         self
     }
 
-    /// Declares the lock lost when it has been held this long, however often it was renewed.
+    /// Declares the lock lost when it has been held this long.
+    ///
+    /// Renewals do not prolong this time.
     ///
     /// # Examples
     ///
@@ -308,9 +334,10 @@ impl Acquire {
         self
     }
 
-    /// Renews the lease while it is held, every third of its ttl, and the first time up to half of that
-    /// early, so that locks taken together are renewed apart. [`run`](Acquire::run) does so by
-    /// itself.
+    /// Renews the lease every third of its ttl while the lock is held.
+    ///
+    /// The first renewal comes up to half an interval early, so that locks acquired together are
+    /// not renewed together. [`run`](Acquire::run) renews without this.
     ///
     /// # Examples
     ///
@@ -333,7 +360,10 @@ impl Acquire {
         self
     }
 
-    /// Renews the lease while it is held, at this interval (give or take a tenth).
+    /// Renews the lease at this interval while the lock is held.
+    ///
+    /// Each interval varies by up to a tenth, so that locks acquired together are not renewed
+    /// together.
     ///
     /// # Examples
     ///
@@ -360,7 +390,7 @@ impl Acquire {
         self
     }
 
-    /// Does not renew the lease: it ends with its ttl.
+    /// Does not renew the lease, so it ends with its ttl.
     ///
     /// # Examples
     ///
@@ -383,7 +413,10 @@ impl Acquire {
         self
     }
 
-    /// Gives up with [`ErrorKind::Cancelled`] when this token is cancelled while acquiring.
+    /// Stops acquiring when this token is cancelled.
+    ///
+    /// The acquisition then fails with [`ErrorKind::Cancelled`]. A lock that is held already is not
+    /// affected.
     ///
     /// # Examples
     ///
@@ -409,23 +442,32 @@ impl Acquire {
         self
     }
 
-    /// Acquires the lock, waiting for it if need be.
+    /// Acquires the lock, and waits while another owner holds it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::TimedOut`] when the wait was over, [`ErrorKind::Contended`] when the strategy had
-    /// ended or no wait was wanted, [`ErrorKind::Unavailable`] when the backend kept failing,
-    /// [`ErrorKind::Cancelled`], [`ErrorKind::Foreign`], and [`ErrorKind::Invalid`] or
-    /// [`ErrorKind::Unsupported`] for a bad description. The message tells attempts and time.
+    /// The message says how many attempts were made and how long they took.
+    ///
+    /// | kind | when |
+    /// |---|---|
+    /// | [`ErrorKind::TimedOut`] | the time to wait was over |
+    /// | [`ErrorKind::Contended`] | the key is held, and the caller does not wait or the retry strategy has ended |
+    /// | [`ErrorKind::Cancelled`] | the [cancellation token](Acquire::cancelled_by) was cancelled |
+    /// | [`ErrorKind::Unavailable`] | the backend kept failing |
+    /// | [`ErrorKind::Denied`] | the backend refuses this user |
+    /// | [`ErrorKind::Foreign`] | the key holds data that is no lock |
+    /// | [`ErrorKind::Invalid`] | a key, time, note or owner token is invalid |
+    /// | [`ErrorKind::Unsupported`] | the provider lacks a capability that the description needs |
+    /// | [`ErrorKind::Misconfigured`] | there is no tokio runtime |
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives up the place among the waiters. If a request is under way then, it
-    /// is undone in the background, so the key is not left locked (law G5).
+    /// Dropping the future gives up the place among the waiters. A request that is in flight then
+    /// is undone in the background, so the key does not stay locked (law G5).
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime with timers, as tokio's timers do.
+    /// Panics if the timers of the tokio runtime are disabled.
     ///
     /// # Examples
     ///
@@ -449,11 +491,11 @@ impl Acquire {
         plan.acquire().instrument(span).await
     }
 
-    /// Acquires the lock if it is free: one attempt, `None` when another owner holds it.
+    /// Acquires the lock if it is free, and returns `None` if another owner holds it.
     ///
     /// # Errors
     ///
-    /// As [`acquire`](Acquire::acquire), without contention.
+    /// As [`acquire`](Acquire::acquire), except for contention.
     ///
     /// # Cancel safety
     ///
@@ -483,22 +525,26 @@ impl Acquire {
         }
     }
 
-    /// Acquires the lock, does the work, and releases.
+    /// Acquires the lock, runs `work` while it is held, and releases it.
     ///
-    /// The lease is renewed while the work runs (unless [`no_renewal`](Acquire::no_renewal)). When
-    /// the lock is lost, the work is dropped at its next await point. A panic of the work releases
-    /// the lock and goes on to the caller. A release that is not confirmed is only reported as an
-    /// event: the work is done, the release goes on in the background, and the ttl frees the key.
+    /// The lease is renewed while the work runs, unless [`no_renewal`](Acquire::no_renewal) is set.
+    ///
+    /// | event | effect |
+    /// |---|---|
+    /// | the lock is lost | the work is dropped at its next await point |
+    /// | the work panics | the lock is released, and the panic continues in the caller |
+    /// | the release is not confirmed | the result is returned; the release is retried in the background, and the ttl frees the key at the latest |
     ///
     /// # Errors
     ///
-    /// Those of [`acquire`](Acquire::acquire), and [`ErrorKind::Lost`] when the lock was lost before
-    /// the work was done, also if only the [release](LockGuard::release) finds that out. The result
-    /// of the work is then dropped, as another holder may have worked at the same time.
+    /// Those of [`acquire`](Acquire::acquire), and [`ErrorKind::Lost`] when the lock was lost
+    /// before the work was done. Sometimes only the [release](LockGuard::release) detects the loss.
+    /// The result of the work is dropped then, because another holder may have worked at the same
+    /// time.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the work and releases in the background.
+    /// Dropping the future drops the work and releases the lock in the background.
     ///
     /// # Examples
     ///
@@ -535,7 +581,7 @@ impl Acquire {
                 done = work(guard.lease()) => Some(done),
                 _ = lease.lost() => None,
             };
-            // Work that never yields can outlive its lease: the clock has the last word.
+            // Work that never yields can outlive its lease, so the clock decides.
             let Some(output) = done.filter(|_| lease.is_held()) else {
                 return Err(lease.lost_error());
             };
@@ -552,17 +598,21 @@ impl Acquire {
         .await
     }
 
-    /// Takes over a lock that is held under the [`owner_token`](Acquire::owner_token) given, and
-    /// renews its lease to the ttl.
+    /// Takes over a lock that is held under the given [`owner_token`](Acquire::owner_token).
+    ///
+    /// The lease is renewed to the ttl.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Lost`] when that owner does not hold the key any more; the key is then left as it
-    /// is. [`ErrorKind::Invalid`] without an owner token.
+    /// | kind | when |
+    /// |---|---|
+    /// | [`ErrorKind::Lost`] | that owner no longer holds the key, which stays as it is |
+    /// | [`ErrorKind::Invalid`] | there is no owner token, or the description is invalid |
+    /// | [`ErrorKind::Unavailable`] | the backend failed; the lock may still be held |
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the lock as it was, perhaps with a fresh ttl; it can be resumed
+    /// Dropping the future leaves the lock held. Its lease may have been renewed. It can be resumed
     /// again.
     ///
     /// # Examples
@@ -624,7 +674,7 @@ impl Acquire {
         let margin = engine.stop_margin;
         check_times(ttl, margin, renew.flatten(), self.max_hold)?;
         let runtime = Handle::try_current().map_err(|source| {
-            Error::new(ErrorKind::Misconfigured, "locks are acquired inside a tokio runtime")
+            Error::new(ErrorKind::Misconfigured, "there is no tokio runtime; acquire locks in one")
                 .with_source(source)
         })?;
         let owner_is_minted = self.owner.is_none();
@@ -656,7 +706,7 @@ impl Acquire {
     }
 }
 
-/// Checks that the times of one acquisition leave room for each other.
+/// Checks that the ttl leaves time for the stop margin and for a renewal.
 fn check_times(
     ttl: Ttl,
     margin: Option<Duration>,
@@ -666,7 +716,7 @@ fn check_times(
     let refuse = |message: String| Err(Error::new(ErrorKind::Invalid, message));
     let usable = check_margin(ttl, margin)?;
     match every {
-        Some(Duration::ZERO) => return refuse("the renewal interval is zero".into()),
+        Some(Duration::ZERO) => return refuse("the renewal interval is zero; it must be longer".into()),
         // The interval varies by a tenth.
         Some(every) if every.saturating_mul(11) / 10 >= usable => {
             return refuse(format!(
@@ -677,12 +727,12 @@ fn check_times(
         _ => {}
     }
     if max_hold.is_some_and(|limit| limit.is_zero()) {
-        return refuse("the longest time to hold is zero".into());
+        return refuse("the longest time to hold is zero; it must be longer".into());
     }
     Ok(())
 }
 
-/// A checked description, bound to the backend.
+/// A description that was checked, with its claim bound to the backend.
 struct Plan {
     engine: Arc<Engine>,
     runtime: Handle,

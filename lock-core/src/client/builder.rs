@@ -58,9 +58,9 @@ impl fmt::Debug for ClientBuilder {
 impl LockClient {
     /// Makes a client with the defaults.
     ///
-    /// This cannot fail, so a provider that does not keep the default ttl is not refused here: each
-    /// acquisition that sets no [`ttl`](crate::Acquire::ttl) of its own then reports it. To find it out at
-    /// start-up, use the [`builder`](LockClient::builder).
+    /// This cannot fail. A provider may not support the default ttl. Then every acquisition fails
+    /// that sets no [`ttl`](crate::Acquire::ttl) of its own. Use the
+    /// [`builder`](LockClient::builder) to detect that at start-up.
     ///
     /// # Examples
     ///
@@ -146,7 +146,7 @@ impl ClientBuilder {
         }
     }
 
-    /// Refuses a provider that lacks one of these capabilities.
+    /// Makes [`build`](Self::build) fail if the provider lacks one of these capabilities.
     ///
     /// # Examples
     ///
@@ -166,7 +166,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the ttl of acquisitions that set none.
+    /// Sets the ttl of acquisitions that set none of their own.
     ///
     /// # Examples
     ///
@@ -188,7 +188,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets how long acquisitions wait that do not say.
+    /// Sets how long acquisitions wait that set no time of their own.
     ///
     /// # Examples
     ///
@@ -211,7 +211,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the retry strategy of acquisitions that set none.
+    /// Sets the retry strategy of acquisitions that set none of their own.
     ///
     /// # Examples
     ///
@@ -231,7 +231,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the fairness of acquisitions that set none.
+    /// Sets the fairness of acquisitions that set none of their own.
     ///
     /// # Examples
     ///
@@ -249,8 +249,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets how long before its deadline a lock is declared lost, so that the holder can stop in
-    /// time. The default is a tenth of the ttl, 5 seconds at most.
+    /// Sets how long before its deadline a lock is declared lost.
+    ///
+    /// The holder needs this time to stop its work. The default is a tenth of the ttl, and at most
+    /// 5 seconds.
     ///
     /// # Examples
     ///
@@ -275,7 +277,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the limit of one request to the backend.
+    /// Sets the time limit of one request to the backend.
     ///
     /// # Examples
     ///
@@ -296,8 +298,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets for how long an acquisition tries a failing backend again before it reports
-    /// [`ErrorKind::Unavailable`].
+    /// Sets how long an acquisition retries a failing backend.
+    ///
+    /// After that time it fails with [`ErrorKind::Unavailable`].
     ///
     /// # Examples
     ///
@@ -323,7 +326,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Measures leases with this clock rather than the provider's or the system's.
+    /// Measures leases with this clock.
+    ///
+    /// The default is the clock that the provider brings, or else the
+    /// [`SystemClock`](crate::clock::SystemClock).
     ///
     /// # Examples
     ///
@@ -341,11 +347,15 @@ impl ClientBuilder {
         self
     }
 
-    /// Makes owner tokens with this function rather than [`OwnerToken::mint`], for tests that need to
-    /// know them beforehand.
+    /// Makes owner tokens with this function rather than [`OwnerToken::mint`].
     ///
-    /// **Every call must return a token that was never returned before.** Two acquisitions with the same
-    /// token are one owner, so both hold the lock (law E4).
+    /// **Every call must return a token that was never returned before.** Two acquisitions with the
+    /// same token are one owner, so both hold the lock (law E4). Use this only in tests that need
+    /// to know the tokens beforehand.
+    ///
+    /// # Errors
+    ///
+    /// An error of the function fails the acquisition.
     ///
     /// # Examples
     ///
@@ -374,7 +384,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sends events to an observer, on a thread of its own.
+    /// Reports events to an observer, on a thread of its own.
     ///
     /// # Examples
     ///
@@ -405,9 +415,11 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] when the provider lacks a required capability or the fairness
-    /// asked for, [`ErrorKind::Invalid`] when the default ttl is one that the provider does not keep,
-    /// [`ErrorKind::Misconfigured`] when a limit makes no sense.
+    /// | kind | when |
+    /// |---|---|
+    /// | [`ErrorKind::Unsupported`] | the provider lacks a required capability, or the queue that the fairness needs |
+    /// | [`ErrorKind::Invalid`] | the provider does not support the default ttl |
+    /// | [`ErrorKind::Misconfigured`] | the request timeout is zero, or the thread of the observer did not start |
     ///
     /// # Examples
     ///
@@ -439,7 +451,7 @@ impl ClientBuilder {
     }
 }
 
-/// Refuses a default that every acquisition without a ttl of its own would fail with.
+/// Refuses a default ttl with which every acquisition without a ttl of its own would fail.
 fn check_default_ttl(ttl: Duration, info: &ProviderInfo) -> Result<()> {
     let ttl = usable_ttl(ttl)?;
     if info.check_ttl(ttl).is_ok() {

@@ -1,4 +1,4 @@
-//! What acquisitions start from, unless they say otherwise.
+//! The settings of acquisitions that set none of their own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::fairness::Fairness;
 use crate::retry::RetryStrategy;
 
-/// What an acquisition starts from.
+/// The settings that an acquisition starts with.
 #[derive(Clone, Debug)]
 pub(super) struct Defaults {
     pub(super) ttl: Duration,
@@ -20,7 +20,7 @@ pub(super) struct Defaults {
 }
 
 impl Defaults {
-    /// The fairness asked for, or the best that the provider has.
+    /// Returns the fairness that was set, or the best one that the provider supports.
     pub(super) fn fairness(&self, queues: bool, provider: &dyn LockProvider) -> Result<Fairness> {
         match self.fairness {
             Some(Fairness::Race) => Ok(Fairness::Race),

@@ -10,17 +10,19 @@ use crate::error::{Error, Operation, Result};
 use crate::holding::{Hold, usable_ttl};
 use crate::value::OwnerToken;
 
-/// A held lock. Whoever has the guard is the holder; dropping it releases the lock.
+/// Owns a held lock, and releases it when dropped.
 ///
-/// It is `Send + Sync + 'static`: ownership is in the value, not in a thread or task. It derefs to
-/// its [`Lease`], where the questions are (`is_held`, `check`, `lost`, `fencing_token` …).
+/// The guard is `Send + Sync + 'static`: the value owns the lock, not a thread or task. It derefs
+/// to its [`Lease`], which has the methods that inspect the lock: `is_held`, `check`, `lost`,
+/// `fencing_token` and others.
 ///
 /// # Drop
 ///
-/// A dropped guard releases in the background, on the runtime it was acquired on, with several tries
-/// and a time limit. It never blocks and never panics. If that runtime has shut down, the key is
-/// free after its ttl at the latest. Prefer [`release`](LockGuard::release), which reports whether
-/// the lock had been held until then.
+/// Prefer [`release`](LockGuard::release), which reports whether the lock had been held until then.
+///
+/// A dropped guard releases in the background, on the runtime on which it was acquired. It retries
+/// for a limited time. It never blocks and never panics. If that runtime has shut down, the ttl
+/// frees the key.
 ///
 /// # Examples
 ///
@@ -39,7 +41,7 @@ use crate::value::OwnerToken;
 #[must_use = "the lock is released as soon as the guard is dropped"]
 pub struct LockGuard {
     lease: Lease,
-    /// Dropping the guard releases the lock.
+    /// Whether dropping the guard releases the lock. False once nothing is left to release.
     armed: bool,
 }
 
@@ -71,19 +73,22 @@ impl LockGuard {
         self.lease.clone()
     }
 
-    /// Renews by hand: the lease ends `ttl` from now, sooner or later than before (law T2).
+    /// Renews the lease, which then ends `ttl` from now (law T2).
     ///
-    /// A renewal task of this guard goes on with the new ttl.
+    /// That may be sooner or later than before. Automatic renewals go on with the new ttl.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Lost`](crate::ErrorKind::Lost) when the lock is over. Any other kind means *unknown*: the lock is still
-    /// held until its deadline, and renewing may be tried again (law G3).
+    /// | kind | when |
+    /// |---|---|
+    /// | [`ErrorKind::Lost`](crate::ErrorKind::Lost) | the lock was lost, or given back |
+    /// | [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) | the ttl is out of range; nothing was sent |
+    /// | any other | the outcome is unknown: the lock is held until its deadline, and the renewal can be tried again (law G3) |
     ///
     /// # Cancel safety
     ///
-    /// A dropped renewal may have taken effect or do so within a minute. For so long the guard believes
-    /// no more than the shorter of the two times.
+    /// A dropped renewal may have taken effect, or may do so within a minute. During that minute
+    /// the guard relies on the shorter of the two ttls.
     ///
     /// # Examples
     ///
@@ -112,22 +117,28 @@ impl LockGuard {
 
     /// Releases the lock, and confirms that it had been held until then.
     ///
-    /// From the first call on the lock counts as given back: `is_held` is false and nothing is
+    /// The lock counts as given back from the first call on: `is_held` is false, and nothing is
     /// renewed.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Lost`](crate::ErrorKind::Lost) when the lock was lost before: **another holder may have worked at the
-    /// same time, so what was done under the lock needs a check.** That is so if the loss had been
-    /// noticed, or if the backend answers that this owner does not hold the key. Somebody else's
-    /// lock is never touched. There is one exception: if an earlier release had no answer (or if
-    /// the driver may have [sent it twice](crate::backend::ProviderInfo::with_resending)) and the lease was
-    /// still running when the first one left, that one may have freed the key, and the release
-    /// succeeds.
+    /// **[`ErrorKind::Lost`](crate::ErrorKind::Lost): another holder may have worked at the same
+    /// time.** Check what was done under the lock. The lock of another owner is never touched.
     ///
     /// Any other kind means that the release was not confirmed. The error then has the
-    /// [guard](ReleaseError::into_guard), so that the release can be tried again; dropping the error
-    /// does so in the background.
+    /// [guard](ReleaseError::into_guard), so that the release can be tried again. Dropping the
+    /// error retries in the background.
+    ///
+    /// | the loss was noticed before | the backend answers | result |
+    /// |---|---|---|
+    /// | no | this owner held the key | `Ok` |
+    /// | no | this owner did not hold the key | [`ErrorKind::Lost`](crate::ErrorKind::Lost), with one exception below |
+    /// | no | an error, or nothing | that error |
+    /// | yes | anything | [`ErrorKind::Lost`](crate::ErrorKind::Lost) |
+    ///
+    /// The exception: an earlier request of this release may have freed the key. It had no answer,
+    /// or the driver may have [sent it twice](crate::backend::ProviderInfo::with_resending). If the
+    /// lease was still running when the first request left, the release succeeds.
     ///
     /// # Cancel safety
     ///
@@ -150,22 +161,24 @@ impl LockGuard {
         self.armed = !self.lease.hold.is_given_back();
         match released {
             Ok(()) => Ok(()),
-            // A lost lock cannot be released: what is left of it is seen to in the background.
+            // A lost lock cannot be released. Dropping `self` frees what a late request may take.
             Err(error) if error.is_lost() => Err(ReleaseError { guard: None, error }),
             Err(error) => Err(ReleaseError { guard: Some(Box::new(self)), error }),
         }
     }
 
-    /// Gives up the guard but not the lock, and returns the token to resume it with.
+    /// Gives up the guard but keeps the lock, and returns the token to resume it with.
     ///
-    /// Renewing stops; the lock stays until its ttl ends or
-    /// [`LockClient::resume`](crate::LockClient::resume), in this or another process, takes it over.
-    /// A renewal under way is waited for, within the time limit of a request. If renewals have gone
-    /// unanswered, they may still land: then resume with a ttl no longer than theirs.
+    /// Renewing stops. The lock stays held until its ttl ends, or until
+    /// [`LockClient::resume`](crate::LockClient::resume) takes it over in this or another process.
+    ///
+    /// A renewal in flight is awaited first, for up to the time limit of a request. An unanswered
+    /// renewal may still take effect later. If there was one, resume with a ttl that is no longer
+    /// than that of the renewal.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the guard, which releases the lock.
+    /// Dropping the future drops the guard, which releases the lock in the background.
     ///
     /// # Examples
     ///
@@ -189,7 +202,7 @@ impl LockGuard {
         *self.owner_token()
     }
 
-    /// Gives up the guard but not the lock: the key stays taken until its ttl ends.
+    /// Gives up the guard but keeps the lock, which stays held until its ttl ends.
     ///
     /// Use it to keep others away for a minimum time after the work is done.
     ///
@@ -232,17 +245,17 @@ impl fmt::Debug for LockGuard {
 
 impl Drop for LockGuard {
     fn drop(&mut self) {
-        // A lock that was lost is released as well: it may be ours again through a late request.
+        // A lost lock is released as well, because a late request may have taken it again.
         if self.armed {
             self.lease.hold.release_in_background();
         }
     }
 }
 
-/// Says that a lock had been lost before its release, or that the release was not confirmed.
+/// Reports that a lock had been lost before its release, or that the release was not confirmed.
 ///
-/// It turns into a plain [`Error`] with `?`. A guard in it is then dropped, and goes on releasing in
-/// the background.
+/// The `?` operator converts it into an [`Error`]. A guard in it is dropped then, and retries the
+/// release in the background.
 ///
 /// # Examples
 ///
@@ -268,7 +281,7 @@ pub struct ReleaseError {
 }
 
 impl ReleaseError {
-    /// Returns what went wrong.
+    /// Returns the error of the release.
     pub fn error(&self) -> &Error {
         &self.error
     }
@@ -278,7 +291,7 @@ impl ReleaseError {
         self.error.is_lost()
     }
 
-    /// Returns the guard, to release again; `None` if the lock [was lost](Self::is_lost).
+    /// Returns the guard, to release it again, or `None` if the lock [was lost](Self::is_lost).
     pub fn into_guard(self) -> Option<LockGuard> {
         self.guard.map(|guard| *guard)
     }

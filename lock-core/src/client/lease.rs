@@ -13,12 +13,13 @@ use crate::holding::{Hold, Over};
 use crate::loss::{AtRisk, Loss};
 use crate::value::{FencingToken, LockKey, Metadata, OwnerFingerprint, OwnerToken};
 
-/// A view of a held lock: cheap to clone, free to pass around, unable to release it.
+/// Views a held lock, and cannot release it.
 ///
-/// A [`LockGuard`](crate::LockGuard) derefs to its lease; [`Acquire::run`](crate::Acquire::run) passes one to the work.
+/// **A check does not protect the write that follows.** The process may be paused in between for
+/// longer than the ttl. Send the [`FencingToken`] with the write, and have the resource check it.
 ///
-/// A lease cannot close the gap between a check and the act that follows: the process may be paused
-/// in between for longer than the ttl. Only a resource that checks the [`FencingToken`] can.
+/// A lease is cheap to clone and to pass around. A [`LockGuard`](crate::LockGuard) derefs to its
+/// lease, and [`Acquire::run`](crate::Acquire::run) passes one to the work.
 ///
 /// # Examples
 ///
@@ -42,7 +43,7 @@ use crate::value::{FencingToken, LockKey, Metadata, OwnerFingerprint, OwnerToken
 /// ```
 pub struct Lease {
     pub(super) hold: Arc<Hold>,
-    /// How many failures of renewals `at_risk` has told.
+    /// How many failed renewals [`at_risk`](Self::at_risk) has reported. Each clone counts its own.
     told: AtomicU64,
 }
 
@@ -63,30 +64,33 @@ impl Lease {
         self.hold.bound.claim.key()
     }
 
-    /// Returns the identity of this acquisition, a bearer secret.
+    /// Returns the identity of this acquisition, which is a bearer secret.
     pub fn owner_token(&self) -> &OwnerToken {
         self.hold.bound.claim.owner_token()
     }
 
-    /// Returns a hash of the owner token that may be shown, logged and sent to the resource.
+    /// Returns a hash of the owner token, which may be shown, logged and sent to the resource.
     pub fn owner(&self) -> OwnerFingerprint {
         self.owner_token().fingerprint()
     }
 
-    /// Returns the number of the grant; `None` if the provider has no fencing.
+    /// Returns the number of the grant, or `None` if the provider has no fencing.
     pub fn fencing_token(&self) -> Option<FencingToken> {
         self.hold.fencing
     }
 
-    /// Returns the note that was left beside the lock, which may be empty; `None` for a lock that was
-    /// [resumed](crate::Acquire::resume), as its note is in the store alone.
+    /// Returns the note beside the lock, which may be empty.
+    ///
+    /// `None` if the lock was [resumed](crate::Acquire::resume), because its note is only in the
+    /// store.
     pub fn metadata(&self) -> Option<&Metadata> {
         (!self.hold.is_resumed()).then(|| self.hold.bound.claim.metadata())
     }
 
-    /// Tells whether the lock is certainly still held, by the clock and without I/O (law G1).
+    /// Returns whether the lock is certainly still held, by the clock and without I/O (law G1).
     ///
-    /// It turns false before the backend may grant the key to another, also after a suspend.
+    /// It turns false before the backend may grant the key to another owner. That also holds after
+    /// the machine was suspended.
     ///
     /// # Examples
     ///
@@ -111,11 +115,12 @@ impl Lease {
         !self.hold.left().is_zero()
     }
 
-    /// Checks that the lock is certainly held for at least `min_left` more (law G1).
+    /// Checks that the lock is certainly held for at least `min_left` from now (law G1).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Lost`](crate::ErrorKind::Lost) with the reason, or when less than `min_left` is left.
+    /// [`ErrorKind::Lost`](crate::ErrorKind::Lost) when the lock is lost or given back, or when
+    /// less than `min_left` is left. The message says which.
     ///
     /// # Examples
     ///
@@ -141,14 +146,15 @@ impl Lease {
         Ok(())
     }
 
-    /// The error for everybody who needs the lock when it is over.
+    /// Makes the error of an operation that needs the lock when it is over.
     pub(crate) fn lost_error(&self) -> Error {
         self.hold.stop_if_due();
         self.hold.lost_error()
     }
 
-    /// Returns until when the lock is certainly held, on the client's clock, unless it is renewed;
-    /// `None` as soon as [`is_held`](Self::is_held) is false.
+    /// Returns the moment until which the lock is certainly held, on the client's clock.
+    ///
+    /// A renewal moves it. `None` as soon as [`is_held`](Self::is_held) is false.
     ///
     /// # Examples
     ///
@@ -169,11 +175,14 @@ impl Lease {
         self.is_held().then(|| self.hold.deadline())
     }
 
-    /// Asks the backend how long the lease has left; `None` when it is not ours any more.
+    /// Asks the backend how long the lease has left.
+    ///
+    /// Returns `None` if this owner no longer holds the key, or if the backend does not report the
+    /// time.
     ///
     /// # Errors
     ///
-    /// Those of `inspect`, e.g. [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a backend that cannot tell.
+    /// As [`LockClient::inspect`](crate::LockClient::inspect).
     ///
     /// # Cancel safety
     ///
@@ -203,14 +212,16 @@ impl Lease {
         Ok(ours.and_then(|holder| holder.remaining()))
     }
 
-    /// Waits until the lock is lost and says why; `None` when the holder gave it back instead.
+    /// Waits until the lock is lost, and returns the reason, or `None` when the holder gave it
+    /// back.
     ///
-    /// It resolves a stop margin *before* the lease may end at the backend (law G2), at once if the
-    /// loss has already happened, and never with a reason because of a normal release.
+    /// It resolves *before* the lease can end at the backend (law G2), by the [stop
+    /// margin](crate::ClientBuilder::stop_margin). If the loss has happened already, it resolves at
+    /// once.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing: a later call tells the same.
+    /// Dropping the future loses nothing. A later call returns the same.
     ///
     /// # Examples
     ///
@@ -237,10 +248,11 @@ impl Lease {
         }
     }
 
-    /// Waits until a renewal has failed and no later one has succeeded; `None` when the lock is over.
+    /// Waits until a renewal has failed, or returns `None` when the lock is over.
     ///
-    /// The lock is still held then, and renewing goes on (law G3): a good moment to stop taking on
-    /// new work. Each failure is told once, so the next call waits for the next one.
+    /// The lock is still held then, and renewing goes on (law G3). This is a good moment to stop
+    /// taking on new work. Each failure is reported once, so the next call waits for the next
+    /// failure. A failure is not reported once a later renewal has succeeded.
     ///
     /// # Cancel safety
     ///
@@ -271,9 +283,10 @@ impl Lease {
         Some(risk)
     }
 
-    /// Returns a token that is cancelled when the lock is lost, and not when it is released.
+    /// Returns a token that is cancelled when the lock is lost, but not when it is released.
     ///
-    /// The first call starts a task, on the runtime it is called on, that ends with the lock. Hand out `child_token`s of it.
+    /// Pass `child_token`s of it to your tasks, because every task can cancel the token that it
+    /// has. The first call starts a task on the current runtime. That task ends with the lock.
     ///
     /// # Examples
     ///

@@ -12,22 +12,26 @@ use crate::engine::Engine;
 use crate::error::{Error, Operation, Result};
 use crate::value::{LockKey, OwnerToken};
 
-/// Acquires locks from one provider: the door to everything else.
+/// Acquires locks from one provider.
+///
+/// **A paused process can outlive its lease.** It may wake up and write after another holder took
+/// over. Send the fencing token with every write, and have the resource reject smaller tokens.
 ///
 /// # What a lease cannot promise
 ///
-/// A lock with a ttl is a *lease*. If its holder is paused (a long garbage collection elsewhere in
-/// the system, a stopped VM, a swapped-out process) for longer than the ttl, the key is granted to
-/// another while the first still believes to hold it, and no check before a write can rule out that
-/// the pause comes right after the check. So:
+/// A lock with a ttl is a *lease*: the store grants the key to another owner when the ttl is over,
+/// whatever the holder does. A holder that is paused for longer than that (a stopped VM, a
+/// swapped-out process, a suspended laptop) does not notice. A check before a write does not help,
+/// because the pause may come right after the check.
 ///
-/// * Send the [`fencing_token`](crate::Lease::fencing_token) with every write and let the resource
-///   refuse smaller ones ([`FencingGate`](crate::fencing::FencingGate)). This is what keeps data whole.
-/// * Check [`is_held`](crate::Lease::is_held) between steps, or let [`Acquire::run`] stop the work
-///   when the lock is lost. This keeps wasted work small.
-/// * Choose a ttl well above the pauses you expect, and let the lease be renewed.
+/// | what to do | what it achieves |
+/// |---|---|
+/// | Send the [`fencing_token`](crate::Lease::fencing_token) with every write. Have the resource reject smaller ones, as a [`FencingGate`](crate::fencing::FencingGate) does. | A late write changes nothing. |
+/// | Check [`is_held`](crate::Lease::is_held) between steps, or let [`Acquire::run`] stop the work when the lock is lost. | Little work is wasted. |
+/// | Choose a ttl well above the pauses that you expect, and renew the lease while you work. | Losses are rare. |
 ///
-/// What a backend promises beyond that, under failover in particular, differs: see its table.
+/// Stores differ in what they promise during a failover. The documentation of each provider has a
+/// table.
 ///
 /// # Examples
 ///
@@ -62,18 +66,21 @@ pub struct LockClient {
 }
 
 impl LockClient {
-    /// The ttl of an acquisition that sets none: 30 seconds.
+    /// The ttl of acquisitions, unless configured: 30 seconds.
     pub const DEFAULT_TTL: Duration = Duration::from_secs(30);
-    /// How long an acquisition waits that does not say: 60 seconds, twice the default ttl, so that
-    /// the lease of a crashed holder has ended by then.
+    /// How long acquisitions wait, unless configured: 60 seconds.
+    ///
+    /// This is twice the default ttl, so the lease of a crashed holder has ended by then.
     pub const DEFAULT_WAIT: Duration = Duration::from_secs(60);
-    /// The default limit of one request: 2 seconds.
+    /// The time limit of one request, unless configured: 2 seconds.
     pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-    /// For how long an acquisition goes on trying a backend that fails: 5 seconds.
+    /// How long an acquisition retries a failing backend, unless configured: 5 seconds.
     pub const DEFAULT_UNAVAILABLE_AFTER: Duration = Duration::from_secs(5);
 
-    /// Begins to acquire the lock named `key`; nothing happens until a verb of the returned
-    /// [`Acquire`] is awaited, and a bad key is reported there.
+    /// Describes an acquisition of the lock named `key`.
+    ///
+    /// Nothing is sent until a verb of the returned [`Acquire`] is awaited. That verb also reports
+    /// an invalid key.
     ///
     /// # Examples
     ///
@@ -102,8 +109,10 @@ impl LockClient {
         Acquire::new(engine, defaults, key.try_into().map_err(Error::from))
     }
 
-    /// Takes over a lock that another guard [`detach`](LockGuard::detach)ed, here or elsewhere, and
-    /// renews its lease to the default ttl. See [`Acquire::resume`] to choose it.
+    /// Takes over a lock from a guard that was [detached](LockGuard::detach), here or in another
+    /// process.
+    ///
+    /// The lease is renewed to the default ttl. Use [`Acquire::resume`] to choose another one.
     ///
     /// # Errors
     ///
@@ -142,8 +151,11 @@ impl LockClient {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) when the provider cannot tell, [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for a bad
-    /// key, and those of the backend.
+    /// | kind | when |
+    /// |---|---|
+    /// | [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) | the provider does not have [`Capability::Inspect`] |
+    /// | [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) | the key is invalid |
+    /// | any other | the backend failed |
     ///
     /// # Cancel safety
     ///
@@ -179,11 +191,14 @@ impl LockClient {
         self.engine.inspect(&key).await
     }
 
-    /// Checks that the provider can do what the application needs; call it at start-up.
+    /// Checks that the provider has the capabilities that the application needs.
+    ///
+    /// Call it at start-up.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), naming the provider and the first capability it lacks.
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), naming the provider and the first
+    /// capability it lacks.
     ///
     /// # Examples
     ///

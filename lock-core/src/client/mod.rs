@@ -1,4 +1,4 @@
-//! What an application talks to.
+//! The application API: the client, its acquisitions, and the locks that it holds.
 
 mod acquire;
 mod builder;

@@ -16,8 +16,9 @@ impl Latency {
         self.last.store(nanos.max(1), Ordering::Relaxed);
     }
 
-    /// Returns how long past its deadline the last attempt of a bounded wait may take (law W1): twice
-    /// what the backend took last, within 100 ms and a second; half a second while nothing is known.
+    /// Returns how long past its deadline the last attempt of a bounded wait may take (law W1):
+    /// twice what the backend took last, within 100 ms and a second; half a second while nothing is
+    /// known.
     pub(crate) fn grace(&self) -> Duration {
         match self.last.load(Ordering::Relaxed) {
             0 => Duration::from_millis(500),

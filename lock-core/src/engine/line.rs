@@ -35,8 +35,8 @@ struct Line {
 /// What everybody in line knows of the key.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Facts {
-    /// When the next request is made, or the one that is under way has ended, at the latest. A head that
-    /// lets this moment pass is not polled, and is overtaken.
+    /// When the next request is made, or the one that is under way has ended, at the latest. A head
+    /// that lets this moment pass is not polled, and is overtaken.
     pub(crate) next_request: Moment,
     /// A request is under way. Nobody makes another one meanwhile (law W2).
     pub(crate) under_way: bool,
@@ -199,7 +199,8 @@ impl Lines {
     }
 }
 
-/// The waiter that a holder hands the key to. Dropping it tells the waiter that the outcome is not known.
+/// The waiter that a holder hands the key to. Dropping it tells the waiter that the outcome is not
+/// known.
 pub(crate) struct Successor {
     mailbox: Arc<Mailbox>,
     answered: bool,
@@ -285,8 +286,8 @@ impl Place {
         }
     }
 
-    /// Returns, once, whether this waiter should ask the backend: it has become the head, or this client
-    /// has released the key.
+    /// Returns, once, whether this waiter should ask the backend: it has become the head, or this
+    /// client has released the key.
     pub(crate) fn has_to_ask(&self) -> bool {
         std::mem::take(&mut self.mailbox.mail().ask)
     }
@@ -351,7 +352,8 @@ impl Drop for Place {
             }
             Some(_) => {
                 line.open_to_hand_over -= usize::from(self.is_open);
-                // When this client holds the key, the next head has time: it is told of the release.
+                // When this client holds the key, the next head has time: it is told of the
+                // release.
                 if let Some((number, head)) = line.waiters.first_key_value()
                     && self.number < *number
                     && !line.facts.ours

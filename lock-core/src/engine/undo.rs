@@ -19,8 +19,8 @@ const MOST_COPIES: usize = 10;
 /// Work in the background ends by then, even if the lease is longer.
 const LONGEST_EFFORT: Duration = Duration::from_secs(60);
 
-/// How often a request of the background may be denied, over some eight seconds: a user that is being
-/// changed is refused for a moment, and one that stays refused must not ask for ever.
+/// How often a request of the background may be denied, over some eight seconds: a user that is
+/// being changed is refused for a moment, and one that stays refused must not ask for ever.
 const MOST_DENIALS: usize = 10;
 
 impl Engine {
@@ -61,8 +61,8 @@ impl Engine {
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 
-    /// Repeats a request of the background until it is answered or refused for good, or `give_up` has
-    /// come.
+    /// Repeats a request of the background until it is answered or refused for good, or `give_up`
+    /// has come.
     pub(crate) async fn retry_until<T, F: Future<Output = Result<T>>>(
         &self,
         give_up: Moment,

@@ -15,9 +15,9 @@ const STRAY_LIFE: Duration = Release::TOMBSTONE;
 
 /// What a holder may believe about its lease: arithmetic alone, without clock and I/O.
 ///
-/// A renewal may take effect late although its answer was lost, and then sets the remaining time to *its*
-/// ttl. So while one may be under way, no more than its ttl is believed, whatever a later renewal was
-/// granted (law G1).
+/// A renewal may take effect late although its answer was lost, and then sets the remaining time to
+/// *its* ttl. So while one may be under way, no more than its ttl is believed, whatever a later
+/// renewal was granted (law G1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Belief {
     /// The ttl that was asked for last and confirmed.

@@ -93,8 +93,8 @@ pub(crate) enum Over {
 }
 
 impl Hold {
-    /// Begins to hold what an acquisition has received; `stray` if a copy of its request may still be
-    /// under way.
+    /// Begins to hold what an acquisition has received; `stray` if a copy of its request may still
+    /// be under way.
     pub(crate) fn new(
         engine: Arc<Engine>,
         runtime: Handle,
@@ -256,8 +256,8 @@ impl Hold {
         }
     }
 
-    /// Waits until the lock is at risk through a failure after the first `told`, and returns it with
-    /// the number of failures so far; `None` when the hold ends first.
+    /// Waits until the lock is at risk through a failure after the first `told`, and returns it
+    /// with the number of failures so far; `None` when the hold ends first.
     pub(crate) async fn risk(&self, told: u64) -> Option<(AtRisk, u64)> {
         loop {
             let changed = self.changed.notified();
@@ -336,8 +336,8 @@ impl Hold {
         self.engine.call(self.engine.request_timeout, waiting).await
     }
 
-    /// Renews once, by hand to a new ttl or from the renewal task to the present one. Never overlaps
-    /// another request (law W5).
+    /// Renews once, by hand to a new ttl or from the renewal task to the present one. Never
+    /// overlaps another request (law W5).
     pub(crate) async fn renew(&self, ttl: Option<Ttl>) -> Result<()> {
         let nothing_sent = |error: Error| error.with_effect(Effect::NotApplied);
         let _alone = self.alone().await.map_err(nothing_sent)?;

@@ -10,10 +10,11 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Renews a hold until it is over; ends by itself with it.
 ///
-/// The interval varies by a tenth either way, and the first one begins up to half of it early, so that
-/// thousands of locks taken together are not renewed together. `every` is a third of the present ttl when
-/// the caller did not choose. However long it is, half of the time until the stop is left for another
-/// try. A lease that outlasts the longest time to hold it is not renewed any more.
+/// The interval varies by a tenth either way, and the first one begins up to half of it early, so
+/// that thousands of locks taken together are not renewed together. `every` is a third of the
+/// present ttl when the caller did not choose. However long it is, half of the time until the stop
+/// is left for another try. A lease that outlasts the longest time to hold it is not renewed any
+/// more.
 pub(crate) async fn keep_alive(hold: Arc<Hold>, every: Option<Duration>) {
     // Seeded by the owner, so that a test that knows its tokens gets the same intervals again.
     let mut rng = fastrand::Rng::with_seed(hold.bound.owner().as_u64());

@@ -6,7 +6,8 @@ use super::belief::default_margin;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::Ttl;
 
-/// Checks that something of a ttl can be used before the holder is told to stop, and returns how much.
+/// Checks that something of a ttl can be used before the holder is told to stop, and returns how
+/// much.
 pub(crate) fn check_margin(ttl: Ttl, margin: Option<Duration>) -> Result<Duration> {
     let margin = margin.unwrap_or_else(|| default_margin(ttl));
     let usable = ttl.validity().saturating_sub(margin);

@@ -15,8 +15,8 @@ use crate::error::{Effect, Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
 use crate::observe::EventKind;
 
-/// A key that is passed on from waiter to waiter is never free for a locker of another library, and so
-/// none is ever seen. So it is released once after this time.
+/// A key that is passed on from waiter to waiter is never free for a locker of another library, and
+/// so none is ever seen. So it is released once after this time.
 const LONGEST_UNBROKEN: Duration = Duration::from_secs(2);
 
 /// For how long this client leaves it to others then.
@@ -27,7 +27,8 @@ const NOT_HELD: &str = "the lease had ended before the release, so another owner
                         lock meanwhile";
 
 impl Hold {
-    /// Lets the request under way come to its end, so that nothing is left to land, and ends the hold.
+    /// Lets the request under way come to its end, so that nothing is left to land, and ends the
+    /// hold.
     pub(crate) async fn settle_and_end(&self) {
         let _alone = self.alone().await;
         self.leave_to_its_ttl();
@@ -85,12 +86,12 @@ impl Hold {
         Ok(outcome)
     }
 
-    /// Sends one request that gives the lock back, and returns with its answer whether "not held" is
-    /// excused, so that it proves no loss.
+    /// Sends one request that gives the lock back, and returns with its answer whether "not held"
+    /// is excused, so that it proves no loss.
     ///
-    /// It is excused if an earlier request can have freed the key: one of ours without an answer, or a
-    /// copy that the driver has sent. After the local deadline nothing excuses it, as the lease had
-    /// ended by then whatever freed the key.
+    /// It is excused if an earlier request can have freed the key: one of ours without an answer,
+    /// or a copy that the driver has sent. After the local deadline nothing excuses it, as the
+    /// lease had ended by then whatever freed the key.
     async fn send_release<T>(&self, request: impl Future<Output = Result<T>>) -> Result<(T, bool)> {
         let (late, unanswered) = {
             let now = self.now();
@@ -109,8 +110,8 @@ impl Hold {
         Ok((answer?, excused && !late))
     }
 
-    /// Sends the release: together with the acquisition of whoever is next in this client, or to the
-    /// backend alone.
+    /// Sends the release: together with the acquisition of whoever is next in this client, or to
+    /// the backend alone.
     async fn let_go(&self) -> Result<GivenBack> {
         let (stray, passed_on) = {
             let state = self.state();
@@ -129,8 +130,8 @@ impl Hold {
         self.let_go_to_all(break_is_due).await
     }
 
-    /// Picks the waiter of this client to hand the key to, if it is this client's turn and nobody else
-    /// has a claim to the key.
+    /// Picks the waiter of this client to hand the key to, if it is this client's turn and nobody
+    /// else has a claim to the key.
     fn successor(&self, passed_on: PassedOn, now: Moment) -> Option<(&dyn HandOver, Successor)> {
         let Engine { rivals, lines, .. } = &*self.engine;
         let key = self.bound.key();
@@ -174,7 +175,8 @@ impl Hold {
         Ok(Some(GivenBack::new(answer, excused)))
     }
 
-    /// Frees the key for whoever comes first; `break_is_due` if this client then leaves it to others.
+    /// Frees the key for whoever comes first; `break_is_due` if this client then leaves it to
+    /// others.
     async fn let_go_to_all(&self, break_is_due: bool) -> Result<GivenBack> {
         let (answer, excused) = self.send_release((*self.bound.lock).release()).await?;
         let Engine { rivals, lines, .. } = &*self.engine;

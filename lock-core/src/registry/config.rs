@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 
 /// Names the providers of an application and says which is the default.
 ///
-/// With the feature `serde` it deserialises from TOML, JSON and the like; unknown fields are refused.
+/// With the feature `serde` it deserialises from TOML, JSON and the like; unknown fields are
+/// refused.
 ///
 /// ```toml
 /// default = "jobs"

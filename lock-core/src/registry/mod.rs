@@ -53,8 +53,9 @@ impl ProviderRegistry {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when one of its schemes is taken already; nothing is replaced
-    /// unless [`replacing`](ProviderRegistry::replacing) says so.
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when one of its schemes is
+    /// taken already; nothing is replaced unless [`replacing`](ProviderRegistry::replacing) says
+    /// so.
     ///
     /// # Examples
     ///
@@ -78,8 +79,8 @@ impl ProviderRegistry {
         Ok(self)
     }
 
-    /// Adds the factory of a backend, in place of whatever serves its schemes so far: for tests that
-    /// put a fake where the application has a store.
+    /// Adds the factory of a backend, in place of whatever serves its schemes so far: for tests
+    /// that put a fake where the application has a store.
     ///
     /// # Examples
     ///
@@ -115,14 +116,15 @@ impl ProviderRegistry {
         self.factories.keys().map(String::as_str)
     }
 
-    /// Connects to the store a URL names and returns a client with the defaults. For others, pass the
-    /// [`provider`](ProviderRegistry::provider) to a [`LockClient::builder`].
+    /// Connects to the store a URL names and returns a client with the defaults. For others, pass
+    /// the [`provider`](ProviderRegistry::provider) to a [`LockClient::builder`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) for a malformed URL, an unknown scheme or option (the message
-    /// lists the known ones), what the factory reports, and [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) when the store does
-    /// not keep the [default ttl](LockClient::DEFAULT_TTL).
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) for a malformed URL, an
+    /// unknown scheme or option (the message lists the known ones), what the factory reports, and
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) when the store does not keep the [default
+    /// ttl](LockClient::DEFAULT_TTL).
     ///
     /// # Cancel safety
     ///
@@ -196,7 +198,8 @@ impl ProviderRegistry {
     /// # Errors
     ///
     /// Those of [`connect`](ProviderRegistry::connect), naming the entry, and
-    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when the default names no entry.
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when the default names no
+    /// entry.
     ///
     /// # Cancel safety
     ///
@@ -288,7 +291,8 @@ impl Clients {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when several are configured and none is the default.
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when several are configured
+    /// and none is the default.
     ///
     /// # Examples
     ///

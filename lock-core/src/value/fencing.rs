@@ -6,8 +6,8 @@ use std::num::NonZeroU64;
 /// Numbers the grants of one key: of two holders, the later has the larger token (law F1).
 ///
 /// A lease can end while its holder is paused and does not know it. Sent along with every write and
-/// checked by the resource (see [`FencingGate`](crate::fencing::FencingGate)), the token is what keeps such a holder from
-/// overwriting its successor's work. It is public and grants nothing.
+/// checked by the resource (see [`FencingGate`](crate::fencing::FencingGate)), the token is what
+/// keeps such a holder from overwriting its successor's work. It is public and grants nothing.
 ///
 /// # Examples
 ///
@@ -23,8 +23,8 @@ use std::num::NonZeroU64;
 pub struct FencingToken(NonZeroU64);
 
 impl FencingToken {
-    /// The largest token that a holder may [raise](crate::backend::FencingFloor::raise) its own to: 2⁵³ − 1, as some
-    /// stores count in floating-point numbers.
+    /// The largest token that a holder may [raise](crate::backend::FencingFloor::raise) its own to:
+    /// 2⁵³ − 1, as some stores count in floating-point numbers.
     ///
     /// # Examples
     ///

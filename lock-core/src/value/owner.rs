@@ -144,7 +144,8 @@ impl fmt::Display for OwnerToken {
 pub struct OwnerFingerprint(u64);
 
 impl OwnerFingerprint {
-    /// Hashes an owner's identity: the text of an [`OwnerToken`], or whatever a foreign owner wrote.
+    /// Hashes an owner's identity: the text of an [`OwnerToken`], or whatever a foreign owner
+    /// wrote.
     pub fn from_bytes(identity: &[u8]) -> Self {
         let fnv1a = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
         Self(identity.iter().fold(0xcbf2_9ce4_8422_2325, fnv1a))

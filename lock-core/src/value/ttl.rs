@@ -69,8 +69,8 @@ impl Ttl {
     }
 
     /// Returns how long a lease of this ttl may be believed to be held, counted from *before* its
-    /// request left: the ttl less 1 % for drift and 2 ms for the resolution of clocks, zero for tiny
-    /// ttls (law G1).
+    /// request left: the ttl less 1 % for drift and 2 ms for the resolution of clocks, zero for
+    /// tiny ttls (law G1).
     ///
     /// # Examples
     ///
