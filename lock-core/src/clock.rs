@@ -1,4 +1,4 @@
-//! Clocks: where "now" comes from, so that tests can own it.
+//! Clocks, so that tests can control the time.
 
 use std::fmt;
 use std::future::Future;
@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A sleep that owns everything it needs.
+/// A sleep that borrows nothing.
 ///
 /// # Examples
 ///
@@ -21,14 +21,15 @@ use std::time::Duration;
 /// ```
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Tells the time and waits for it.
+/// Returns the present moment, and waits for later ones.
 ///
-/// Two methods, so that a test can own both. The moments of one clock mean nothing to another.
+/// The moments of two clocks cannot be compared.
 ///
 /// # Contract
 ///
-/// `now` never goes backwards. `sleep_until` may wake late and, after a suspend, very late:
-/// timers are hints, so core compares `now` again on every wake-up (law G1).
+/// * `now` never goes backwards.
+/// * `sleep_until` may wake late, and very late after a suspend. Core therefore calls `now` on
+///   every wake-up (law G1).
 ///
 /// # Examples
 ///
@@ -72,9 +73,9 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
 }
 
-/// A point on a [`Clock`]: the time since that clock's own beginning.
+/// A point in time on a [`Clock`], counted from the start of that clock.
 ///
-/// Counts nanoseconds, for five centuries. Arithmetic saturates, so no duration can overflow it.
+/// It counts nanoseconds for up to five centuries. Arithmetic saturates, so no duration overflows.
 ///
 /// # Examples
 ///
@@ -85,45 +86,45 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 /// let minute = Duration::from_secs(60);
 /// let moment = Moment::from_start(minute);
 /// assert_eq!(moment.after(minute).since(moment), minute);
-/// assert_eq!(moment.before(2 * minute), Moment::default()); // the clock's beginning
+/// assert_eq!(moment.before(2 * minute), Moment::default()); // the start of the clock
 /// assert_eq!(moment.after(Duration::MAX), Moment::NEVER);
 /// assert_eq!(moment.since_start(), minute);
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(u64);
 
-/// The nanoseconds of a duration; the longest are all the same.
+/// Returns the nanoseconds of a duration. Durations that are too long count as `u64::MAX`.
 const fn nanos(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
 }
 
 impl Moment {
-    /// The end of time: a deadline that never comes.
+    /// A deadline that never comes.
     pub const NEVER: Self = Self(u64::MAX);
 
-    /// Makes the moment that is `elapsed` after the clock's beginning.
+    /// Makes the moment that is `elapsed` after the start of the clock.
     pub const fn from_start(elapsed: Duration) -> Self {
         Self(nanos(elapsed))
     }
 
-    /// Returns the time since the clock's beginning.
+    /// Returns the time since the start of the clock.
     pub const fn since_start(self) -> Duration {
         Duration::from_nanos(self.0)
     }
 
-    /// Returns the moment `later`, or [`Moment::NEVER`].
+    /// Returns the moment that is `later` after this one, at most [`Moment::NEVER`].
     #[must_use]
     pub const fn after(self, later: Duration) -> Self {
         Self(self.0.saturating_add(nanos(later)))
     }
 
-    /// Returns the moment `earlier`, or the clock's beginning.
+    /// Returns the moment that is `earlier` before this one, at least the start of the clock.
     #[must_use]
     pub const fn before(self, earlier: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(earlier)))
     }
 
-    /// Returns the time from `earlier` to this moment, zero if it is the other way round.
+    /// Returns the time from `earlier` to this moment, or zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -136,12 +137,18 @@ impl fmt::Debug for Moment {
     }
 }
 
-/// Reads the system's clock that also counts suspended time: the default for stores elsewhere.
+/// Reads the clock of the system that also counts suspended time.
 ///
-/// On Linux and Android it is `CLOCK_BOOTTIME`, on Apple systems `CLOCK_MONOTONIC` (which counts
-/// sleep there), elsewhere [`std::time::Instant`] (which counts sleep on Windows). `Instant` on
-/// Linux does not, and a laptop or VM that slept through its lease would believe that it still held
-/// the lock. Sleeps are tokio timers.
+/// It is the default for stores outside this process. A clock without suspended time is not safe: a
+/// laptop or VM that slept through its lease would still believe that it held the lock.
+///
+/// | system | clock |
+/// |---|---|
+/// | Linux, Android | `CLOCK_BOOTTIME`, because `Instant` does not count suspended time there |
+/// | Apple | `CLOCK_MONOTONIC`, which counts suspended time there |
+/// | Windows and others | [`std::time::Instant`], which counts suspended time on Windows |
+///
+/// Sleeps are tokio timers.
 ///
 /// # Examples
 ///
@@ -192,10 +199,11 @@ fn system_time() -> Duration {
     START.elapsed()
 }
 
-/// Reads tokio's clock, so `start_paused` and `tokio::time::advance` own the time.
+/// Reads the clock of tokio, so a test controls it with `start_paused` and `tokio::time::advance`.
 ///
-/// Without a paused runtime it is `std::time::Instant`, which stops in suspend on Linux: right for
-/// an in-process backend, wrong for a store on another machine.
+/// **Do not use it with a store on another machine.** Without a paused runtime it is
+/// [`std::time::Instant`], which does not count suspended time on Linux. It is right for a store
+/// inside this process.
 ///
 /// # Examples
 ///
@@ -218,7 +226,7 @@ pub struct TokioClock {
 }
 
 impl TokioClock {
-    /// Starts a clock at the present moment.
+    /// Makes a clock that starts now.
     pub fn new() -> Self {
         Self { start: tokio::time::Instant::now() }
     }

@@ -1,4 +1,4 @@
-//! One error type: what kind, of which operation, on which key and provider, and why.
+//! The error type: its kind, operation, key, provider and cause.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The result of everything in this crate.
+/// The result of the fallible functions of this crate.
 ///
 /// # Examples
 ///
@@ -28,13 +28,18 @@ use std::time::Duration;
 /// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Says what went wrong, once, in one type for every backend.
+/// Reports what went wrong, in one type for every backend.
 ///
-/// Ask the predicates ([`is_contended`](Error::is_contended),
-/// [`is_unavailable`](Error::is_unavailable) …) rather than matching text. The cause a backend
-/// reported is kept as [`source`](StdError::source) and is not repeated in the message; `{error:#}`
-/// shows message and causes in one line. No message holds a password or an owner token. Clones
-/// share the cause, so the error that put a lock at risk can be told to many.
+/// Use the predicates ([`is_contended`](Error::is_contended),
+/// [`is_unavailable`](Error::is_unavailable) and others) rather than the text of the message.
+///
+/// | text | what it shows |
+/// |---|---|
+/// | `{error}` | operation, key, provider and message, but not the cause |
+/// | `{error:#}` | the same, followed by the causes, in one line |
+///
+/// The cause that a backend reported is the [`source`](StdError::source). No message contains a
+/// password or an owner token. Clones share the cause.
 ///
 /// # Examples
 ///
@@ -96,31 +101,31 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Somebody else holds the key, and the caller chose not to wait (any longer).
+    /// Another owner holds the key, and the caller does not wait or the retry strategy has ended.
     Contended,
-    /// Somebody else still held the key when the time to wait was over.
+    /// Another owner still held the key when the time to wait was over.
     TimedOut,
-    /// The caller's cancellation token fired while acquiring.
+    /// The caller's cancellation token was cancelled during the acquisition.
     Cancelled,
-    /// The backend could not be reached or did not answer in time; trying again may help.
+    /// The backend could not be reached, or did not answer in time. A retry may help.
     Unavailable,
-    /// The lock was held and is not any more.
+    /// The lock was held before, and no longer is.
     Lost,
-    /// The backend refuses this user: wrong password, missing permission.
+    /// The backend refuses this user, for instance for a wrong password or a missing permission.
     Denied,
-    /// A URL, option, name or setting is wrong; trying again does not help.
+    /// A URL, option, name or setting is wrong. A retry does not help.
     Misconfigured,
-    /// The provider does not have a capability that was asked for.
+    /// The provider lacks a capability that the request needs.
     Unsupported,
-    /// An argument is out of range: key, ttl, metadata, token.
+    /// A key, ttl, note or token is out of range.
     Invalid,
     /// The key holds something that no lock wrote and that never expires (law X1).
     Foreign,
-    /// The backend answered with something that should not be there, such as a damaged counter.
+    /// The store contains data that no lock can have written there, such as a damaged counter.
     Corrupt,
 }
 
-/// What a failed request did to the store, as far as is known.
+/// What a failed request did to the store.
 ///
 /// # Examples
 ///
@@ -136,13 +141,14 @@ pub enum ErrorKind {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// Nothing: the store refused it or never saw it.
+    /// The store refused the request, or never received it, so nothing has changed.
     NotApplied,
-    /// It may have taken effect, now or later. Core undoes such an acquisition (law U1).
+    /// The request may have taken effect, or may do so later. Core undoes such an acquisition (law
+    /// U1).
     Unknown,
 }
 
-/// The operations an error can come from.
+/// The operations that can fail.
 ///
 /// # Examples
 ///
@@ -185,7 +191,7 @@ impl fmt::Display for Operation {
     }
 }
 
-/// How much an acquisition had tried when it ended.
+/// How many attempts an acquisition made, and how long it took.
 ///
 /// # Examples
 ///
@@ -207,18 +213,20 @@ impl fmt::Display for Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Effort {
-    /// How many requests it made.
+    /// The number of requests.
     pub attempts: u32,
-    /// How long it took.
+    /// The time from its start to its end.
     pub waited: Duration,
 }
 
 impl Error {
-    /// Makes an error of a kind; the message is a lower-case sentence without full stop.
+    /// Makes an error of a kind.
+    ///
+    /// Write the message as a lower-case sentence without a full stop.
     ///
     /// The [`Effect`] is [`Unknown`](Effect::Unknown) for [`ErrorKind::Unavailable`] and
-    /// [`NotApplied`](Effect::NotApplied) for every other kind, until
-    /// [`with_effect`](Error::with_effect) says otherwise.
+    /// [`NotApplied`](Effect::NotApplied) for every other kind. Use
+    /// [`with_effect`](Error::with_effect) to change it.
     ///
     /// # Examples
     ///
@@ -246,7 +254,7 @@ impl Error {
         }))
     }
 
-    /// Keeps the cause; it becomes [`source`](StdError::source).
+    /// Sets the cause, which [`source`](StdError::source) returns.
     ///
     /// # Examples
     ///
@@ -264,7 +272,7 @@ impl Error {
         self.edit(|inner| inner.source = Some(source))
     }
 
-    /// Says what the failed request did to the store.
+    /// Sets what the failed request did to the store.
     ///
     /// # Examples
     ///
@@ -281,8 +289,8 @@ impl Error {
         self.edit(|inner| inner.effect = effect)
     }
 
-    /// Names the operation, key and provider, where they are not named yet. Core does this for
-    /// errors that a backend returns from a verb.
+    /// Sets the operation, key and provider that are not set yet. Core does this for errors that a
+    /// backend returns from a verb.
     pub(crate) fn in_operation(
         self,
         operation: Operation,
@@ -303,7 +311,7 @@ impl Error {
         })
     }
 
-    /// Makes an error about a setting that is wrong.
+    /// Makes an error about a wrong setting.
     pub(crate) fn misconfigured(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::Misconfigured, message)
     }
@@ -336,7 +344,7 @@ impl Error {
         self.0.operation
     }
 
-    /// Returns the key it was about.
+    /// Returns the key.
     pub fn key(&self) -> Option<&str> {
         self.0.key.as_deref()
     }
@@ -346,37 +354,40 @@ impl Error {
         self.0.provider.as_deref()
     }
 
-    /// Returns what an acquisition had tried before it gave up.
+    /// Returns how much an acquisition had tried when it failed.
     pub fn effort(&self) -> Option<Effort> {
         self.0.effort
     }
 
-    /// Returns how long the other holder's lease had left at the last attempt, if the backend said.
+    /// Returns how long the lease of the other holder had left at the last attempt.
+    ///
+    /// `None` if the backend does not report it.
     pub fn remaining(&self) -> Option<Duration> {
         self.0.remaining
     }
 
-    /// Returns whether somebody else held the key and the caller did not wait any longer.
+    /// Returns whether another owner held the key, and the caller did not wait or the retry
+    /// strategy ended.
     pub fn is_contended(&self) -> bool {
         self.0.kind == ErrorKind::Contended
     }
 
-    /// Returns whether the time to wait was over.
+    /// Returns whether another owner still held the key when the time to wait was over.
     pub fn is_timed_out(&self) -> bool {
         self.0.kind == ErrorKind::TimedOut
     }
 
-    /// Returns whether the caller's cancellation token fired.
+    /// Returns whether the caller's cancellation token was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.kind == ErrorKind::Cancelled
     }
 
-    /// Returns whether the backend was out of reach or too slow.
+    /// Returns whether the backend could not be reached, or did not answer in time.
     pub fn is_unavailable(&self) -> bool {
         self.0.kind == ErrorKind::Unavailable
     }
 
-    /// Returns whether a lock that was held is gone.
+    /// Returns whether a lock was lost.
     pub fn is_lost(&self) -> bool {
         self.0.kind == ErrorKind::Lost
     }
@@ -391,27 +402,29 @@ impl Error {
         self.0.kind == ErrorKind::Misconfigured
     }
 
-    /// Returns whether the provider lacks what was asked for.
+    /// Returns whether the provider lacks a capability.
     pub fn is_unsupported(&self) -> bool {
         self.0.kind == ErrorKind::Unsupported
     }
 
-    /// Returns whether an argument was out of range.
+    /// Returns whether an argument is out of range.
     pub fn is_invalid(&self) -> bool {
         self.0.kind == ErrorKind::Invalid
     }
 
-    /// Returns whether another owner has the lock: the caller did not wait, or not long enough.
+    /// Returns whether another owner held the key until the caller stopped waiting.
+    ///
+    /// It is [`is_contended`](Error::is_contended) or [`is_timed_out`](Error::is_timed_out).
     pub fn is_held_by_another(&self) -> bool {
         self.is_contended() || self.is_timed_out()
     }
 
-    /// Returns whether the backend answered with something that should not be there.
+    /// Returns whether the store contains data that no lock can have written there.
     pub fn is_corrupt(&self) -> bool {
         self.0.kind == ErrorKind::Corrupt
     }
 
-    /// Returns whether the key holds data that is no lock (law X1).
+    /// Returns whether the key holds data that no lock wrote and that never expires (law X1).
     pub fn is_foreign(&self) -> bool {
         self.0.kind == ErrorKind::Foreign
     }
@@ -442,8 +455,8 @@ impl fmt::Display for Error {
 }
 
 impl Error {
-    /// Writes the chain of sources. Some errors of drivers have the text of their own source; it is
-    /// written once.
+    /// Writes the chain of sources. Some errors of drivers repeat the text of their own source,
+    /// which is written once.
     fn write_causes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut cause = StdError::source(self);
         let mut last = String::new();

@@ -1,16 +1,20 @@
-//! The choice of who gets a key next.
+//! The order in which waiters get a key.
 
 use std::fmt;
 
-/// Who gets the key next when many wait for it.
+/// Sets the order in which the waiters of a key get it.
 ///
-/// The waiters of one client always stand in one line. The choice is about the clients: by default
-/// it is [`Turns`](Fairness::Turns) where the provider has a [`Queue`](crate::Capability::Queue),
-/// else [`Race`](Fairness::Race).
+/// The waiters of one client always form one line per key. The setting is about the order among
+/// clients.
+///
+/// | provider | default |
+/// |---|---|
+/// | with a [`Queue`](crate::Capability::Queue) | [`Turns`](Fairness::Turns) |
+/// | without | [`Race`](Fairness::Race) |
 ///
 /// Use one setting for all waiters of a key. Mixing is safe, but `Race` waiters are served last.
 ///
-/// Lockers of other libraries on the same key have turns under every setting; see
+/// Lockers of other libraries on the same key get their chance under every setting; see
 /// [`Busy::contested`](crate::backend::Busy::contested).
 ///
 /// # Examples
@@ -32,20 +36,22 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fairness {
-    /// A released key is free, every waiting client is told, and the fastest takes it.
+    /// A released key is free, and the fastest client takes it.
     ///
-    /// A client may be unlucky for long.
+    /// A client may lose this race many times in a row.
     Race,
-    /// Clients queue in the store and take turns; in its turn a client serves up to
-    /// [`Fairness::TURN`] of its waiters one after the other, if others wait as well.
+    /// Clients queue in the store and take turns.
     ///
-    /// Within a turn a release is the next acquisition, in one request; between turns the store
-    /// grants the key to the next client in line. Nobody starves.
+    /// In its turn, a client serves its waiters one after the other. While other clients wait, it
+    /// serves at most [`Fairness::TURN`] of them. Within a turn, one request releases the key and
+    /// grants it to the next waiter. After the turn, the store grants the key to the next client in
+    /// the queue. No client starves.
     Turns,
-    /// Every waiter queues in the store for itself, so keys are granted in the order of arrival
-    /// across all clients.
+    /// Every waiter has its own place in the queue of the store, so the key is granted in the order
+    /// of arrival across all clients.
     ///
-    /// Costs a request more for each waiter than `Turns`, and one more round trip for each grant.
+    /// Compared with `Turns`, each waiter costs one more request, and each grant one more round
+    /// trip.
     Fifo,
 }
 

@@ -1,22 +1,29 @@
-//! The gate in front of a resource, which refuses stale fencing tokens.
+//! The gate that protects a resource from writers with stale fencing tokens.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use crate::value::{FencingToken, OwnerFingerprint};
 
-/// Guards a resource against writers whose lease has passed on to somebody else.
+/// Protects a resource from writers whose lease another holder has taken over.
 ///
-/// The gate keeps the largest token that it has admitted, and its owner. It refuses a smaller
-/// token, and an equal one from another owner (law F1), which covers the one tie that a split store
-/// could produce. Keep one gate per resource, on the side of the *resource*: a check inside the
-/// lock holder proves nothing, as the holder may be paused right after it.
+/// **Admit a writer and apply its write in one step**, under one mutex or in one transaction.
+/// Otherwise an older write can land after a newer one. A database does both with one condition:
+/// `UPDATE … SET token = $new WHERE token <= $new`.
 ///
-/// Admitting a writer and its write must be one step for the resource, under one lock or in one
-/// transaction; otherwise an older write that was admitted can land after a newer one. A database
-/// does both with one condition: `UPDATE … SET token = $new WHERE token <= $new`.
+/// **Keep one gate per resource, beside the resource.** A check inside the lock holder proves
+/// nothing, because the holder may be paused right after it.
 ///
-/// Writers are told apart by their [`OwnerFingerprint`], so no owner token has to leave its holder.
+/// The gate remembers the largest token that it has admitted, and the owner of that token:
+///
+/// | token | owner | result |
+/// |---|---|---|
+/// | larger | any | admitted |
+/// | equal | the same | admitted: the same writer writes again |
+/// | equal | another | refused: a store that was split may grant one token twice (law F1) |
+/// | smaller | any | refused |
+///
+/// Owners are identified by their [`OwnerFingerprint`], so no owner token has to leave its holder.
 ///
 /// # Examples
 ///
@@ -35,11 +42,12 @@ use crate::value::{FencingToken, OwnerFingerprint};
 /// ```
 #[derive(Debug, Default)]
 pub struct FencingGate {
+    /// The largest token admitted and its owner. The token never decreases.
     largest: Mutex<Option<(FencingToken, OwnerFingerprint)>>,
 }
 
 impl FencingGate {
-    /// Opens a gate that has seen no writer yet.
+    /// Makes a gate that has admitted no writer yet.
     ///
     /// # Examples
     ///
@@ -55,7 +63,9 @@ impl FencingGate {
         Self { largest: Mutex::new(None) }
     }
 
-    /// Reopens a gate at the writer that it had admitted last, after a restart of the resource.
+    /// Makes a gate that continues from the writer that was admitted last.
+    ///
+    /// Use it after a restart of the resource, with what [`largest`](Self::largest) returned.
     ///
     /// # Examples
     ///
@@ -72,7 +82,7 @@ impl FencingGate {
         Self { largest: Mutex::new(Some((largest, owner))) }
     }
 
-    /// Lets a writer pass and remembers it, or refuses a stale one.
+    /// Admits a writer and remembers it, or refuses a stale one.
     ///
     /// # Errors
     ///
@@ -106,7 +116,9 @@ impl FencingGate {
         }
     }
 
-    /// Returns the largest token admitted so far and its owner, to be stored with the resource.
+    /// Returns the largest token admitted so far and its owner.
+    ///
+    /// Store them with the resource, to [`reopen`](Self::reopen) the gate after a restart.
     ///
     /// # Examples
     ///
@@ -126,7 +138,7 @@ impl FencingGate {
     }
 }
 
-/// Says that a writer came with a fencing token that is no longer the newest.
+/// Reports that the fencing token of a writer is no longer the newest.
 ///
 /// # Examples
 ///

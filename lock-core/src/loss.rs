@@ -1,10 +1,10 @@
-//! What can become of a held lock against its holder's wish.
+//! The loss of a held lock, and the risk of it.
 
 use std::fmt;
 
 use crate::error::Error;
 
-/// Why a held lock is gone.
+/// The reason why a held lock was lost.
 ///
 /// # Examples
 ///
@@ -30,19 +30,21 @@ use crate::error::Error;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Loss {
-    /// The backend said that this owner does not hold the key: expired, deleted, or taken over.
+    /// The backend answered that this owner does not hold the key.
+    ///
+    /// The lease has expired, or another process has deleted or taken over the key.
     NotYours,
-    /// The lease could not be confirmed in time, so it must be taken for ended.
+    /// No renewal was confirmed in time, so the lease may have ended.
     Expired {
-        /// Why the last renewal failed, if one did.
+        /// The error of the last renewal, if it failed.
         cause: Option<Error>,
     },
-    /// The lock was held for as long as the caller had allowed.
+    /// The lock was held for the longest time that the caller allows.
     MaxHold,
 }
 
 impl Loss {
-    /// Returns the error behind the loss, if there is one.
+    /// Returns the error that caused the loss, if there is one.
     ///
     /// # Examples
     ///
@@ -74,15 +76,15 @@ impl Loss {
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotYours => "the backend says that this owner does not hold the lock any more",
+            Self::NotYours => "the backend answered that this owner no longer holds the lock",
             Self::Expired { cause: None } => "the lease was not renewed in time",
             Self::Expired { cause: Some(_) } => "the lease could not be renewed in time",
-            Self::MaxHold => "the lock was held for the longest time allowed",
+            Self::MaxHold => "the lock was held for the longest time that the caller allows",
         })
     }
 }
 
-/// Says that renewing fails at present; the lock is still held.
+/// Reports that renewals fail while the lock is still held.
 ///
 /// # Examples
 ///
@@ -108,8 +110,8 @@ impl fmt::Display for Loss {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AtRisk {
-    /// How many renewals have failed in a row.
+    /// The number of renewals that have failed in a row.
     pub failures: u32,
-    /// Why the last one failed.
+    /// The error of the last renewal.
     pub cause: Error,
 }

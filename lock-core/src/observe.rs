@@ -1,4 +1,4 @@
-//! What happens to locks, told to metrics and logs.
+//! Events of locks, for metrics and logs.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::loss::Loss;
 use crate::value::{FencingToken, LockKey};
 
-/// Something that happened to a lock.
+/// An event of a lock.
 ///
-/// Events carry no owner token. Keys can be many; use [`Event::provider`] and the kind as metric
-/// labels, and the key in logs.
+/// Events contain no owner token. Use [`Event::provider`] and the name of the kind as labels of
+/// metrics. Use the key in logs only, because there can be very many.
 ///
 /// # Examples
 ///
@@ -58,7 +58,7 @@ impl Event {
         &self.kind
     }
 
-    /// Writes the event to the log, at the level it deserves.
+    /// Writes the event to the log.
     fn trace(&self) {
         let Self { provider, key, kind } = self;
         match kind {
@@ -110,10 +110,10 @@ impl Event {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// An acquisition found the key held and begins to wait.
+    /// An acquisition found the key held, and began to wait.
     #[non_exhaustive]
     Waiting {
-        /// How long the holder's lease has left, if the store tells.
+        /// How long the lease of the holder has left, if the store reports it.
         remaining: Option<Duration>,
     },
     /// An acquisition succeeded.
@@ -127,7 +127,7 @@ pub enum EventKind {
     /// An acquisition ended without the lock.
     #[non_exhaustive]
     NotAcquired {
-        /// Why.
+        /// The kind of its error.
         reason: ErrorKind,
         /// What it took.
         effort: Effort,
@@ -135,21 +135,21 @@ pub enum EventKind {
     /// A lease was renewed.
     #[non_exhaustive]
     Renewed {
-        /// For how long.
+        /// The ttl from the renewal on.
         ttl: Duration,
     },
-    /// A renewal failed; the lock is still held and will be tried again (law G3).
+    /// A renewal failed. The lock is still held, and renewing goes on (law G3).
     #[non_exhaustive]
     AtRisk {
-        /// How many renewals have failed in a row.
+        /// The number of renewals that have failed in a row.
         failures: u32,
-        /// Why the last one failed.
+        /// The error of the last renewal.
         cause: Error,
     },
-    /// A held lock is gone (law G2).
+    /// A held lock was lost (law G2).
     #[non_exhaustive]
     Lost {
-        /// Why.
+        /// The reason.
         loss: Loss,
     },
     /// A lock was released.
@@ -160,10 +160,10 @@ pub enum EventKind {
         /// How long the lock was held.
         held: Duration,
     },
-    /// A release in the background gave up; the key is free at the latest after its ttl.
+    /// The retries of a release in the background ended without success. The ttl frees the key.
     #[non_exhaustive]
     ReleaseFailed {
-        /// Why the last try failed.
+        /// The error of the last try.
         cause: Error,
     },
     /// An acquisition whose outcome was unknown has been undone (law U1).
@@ -171,7 +171,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Returns the name of the kind, as a metric label.
+    /// Returns the name of the kind, for the label of a metric.
     ///
     /// # Examples
     ///
@@ -195,14 +195,18 @@ impl EventKind {
     }
 }
 
-/// Receives events, to count and time them.
+/// Receives events, to count, time or log them.
 ///
 /// # Contract
 ///
-/// The observer runs on a thread of its own behind a queue of 4096 events: a panic is
-/// logged and the observer goes on with the next event, and when it is slow, events that do not fit
-/// are dropped. Neither can ever delay or break a lock. Events still in the queue when the process
-/// exits are lost.
+/// The observer runs on a thread of its own, behind a queue of 4096 events. It can neither delay
+/// nor break a lock.
+///
+/// | the observer | effect |
+/// |---|---|
+/// | panics | the panic is logged, and the observer gets the next event |
+/// | is slow | events that do not fit into the queue are dropped |
+/// | has events left when the process exits | these events are lost |
 ///
 /// # Examples
 ///
@@ -222,7 +226,7 @@ impl EventKind {
 /// }
 /// ```
 pub trait Observer: std::fmt::Debug + Send + Sync + 'static {
-    /// Takes note of an event.
+    /// Receives one event.
     fn on_event(&self, event: &Event);
 }
 
@@ -232,7 +236,7 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
     }
 }
 
-/// How many events may wait for a slow observer.
+/// The number of events that may wait for a slow observer.
 const QUEUE: usize = 4096;
 
 /// Sends events to the log and to the observer's thread.
@@ -262,7 +266,7 @@ impl Reporter {
     }
 
     pub(crate) fn report(&self, event: impl FnOnce() -> Event) {
-        // Somebody may log it, somebody may count it; mostly nobody does.
+        // Without an observer and a log, the event is not even built.
         if self.queue.is_none() && LevelFilter::current() == LevelFilter::OFF {
             return;
         }

@@ -1,17 +1,17 @@
-//! How long to wait between two attempts.
+//! The delays between the attempts of an acquisition.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A recipe for the delays between the attempts of one acquisition.
+/// Yields the delays between the attempts of an acquisition.
 ///
-/// A strategy *is* a source of iterators of durations: an array is a strategy, the end of the
-/// iterator is the end of the patience, and a test is a `collect()`. Every acquisition asks for a
-/// fresh iterator, so one value serves any number of tasks and gives each its full budget.
+/// A strategy makes iterators of durations, so an array is a strategy, and a test is a `collect()`.
+/// Every acquisition gets an iterator of its own, so one value serves any number of tasks. When the
+/// iterator ends, the acquisition fails with [`ErrorKind::Contended`](crate::ErrorKind::Contended).
 ///
-/// The delay is an upper bound: a release hint or the end of the holder's lease wakes a waiter
-/// earlier (law W2), and its deadline ends the wait whatever the strategy says (law W1).
+/// A delay is an upper bound. A release hint, or the end of the holder's lease, wakes a waiter
+/// earlier (law W2). The deadline of the acquisition ends the wait under every strategy (law W1).
 ///
 /// # Examples
 ///
@@ -25,7 +25,7 @@ use std::time::Duration;
 /// assert_eq!([ms(5), ms(50)].delays().count(), 2); // an array is a strategy
 /// ```
 pub trait RetryStrategy: fmt::Debug + Send + Sync + 'static {
-    /// Returns a fresh sequence of delays; when it ends, the acquisition gives up.
+    /// Begins a sequence of delays. When it ends, the acquisition fails.
     ///
     /// # Examples
     ///
@@ -90,7 +90,7 @@ where
     }
 }
 
-/// The usual strategies: a shape, and what limits it.
+/// The usual retry strategies: a shape, jitter, and limits.
 ///
 /// | shape | delays |
 /// |---|---|
@@ -100,9 +100,12 @@ where
 /// | [`exponential`](Backoff::exponential) | `min, min·f, min·f², …` up to `max` |
 /// | [`decorrelated`](Backoff::decorrelated) | random between `min` and 3 × the one before, up to `max` |
 ///
-/// All are total: zero and `Duration::MAX` are fine, nothing overflows however long it goes on.
-/// The default is `exponential(10ms, 250ms).full_jitter()`; clients of a provider that tells of
-/// releases use [`Backoff::beside_hints`].
+/// | provider | default |
+/// |---|---|
+/// | without [hints](crate::Capability::Hints) | [`Backoff::default`], which is `exponential(10ms, 250ms).full_jitter()` |
+/// | with hints | [`Backoff::beside_hints`], which waits longer |
+///
+/// Every duration is valid, including zero and `Duration::MAX`. Nothing overflows.
 ///
 /// Full and decorrelated jitter are as described in *Exponential Backoff And Jitter* (M. Brooker,
 /// AWS Architecture Blog, 2015).
@@ -136,7 +139,7 @@ enum Shape {
 }
 
 impl Backoff {
-    /// Makes a strategy of any function that returns an iterator.
+    /// Makes a strategy from a function that returns an iterator.
     ///
     /// # Examples
     ///
@@ -160,7 +163,7 @@ impl Backoff {
         Self { shape, full_jitter: false, attempts: None, total: None, seed: None }
     }
 
-    /// Never tries again.
+    /// Makes no second attempt.
     ///
     /// # Examples
     ///
@@ -174,8 +177,10 @@ impl Backoff {
         Self::of(Shape::None)
     }
 
-    /// Waits longer, as attempts are only the net under hints: `exponential(50ms,
+    /// Waits long, for waiters that learn of releases by hints: `exponential(50ms,
     /// 2s).full_jitter()`.
+    ///
+    /// Attempts are then only needed when a hint is missing.
     ///
     /// # Examples
     ///
@@ -205,7 +210,7 @@ impl Backoff {
         Self::of(Shape::Linear { first: interval, step: Duration::ZERO, max: interval })
     }
 
-    /// Waits `step` longer each time, `max` at the most.
+    /// Waits `step` longer each time, and at most `max`.
     ///
     /// # Examples
     ///
@@ -220,7 +225,9 @@ impl Backoff {
         Self::of(Shape::Linear { first: step.min(max), step, max })
     }
 
-    /// Waits twice as long each time, from `min` up to `max`; see [`factor`](Backoff::factor).
+    /// Waits twice as long each time, from `min` up to `max`.
+    ///
+    /// Use [`factor`](Backoff::factor) for a growth other than two.
     ///
     /// # Examples
     ///
@@ -235,7 +242,7 @@ impl Backoff {
         Self::of(Shape::Exponential { min: min.min(max), max, factor: 2.0 })
     }
 
-    /// Waits a random time between `min` and three times the one before, `max` at the most.
+    /// Waits a random time between `min` and three times the delay before, and at most `max`.
     ///
     /// # Examples
     ///
@@ -251,8 +258,9 @@ impl Backoff {
         Self::of(Shape::Decorrelated { min: min.min(max), max })
     }
 
-    /// Sets by how much an exponential delay grows; values below 1 and not-a-number count as 1.
-    /// The other shapes ignore it.
+    /// Sets the growth of an exponential delay.
+    ///
+    /// Values below 1 and not-a-number count as 1. The other shapes ignore it.
     ///
     /// # Examples
     ///
@@ -272,7 +280,7 @@ impl Backoff {
         self
     }
 
-    /// Replaces every delay by a random one between zero and it.
+    /// Replaces every delay with a random one between zero and that delay.
     ///
     /// # Examples
     ///
@@ -290,7 +298,7 @@ impl Backoff {
         self
     }
 
-    /// Tries again at most `retries` times.
+    /// Retries at most `retries` times.
     ///
     /// # Examples
     ///
@@ -307,10 +315,11 @@ impl Backoff {
         self
     }
 
-    /// Stops before the delays would add up to more than `total`.
+    /// Ends before the delays would add up to more than `total`.
     ///
-    /// To bound the time a caller waits, set the wait of the acquisition instead: that one is kept
-    /// by the clock and makes a last attempt at its end.
+    /// To bound the time that a caller waits, use
+    /// [`Acquire::wait_at_most`](crate::Acquire::wait_at_most) instead. It counts the time of the
+    /// requests as well, and makes a last attempt at the end.
     ///
     /// # Examples
     ///
@@ -327,7 +336,9 @@ impl Backoff {
         self
     }
 
-    /// Makes the jitter repeatable: the same seed gives every acquisition the same delays.
+    /// Makes the jitter repeatable.
+    ///
+    /// Every acquisition gets the same delays, so use it only in tests.
     ///
     /// # Examples
     ///

@@ -122,7 +122,7 @@ impl Acquire {
     ///
     /// | the backend | time for the last attempt |
     /// |---|---|
-    /// | has answered an earlier request | twice the latency of its last answer, within 100 ms and one second |
+    /// | has answered an earlier request | twice the latency of its last answer, but at least 100 ms and at most one second |
     /// | has not answered yet | half a second |
     ///
     /// # Examples
@@ -716,7 +716,9 @@ fn check_times(
     let refuse = |message: String| Err(Error::new(ErrorKind::Invalid, message));
     let usable = check_margin(ttl, margin)?;
     match every {
-        Some(Duration::ZERO) => return refuse("the renewal interval is zero; it must be longer".into()),
+        Some(Duration::ZERO) => {
+            return refuse("the renewal interval is zero; it must be longer".into());
+        }
         // The interval varies by a tenth.
         Some(every) if every.saturating_mul(11) / 10 >= usable => {
             return refuse(format!(

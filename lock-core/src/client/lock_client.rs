@@ -215,7 +215,7 @@ impl LockClient {
         self.capabilities().require(self.info().name(), needed)
     }
 
-    /// Returns what the provider can do.
+    /// Returns the capabilities of the provider.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! What a configuration says: named providers, and the default among them.
+//! The configuration of an application: named providers, and which of them is the default.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,9 +8,9 @@ use crate::backend::listed;
 use crate::client::ClientBuilder;
 use crate::error::{Error, Result};
 
-/// Names the providers of an application and says which is the default.
+/// Names the providers of an application, and which of them is the default.
 ///
-/// With the feature `serde` it deserialises from TOML, JSON and the like; unknown fields are
+/// With the feature `serde` it deserialises from TOML, JSON and other formats. Unknown fields are
 /// refused.
 ///
 /// ```toml
@@ -58,7 +58,7 @@ impl LocksConfig {
         Self::default()
     }
 
-    /// Adds a provider, or replaces the one of that name.
+    /// Adds a provider, or replaces the provider of that name.
     ///
     /// # Examples
     ///
@@ -76,7 +76,9 @@ impl LocksConfig {
         self
     }
 
-    /// Says which provider is the default; with a single one that is not necessary.
+    /// Sets the default provider.
+    ///
+    /// A single provider is the default without this.
     ///
     /// # Examples
     ///
@@ -94,8 +96,12 @@ impl LocksConfig {
         self
     }
 
-    /// Reads the environment: `LOCK_<NAME>_URL` adds a provider named `<name>` in lower case, and
-    /// `LOCK_DEFAULT` names the default.
+    /// Reads the environment variables of the process.
+    ///
+    /// | variable | effect |
+    /// |---|---|
+    /// | `LOCK_<NAME>_URL` | adds a provider; its name is `<NAME>` in lower case |
+    /// | `LOCK_DEFAULT` | sets the default provider |
     ///
     /// # Errors
     ///
@@ -112,19 +118,19 @@ impl LocksConfig {
     /// # Ok::<(), lock_core::Error>(())
     /// ```
     pub fn from_env() -> Result<Self> {
-        // A variable that is not Unicode can be none of ours: names and URLs are text.
+        // Names and URLs are text, so a variable that is not Unicode is not one of ours.
         let text = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
         Self::from_vars(text)
     }
 
-    /// Reads variables as [`from_env`](LocksConfig::from_env) does.
+    /// Reads the given variables as [`from_env`](LocksConfig::from_env) does.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when two variables name the
-    /// same provider, or the default names none.
+    /// same provider, or when no provider has the name of the default.
     ///
     /// # Examples
     ///
@@ -153,7 +159,7 @@ impl LocksConfig {
                 let entry = ProviderConfig::new(value);
                 if config.providers.insert(name.clone(), entry).is_some() {
                     return Err(Error::misconfigured(format!(
-                        "two environment variables name the provider `{name}`"
+                        "two environment variables name the provider `{name}`; remove one, as names ignore case"
                     )));
                 }
             }
@@ -162,12 +168,12 @@ impl LocksConfig {
         Ok(config)
     }
 
-    /// Lists the names, sorted.
+    /// Lists the names of the providers, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.providers.keys().map(String::as_str)
     }
 
-    /// The default that is named, or the only provider there is.
+    /// Returns the name of the default, which a single provider is by itself.
     pub(super) fn checked_default(&self) -> Result<Option<String>> {
         match &self.default {
             Some(name) if !self.providers.contains_key(name) => {
@@ -180,7 +186,7 @@ impl LocksConfig {
     }
 }
 
-/// One provider of a configuration: where it is, and the defaults of its client.
+/// Configures one provider: its URL, and the defaults of its client.
 ///
 /// # Examples
 ///
@@ -204,7 +210,9 @@ pub struct ProviderConfig {
 }
 
 impl ProviderConfig {
-    /// Names the store; the URL is parsed when it is connected to.
+    /// Makes a configuration from the URL of the store.
+    ///
+    /// The URL is parsed when the [registry](crate::registry::ProviderRegistry) connects.
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), ttl: None, wait: None }
     }

@@ -1,4 +1,4 @@
-//! Choosing a provider by name or URL at start-up.
+//! Providers that an application chooses by name or URL at start-up.
 
 mod config;
 
@@ -13,7 +13,9 @@ use crate::backend::{LockProvider, ProviderFactory, ProviderUrl, listed};
 use crate::client::{ClientBuilder, LockClient};
 use crate::error::{Error, Operation, Result};
 
-/// The providers an application can choose from: a value that it builds, no global.
+/// Connects to stores by URL, with the factories that the application registers.
+///
+/// It is a value that the application builds. There is no global registry.
 ///
 /// # Examples
 ///
@@ -54,8 +56,7 @@ impl ProviderRegistry {
     /// # Errors
     ///
     /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when one of its schemes is
-    /// taken already; nothing is replaced unless [`replacing`](ProviderRegistry::replacing) says
-    /// so.
+    /// registered already. Use [`replacing`](ProviderRegistry::replacing) to replace its factory.
     ///
     /// # Examples
     ///
@@ -72,15 +73,17 @@ impl ProviderRegistry {
         for scheme in factory.schemes() {
             if let Some(other) = self.factories.insert((*scheme).into(), Arc::clone(&factory)) {
                 return Err(Error::misconfigured(format!(
-                    "the scheme `{scheme}` is registered twice, by {other:?} and {factory:?}"
+                    "the scheme `{scheme}` is registered twice, by {other:?} and {factory:?}; use \
+                     `replacing` to replace the first"
                 )));
             }
         }
         Ok(self)
     }
 
-    /// Adds the factory of a backend, in place of whatever serves its schemes so far: for tests
-    /// that put a fake where the application has a store.
+    /// Adds the factory of a backend, and replaces those that serve its schemes.
+    ///
+    /// Use it in tests, to replace the store of the application with a fake.
     ///
     /// # Examples
     ///
@@ -101,7 +104,7 @@ impl ProviderRegistry {
         self
     }
 
-    /// Lists the schemes that can be connected to, sorted.
+    /// Lists the registered schemes, sorted.
     ///
     /// # Examples
     ///
@@ -116,8 +119,10 @@ impl ProviderRegistry {
         self.factories.keys().map(String::as_str)
     }
 
-    /// Connects to the store a URL names and returns a client with the defaults. For others, pass
-    /// the [`provider`](ProviderRegistry::provider) to a [`LockClient::builder`].
+    /// Connects to the store that a URL names, and returns a client with the default settings.
+    ///
+    /// For other settings, pass the [`provider`](ProviderRegistry::provider) to a
+    /// [`LockClient::builder`].
     ///
     /// # Errors
     ///
@@ -149,7 +154,7 @@ impl ProviderRegistry {
         client.map_err(|error| connecting(&url, error))
     }
 
-    /// Connects to the store a URL names and returns the bare provider, for a
+    /// Connects to the store that a URL names, and returns its provider, for a
     /// [`LockClient::builder`].
     ///
     /// # Errors
@@ -193,7 +198,9 @@ impl ProviderRegistry {
         factory.connect(url).await.map_err(|error| connecting(url, error))
     }
 
-    /// Connects to every provider of a configuration, so that a wrong one is found at start-up.
+    /// Connects to every provider of a configuration.
+    ///
+    /// An invalid provider is therefore found at start-up.
     ///
     /// # Errors
     ///
@@ -263,7 +270,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Returns the client of a name.
+    /// Returns the client with this name.
     ///
     /// # Errors
     ///
@@ -287,7 +294,9 @@ impl Clients {
         self.clients.get(name).ok_or_else(|| unknown_name(name, self.clients.keys()))
     }
 
-    /// Returns the client of the default name, or the only one there is.
+    /// Returns the default client.
+    ///
+    /// A single client is the default by itself.
     ///
     /// # Errors
     ///
@@ -337,7 +346,7 @@ impl Clients {
         self.clients.keys().map(String::as_str)
     }
 
-    /// Lists names and clients, sorted by name.
+    /// Lists the names and clients, sorted by name.
     ///
     /// # Examples
     ///

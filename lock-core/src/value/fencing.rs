@@ -1,13 +1,13 @@
-//! Fencing tokens: the numbers of grants.
+//! Fencing tokens, which number the grants of a key.
 
 use std::fmt;
 use std::num::NonZeroU64;
 
 /// Numbers the grants of one key: of two holders, the later has the larger token (law F1).
 ///
-/// A lease can end while its holder is paused and does not know it. Sent along with every write and
-/// checked by the resource (see [`FencingGate`](crate::fencing::FencingGate)), the token is what
-/// keeps such a holder from overwriting its successor's work. It is public and grants nothing.
+/// Send it with every write, and have the resource reject smaller ones, as a
+/// [`FencingGate`](crate::fencing::FencingGate) does. Then a paused holder whose lease has ended
+/// cannot overwrite the work of the next holder. The token is no secret and grants nothing.
 ///
 /// # Examples
 ///
@@ -23,8 +23,10 @@ use std::num::NonZeroU64;
 pub struct FencingToken(NonZeroU64);
 
 impl FencingToken {
-    /// The largest token that a holder may [raise](crate::backend::FencingFloor::raise) its own to:
-    /// 2⁵³ − 1, as some stores count in floating-point numbers.
+    /// The largest token to which a holder may [raise](crate::backend::FencingFloor::raise) its
+    /// own.
+    ///
+    /// It is 2⁵³ − 1, because some stores count in floating-point numbers.
     ///
     /// # Examples
     ///
@@ -38,7 +40,7 @@ impl FencingToken {
         None => Self(NonZeroU64::MAX),
     };
 
-    /// Makes a token, or `None` for zero, which is never one.
+    /// Makes a token from its number, or returns `None` for zero.
     pub const fn new(number: u64) -> Option<Self> {
         match NonZeroU64::new(number) {
             Some(number) => Some(Self(number)),

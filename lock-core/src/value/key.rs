@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Names a lock: parsed once, compared byte by byte.
+/// Names a lock.
 ///
-/// Keys are case-sensitive and never normalised (law K1): `"A"` and `"a"` are two locks, and so are
-/// the composed and the decomposed spelling of one accented letter. A key has 1 to
-/// [`LockKey::MAX_LEN`] bytes of UTF-8 and no control character, which leaves those free for
-/// backends that must tell their own bookkeeping from user keys.
+/// Keys are compared byte by byte and never normalised (law K1). `"A"` and `"a"` are two locks, and
+/// so are the composed and the decomposed spelling of one accented letter.
+///
+/// A key has 1 to [`LockKey::MAX_LEN`] bytes of UTF-8 and no control character. Backends can use
+/// control characters to separate their own keys from those of users.
 ///
 /// # Examples
 ///
@@ -35,7 +36,7 @@ impl LockKey {
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`] when `key` is empty, longer than [`LockKey::MAX_LEN`] bytes, or has a
-    /// control character; the message says which.
+    /// control character. The message says which.
     ///
     /// # Examples
     ///
@@ -71,7 +72,7 @@ impl LockKey {
         &self.0
     }
 
-    /// Returns the text, for those who share it.
+    /// Returns the text, to share it without a copy.
     pub(crate) fn shared(&self) -> &Arc<str> {
         &self.0
     }
@@ -89,7 +90,7 @@ impl fmt::Debug for LockKey {
     }
 }
 
-/// Keys are looked up by their text; both hash alike.
+/// Keys and their text hash alike, so a map of keys can be searched by text.
 impl Borrow<str> for LockKey {
     fn borrow(&self) -> &str {
         &self.0

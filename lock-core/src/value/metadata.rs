@@ -1,14 +1,17 @@
-//! The note beside a lock.
+//! The note that an owner stores beside a lock.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A note that an owner leaves beside the lock: bounded, opaque, untrusted when read.
+/// A note that an owner stores beside the lock.
 ///
-/// Write who or what holds the lock (`"billing@host-3"`), never a secret: everybody who may inspect
-/// the key can read it.
+/// **Never write a secret into it.** Every process that may inspect the key can read it. Write what
+/// holds the lock, such as `"billing@host-3"`.
+///
+/// **Do not trust a note that you read.** Another process wrote it. It is shown with unprintable
+/// characters escaped.
 ///
 /// # Examples
 ///
@@ -28,7 +31,7 @@ impl Metadata {
     /// The longest note, in bytes.
     pub const MAX_LEN: usize = 4096;
 
-    /// Makes a note of bytes or text.
+    /// Makes a note from bytes or text.
     ///
     /// # Errors
     ///
@@ -44,7 +47,9 @@ impl Metadata {
         Ok(Self((!note.is_empty()).then(|| note.into())))
     }
 
-    /// Reads back what a store holds, cut at [`Metadata::MAX_LEN`]: foreign values may be longer.
+    /// Makes a note from what a store holds, cut at [`Metadata::MAX_LEN`].
+    ///
+    /// A value of another library may be longer.
     ///
     /// # Examples
     ///
@@ -64,7 +69,7 @@ impl Metadata {
         self.0.as_deref().unwrap_or_default()
     }
 
-    /// Tells whether there is no note.
+    /// Returns whether there is no note.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }

@@ -1,4 +1,4 @@
-//! Owner tokens, and the fingerprints that may be shown.
+//! Owner tokens, and their fingerprints.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,11 +8,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Identifies one acquisition: 128 random bits, written as 22 characters of base64url.
+/// Identifies one acquisition by 128 random bits, written as 22 characters of base64url.
 ///
-/// Whoever knows the token can renew and release the lock, so it is a bearer secret: `Debug` and
-/// `Display` show only its [`OwnerFingerprint`], and [`OwnerToken::expose`] is the one way to the
-/// text. Every acquisition mints its own (law E4), therefore a stale guard can never touch a later
+/// **Keep it secret.** A process that knows the token can renew and release the lock. `Debug` and
+/// `Display` show only its [`OwnerFingerprint`]. [`OwnerToken::expose`] returns the text.
+///
+/// Every acquisition mints a token of its own (law E4), so a stale guard never touches a later
 /// holder.
 ///
 /// # Examples
@@ -39,7 +40,7 @@ impl OwnerToken {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] when the system has no randomness to give; there is no weaker
+    /// [`ErrorKind::Unavailable`] when the system returns no random bits. There is no weaker
     /// fallback.
     ///
     /// # Examples
@@ -59,9 +60,10 @@ impl OwnerToken {
         Ok(Self::from_bits(bits))
     }
 
-    /// Makes a token of 128 bits, for a test that needs to know its tokens beforehand.
+    /// Makes a token from 128 bits, for a test that needs to know its tokens beforehand.
     ///
-    /// Bits that were used before make two acquisitions one owner (law E4).
+    /// **Never use the same bits for a second acquisition.** Both are the same owner then, and both
+    /// hold the lock (law E4).
     ///
     /// # Examples
     ///
@@ -93,7 +95,7 @@ impl OwnerToken {
 impl FromStr for OwnerToken {
     type Err = Error;
 
-    /// Parses the text form, as [`OwnerToken::expose`] gave it.
+    /// Parses the text that [`OwnerToken::expose`] returned.
     ///
     /// # Errors
     ///
@@ -108,7 +110,7 @@ impl FromStr for OwnerToken {
             .ok_or_else(|| {
                 Error::new(
                     ErrorKind::Invalid,
-                    "not an owner token; it is 22 characters of base64url for 16 bytes",
+                    "the text is not an owner token; a token is 16 bytes in 22 characters of base64url",
                 )
             })
     }
@@ -126,10 +128,10 @@ impl fmt::Display for OwnerToken {
     }
 }
 
-/// A short hash of an owner's identity: enough to tell owners apart in a log, useless for anything
-/// else.
+/// A short hash of an owner's identity, which may be logged.
 ///
-/// It is the 64-bit FNV-1a hash of what the store holds, so it is the same in every process.
+/// It distinguishes owners, and cannot renew or release a lock. It is the 64-bit FNV-1a hash of
+/// what the store holds, so it is the same in every process.
 ///
 /// # Examples
 ///
@@ -144,8 +146,7 @@ impl fmt::Display for OwnerToken {
 pub struct OwnerFingerprint(u64);
 
 impl OwnerFingerprint {
-    /// Hashes an owner's identity: the text of an [`OwnerToken`], or whatever a foreign owner
-    /// wrote.
+    /// Hashes an owner's identity: the text of an [`OwnerToken`], or the value of another library.
     pub fn from_bytes(identity: &[u8]) -> Self {
         let fnv1a = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
         Self(identity.iter().fold(0xcbf2_9ce4_8422_2325, fnv1a))

@@ -1,4 +1,4 @@
-//! Checked times to live.
+//! Times to live that are in range.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A time to live that every backend can keep: whole milliseconds between [`Ttl::MIN`] and
-/// [`Ttl::MAX`].
+/// A time to live in whole milliseconds, between [`Ttl::MIN`] and [`Ttl::MAX`].
 ///
-/// The check happens here, once, so that zero and out-of-range times are refused identically
-/// everywhere and before any request (law T1), and a backend never sees a value it would have to
-/// refuse.
+/// A time that is zero or too long is refused here, before any request (law T1). So every backend
+/// refuses the same times, and none needs a check of its own.
 ///
 /// # Examples
 ///
@@ -63,14 +61,15 @@ impl Ttl {
         Duration::from_millis(self.millis.get())
     }
 
-    /// Returns the ttl in milliseconds, as wire protocols want it.
+    /// Returns the ttl in milliseconds.
     pub const fn as_millis(self) -> u64 {
         self.millis.get()
     }
 
-    /// Returns how long a lease of this ttl may be believed to be held, counted from *before* its
-    /// request left: the ttl less 1 % for drift and 2 ms for the resolution of clocks, zero for
-    /// tiny ttls (law G1).
+    /// Returns how long a lease of this ttl is certainly held (law G1).
+    ///
+    /// It counts from *before* the request left. It is the ttl less 1 % for the drift of clocks and
+    /// 2 ms for their resolution, or zero if the ttl is too short.
     ///
     /// # Examples
     ///
