@@ -1,13 +1,13 @@
-//! Finds out what a provider can do.
+//! The capabilities of a provider.
 
 use super::capability::{Capabilities, Capability};
 use super::{Claim, LockProvider};
 use crate::value::{LockKey, OwnerToken};
 
 impl Capabilities {
-    /// Finds out what a provider can do: what it declares, and the optional traits that it has.
+    /// Returns the capabilities of a provider: those it declares, and its optional traits.
     ///
-    /// Does no I/O.
+    /// It does no I/O.
     ///
     /// # Examples
     ///

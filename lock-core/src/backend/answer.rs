@@ -1,10 +1,10 @@
-//! What the verbs of a lock answer.
+//! The answers of the verbs of a lock.
 
 use std::time::Duration;
 
 use crate::value::FencingToken;
 
-/// What a grant gives to its owner.
+/// A grant of a key to its owner.
 ///
 /// # Examples
 ///
@@ -18,14 +18,15 @@ use crate::value::FencingToken;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Grant {
-    /// The number of the grant; `None` if and only if the provider has no fencing.
+    /// The number of the grant, or `None` if and only if the provider has no fencing.
     pub fencing: Option<FencingToken>,
-    /// Which of several permits it is. An exclusive grant has none.
+    /// The number of the permit, if the key has several. An exclusive grant has none.
     pub seat: Option<u32>,
 }
 
 impl Grant {
-    /// Describes an exclusive grant by its fencing token; `None` if the provider has no fencing.
+    /// Describes an exclusive grant by its fencing token, or by `None` if the provider has no
+    /// fencing.
     pub const fn new(fencing: Option<FencingToken>) -> Self {
         Self { fencing, seat: None }
     }
@@ -50,12 +51,12 @@ impl Grant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "only a granted attempt is a lock"]
 pub enum Attempt {
-    /// The key is this owner's.
+    /// This owner holds the key.
     Granted(Grant),
-    /// The key is another owner's.
+    /// Another owner holds the key.
     Held(Busy),
-    /// This owner cannot acquire any more. It has released before, or the backend had to undo an
-    /// attempt of it (law U1).
+    /// This owner can no longer acquire the key. It has released it before, or the backend had to
+    /// undo an attempt of this owner (law U1).
     ///
     /// Backends must return this after a release that answered [`Release::NotHeld`]; they may
     /// return it after any release. Core continues with a fresh owner token, unless the application
@@ -64,12 +65,14 @@ pub enum Attempt {
 }
 
 impl Attempt {
-    /// Answers that the key is this owner's, with this fencing token.
+    /// Answers that this owner holds the key, with this fencing token.
     pub const fn granted(fencing: Option<FencingToken>) -> Self {
         Self::Granted(Grant::new(fencing))
     }
 
-    /// Answers that the key is another owner's, whose lease has this much left, if the store knows.
+    /// Answers that another owner holds the key.
+    ///
+    /// `remaining` is how long the lease of that owner has left, if the store knows it.
     ///
     /// # Examples
     ///
@@ -85,7 +88,7 @@ impl Attempt {
     }
 }
 
-/// What an attempt has learned about the present holder.
+/// Describes the present holder of a key to an attempt that was refused.
 ///
 /// # Examples
 ///
@@ -101,27 +104,33 @@ impl Attempt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Busy {
-    /// How long the lease has left unless it is renewed; `None` if it never expires or the store
-    /// cannot tell.
+    /// How long the lease has left unless it is renewed.
+    ///
+    /// `None` if it never expires, or if the store does not know.
     pub remaining: Option<Duration>,
-    /// Lockers of other libraries compete for the key, or did within the last second.
+    /// Whether lockers of other libraries compete for the key, or did so within the last second.
     pub contested: bool,
-    /// The holder itself is a locker of another library.
+    /// Whether the holder itself is a locker of another library.
     pub foreign: bool,
 }
 
 impl Busy {
-    /// Describes a holder of ours by how long its lease has left, if the store knows.
+    /// Describes a holder of this library by how long its lease has left, if the store knows it.
     pub fn new(remaining: impl Into<Option<Duration>>) -> Self {
         Self { remaining: remaining.into(), contested: false, foreign: false }
     }
 
-    /// Adds that lockers of other libraries compete for the key; `foreign` if one of them holds it.
+    /// Adds that lockers of other libraries compete for the key.
     ///
-    /// Their releases reach no waiter of ours, and they wait in no queue. So core asks again every
-    /// 10 to 50 ms, or less often if the foreign holder keeps the key for long, and passes the key
-    /// on to no waiter of its own for one second. A store that has a queue does the same: for a
-    /// second after a foreign holder was seen, a released key is free for everybody.
+    /// `foreign` is whether one of them holds it.
+    ///
+    /// These lockers send no hint on release, and wait in no queue. For one second after such a
+    /// locker was seen:
+    ///
+    /// * Core retries every 10 to 50 ms, and less often if the foreign holder keeps the key for
+    ///   long.
+    /// * Core hands the key to no waiter of its own client.
+    /// * A store with a queue lets a released key be free for everybody.
     #[must_use]
     pub const fn contested(mut self, foreign: bool) -> Self {
         (self.contested, self.foreign) = (true, foreign);
@@ -145,9 +154,9 @@ impl Busy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a lock that was not renewed is lost"]
 pub enum Renewal {
-    /// The lease ends the given ttl from now. The grant is the same as before.
+    /// The lease ends after the given ttl, counted from now. The grant is the same as before.
     Renewed(Grant),
-    /// The lease is not this owner's any more. Nothing was changed.
+    /// This owner no longer holds the key. Nothing was changed.
     Lost,
 }
 
@@ -175,16 +184,19 @@ impl Renewal {
 pub enum Release {
     /// This owner held the key. Now it is free.
     Released,
-    /// This owner held the key. Now it is free, and lockers of other libraries compete for it, so
-    /// this client leaves it to them for a moment (see [`Busy::contested`]).
+    /// This owner held the key, which is free now, and lockers of other libraries compete for it.
+    ///
+    /// Core then waits for a moment before it acquires the key again (see [`Busy::contested`]).
     Contested,
-    /// This owner did not hold the key. Whoever holds it was not touched.
+    /// This owner did not hold the key. The present holder, if any, is not touched.
     NotHeld,
 }
 
 impl Release {
-    /// How long a backend remembers an owner that released without holding, at least (law U1), and
-    /// how much later than its undo a request may take effect, at most: one minute.
+    /// The lifetime of a tombstone: one minute (law U1).
+    ///
+    /// * A backend remembers an owner that released without holding for at least this long.
+    /// * No request takes effect more than this long after the release that undoes it.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! One request to the backend: with a time limit, and its panics turned into errors.
+//! One request to the backend, with a time limit, and with panics turned into errors.
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
@@ -10,9 +10,17 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Runs one backend verb with a time limit; a panic of the backend becomes an error.
+/// Runs one request to a backend with a time limit, and turns its panic into an error.
 ///
-/// Either way the request may still take effect, so the error's effect is unknown.
+/// # Errors
+///
+/// The error of the request, or [`ErrorKind::Unavailable`] when the limit was reached or the
+/// request panicked. The [effect](super::Effect) of the latter is unknown, because the request may
+/// still take effect.
+///
+/// # Cancel safety
+///
+/// Dropping the future drops the request, which may still take effect.
 ///
 /// # Examples
 ///
@@ -35,7 +43,7 @@ pub async fn limited<T>(
     request: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     let mut request = pin!(caught(request));
-    // A store in this process answers at once, and needs no timer.
+    // A store in this process answers at once, so the timer is not even started.
     if let Poll::Ready(answer) = poll_fn(|c| Poll::Ready(request.as_mut().poll(c))).await {
         return answer;
     }

@@ -1,10 +1,10 @@
-//! What a provider can do beyond the three verbs.
+//! The capabilities of a provider beyond the three verbs.
 
 use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// An ability that some providers have and others lack.
+/// A capability that some providers have and others lack.
 ///
 /// Three of them are declared in [`ProviderInfo`](super::ProviderInfo). Each of the others is an
 /// optional trait of the [backend contract](crate::backend), and a provider has it if it has the
@@ -24,22 +24,19 @@ use crate::error::{Error, ErrorKind, Result};
 pub enum Capability {
     /// Grants carry a [`FencingToken`](crate::FencingToken) (law F1).
     Fencing,
-    /// Fencing tokens can be raised, as a quorum of such providers needs for its own
-    /// ([`FencingFloor`](super::FencingFloor)).
+    /// Fencing tokens can be raised ([`FencingFloor`](super::FencingFloor)), which a quorum needs.
     FencingFloor,
-    /// A holder can pass the key on to a waiter of its own client in one request
-    /// ([`HandOver`](super::HandOver)).
+    /// A release can grant the key to another claim in one step ([`HandOver`](super::HandOver)).
     Handover,
     /// Releases are reported to waiters (law N1, [`Hints`](super::Hints)).
     Hints,
     /// `inspect` reports who holds a key (law I1, [`Inspect`](super::Inspect)).
     Inspect,
-    /// The owner's note is stored beside the lock.
+    /// The note of the owner is stored beside the lock.
     Metadata,
-    /// Waiters can queue in the store, which grants the key in the order of their arrival
-    /// ([`Queue`](super::Queue)).
+    /// The store has a queue, and grants the key in the order of arrival ([`Queue`](super::Queue)).
     Queue,
-    /// Leases end by one clock of the store, not by the clocks of its clients.
+    /// Leases end by one clock of the store, not by the clocks of the clients.
     ServerClock,
 }
 
@@ -116,7 +113,7 @@ impl Capabilities {
         self.0 & capability.bit() != 0
     }
 
-    /// Lists the set.
+    /// Lists the capabilities in the set.
     ///
     /// # Examples
     ///
@@ -130,7 +127,7 @@ impl Capabilities {
         Capability::ALL.iter().copied().filter(move |one| self.has(*one))
     }
 
-    /// Checks that a provider of this name can do what the application needs.
+    /// Checks that the set of the provider with this name contains what the application needs.
     pub(crate) fn require(
         self,
         provider: &str,
@@ -142,7 +139,7 @@ impl Capabilities {
         }
     }
 
-    /// Makes the error that a provider of this name cannot do something.
+    /// Makes the error for a capability that the provider with this name lacks.
     pub(crate) fn lack(self, provider: &str, missing: Capability) -> Error {
         let message = format!(
             "the provider `{provider}` does not have the capability `{missing}`; it has: {self}"

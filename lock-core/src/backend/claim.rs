@@ -1,5 +1,4 @@
-//! What an acquisition asks for: a key, an owner, a time, a mode, and a note for whoever inspects
-//! it.
+//! The claim of an acquisition: key, owner, ttl, mode and note.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,10 +6,10 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{LockKey, Metadata, OwnerToken, Ttl};
 
-/// Describes one acquisition of one key, before any request has left.
+/// Describes one acquisition of one key.
 ///
-/// Core mints a claim *before* the first byte goes out, so an acquisition whose answer was lost can
-/// be repeated (law E2) or undone (law U1) under the same [`OwnerToken`].
+/// Core mints it *before* the first request. So an acquisition whose answer was lost can be
+/// repeated (law E2) or undone (law U1) under the same [`OwnerToken`].
 ///
 /// # Examples
 ///
@@ -39,10 +38,10 @@ pub struct Claim {
     metadata: Metadata,
 }
 
-/// What else may be held on a key at the same time.
+/// Sets which other grants of a key may exist at the same time.
 ///
-/// Every store has exclusive locks. Core binds no claim of another mode to a store that does not
-/// declare it.
+/// Every store supports exclusive locks. Core binds no claim of another mode to a store that does
+/// not declare that mode.
 ///
 /// # Examples
 ///
@@ -57,17 +56,19 @@ pub struct Claim {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mode {
-    /// Nothing.
+    /// No other grant.
     #[default]
     Exclusive,
 }
 
 impl Mode {
-    /// Refuses every mode but [`Exclusive`](Mode::Exclusive): for stores that have no other.
+    /// Refuses every mode except [`Exclusive`](Mode::Exclusive).
+    ///
+    /// For stores that support no other mode.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`], naming the mode.
+    /// [`ErrorKind::Unsupported`] for another mode, which the message names.
     ///
     /// # Examples
     ///
@@ -87,7 +88,7 @@ impl Mode {
             #[allow(unreachable_patterns, reason = "other modes follow")]
             other => Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("this store has exclusive locks only, and the claim is {other}"),
+                format!("the claim is {other}, and this store supports exclusive locks only"),
             )),
         }
     }
@@ -107,8 +108,9 @@ impl Claim {
         Self { key, owner, ttl, mode: Mode::Exclusive, metadata: Metadata::default() }
     }
 
-    /// Makes an exclusive claim of a fresh owner, for tests and tools that use a provider without a
-    /// client.
+    /// Makes an exclusive claim of a fresh owner.
+    ///
+    /// For tests and tools that use a provider without a client.
     ///
     /// # Errors
     ///
@@ -134,14 +136,14 @@ impl Claim {
         Ok(Self::new(key.try_into()?, OwnerToken::mint()?, Ttl::new(ttl)?))
     }
 
-    /// Attaches a note that `inspect` shows to others.
+    /// Adds a note, which `inspect` reports.
     #[must_use]
     pub fn with_metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = metadata;
         self
     }
 
-    /// Replaces the key; decorators that map keys (a namespace) use this.
+    /// Replaces the key, for decorators that map keys, such as a namespace.
     ///
     /// # Examples
     ///
@@ -162,12 +164,12 @@ impl Claim {
         self
     }
 
-    /// Returns the key that is claimed.
+    /// Returns the key.
     pub fn key(&self) -> &LockKey {
         &self.key
     }
 
-    /// Returns the identity of this acquisition, a bearer secret.
+    /// Returns the identity of this acquisition, which is a bearer secret.
     pub fn owner_token(&self) -> &OwnerToken {
         &self.owner
     }
@@ -177,12 +179,12 @@ impl Claim {
         self.ttl
     }
 
-    /// Returns what else may be held on the key at the same time.
+    /// Returns which other grants of the key may exist at the same time.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// Returns the note for others.
+    /// Returns the note.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }

@@ -1,4 +1,4 @@
-//! What makes a provider of a URL.
+//! The factory that makes a provider from a URL.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -8,13 +8,16 @@ use async_trait::async_trait;
 use super::{LockProvider, ProviderUrl};
 use crate::error::Result;
 
-/// Makes providers of the URLs of some schemes; every backend crate has one.
+/// Makes providers from the URLs of some schemes.
+///
+/// Every backend crate has one.
 ///
 /// # For implementors
 ///
-/// Take every option through [`ProviderUrl::options`], which refuses unknown ones. Connect and
-/// check the server before you return: an application wants to fail at start-up. Bound the time
-/// that takes. No message may hold a password; `ProviderUrl` shows none.
+/// * Read every option through [`ProviderUrl::options`], which refuses unknown ones.
+/// * Connect to the server and check it before you return, because an application wants to fail at
+///   start-up. Bound the time of that.
+/// * Never put a password into a message. `ProviderUrl` shows none.
 ///
 /// # Examples
 ///
@@ -40,15 +43,21 @@ use crate::error::Result;
 /// ```
 #[async_trait]
 pub trait ProviderFactory: Debug + Send + Sync + 'static {
-    /// Lists the URL schemes it serves, in lower case.
+    /// Lists the URL schemes that it serves, in lower case.
     fn schemes(&self) -> &[&str];
 
     /// Connects to the store that the URL names.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) for a URL that can never work,
-    /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) for a wrong password,
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) for a store out of reach.
+    /// | kind | when |
+    /// |---|---|
+    /// | [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) | the URL can never work |
+    /// | [`ErrorKind::Denied`](crate::ErrorKind::Denied) | the password is wrong, or a permission is missing |
+    /// | [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) | the store cannot be reached |
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes every connection that it has opened.
     async fn connect(&self, url: &ProviderUrl) -> Result<Arc<dyn LockProvider>>;
 }

@@ -6,10 +6,10 @@ use super::Attempt;
 use crate::error::Result;
 use crate::value::FencingToken;
 
-/// Lets a quorum agree on one fencing token: grants that start above a floor, and tokens that are
-/// raised (law Q1).
+/// Grants with a smallest fencing token, and raises the token of a grant (law Q1).
 ///
-/// Only the author of a store that is used in a quorum needs this.
+/// A quorum uses it to agree on one fencing token. Implement it only for a store that is used in a
+/// quorum.
 ///
 /// # Examples
 ///
@@ -34,11 +34,19 @@ use crate::value::FencingToken;
 /// ```
 #[async_trait]
 pub trait FencingFloor: Send + Sync {
-    /// Asks for the key as [`try_acquire`](super::Lock::try_acquire) does. A new grant has a
-    /// fencing token that is no smaller than `floor`.
+    /// Asks for the key as [`try_acquire`](super::Lock::try_acquire) does, for a fencing token of
+    /// at least `floor`.
     ///
-    /// A floor that is more than a second ahead of the store's clock may be ignored, so that no
-    /// client with a wrong clock uses the numbers up.
+    /// Only a new grant gets such a token. A floor that is more than one second ahead of the clock
+    /// of the store may be ignored, so that a client with a wrong clock cannot use up the numbers.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_acquire`](super::Lock::try_acquire).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`Lock`](super::Lock).
     ///
     /// # Examples
     ///
@@ -61,12 +69,19 @@ pub trait FencingFloor: Send + Sync {
     /// ```
     async fn try_acquire_above(&self, floor: FencingToken) -> Result<Attempt>;
 
-    /// Raises the grant's fencing token to `to`, if this owner still holds the key and its token is
-    /// smaller. Returns the token that the grant has then, or `None` if the key is not this
-    /// owner's.
+    /// Raises the fencing token of the grant to `to`, and returns the token that the grant has
+    /// then.
     ///
-    /// The remaining time does not change. The next grant of the key gets a larger token, whoever
-    /// asks.
+    /// # For implementors
+    ///
+    /// | this owner | token of the grant | answer | effect |
+    /// |---|---|---|---|
+    /// | holds the key | smaller than `to` | `to` | the grant has the token `to` |
+    /// | holds the key | `to` or larger | that token | none |
+    /// | does not hold the key | | `None` | none |
+    ///
+    /// The remaining time does not change. The next grant of the key gets a token larger than `to`.
+    ///
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! A shared or boxed provider is a provider. So are locks.
+//! Providers and locks behind an `Arc` or a `Box`.
 
 use std::sync::Arc;
 

@@ -7,9 +7,9 @@ use crate::error::Result;
 
 /// Releases a key and grants it to another claim in one request.
 ///
-/// Core uses it if the claim that is next waits in the same client: one request is then both a
-/// release and an acquisition. Whoever queues in the store is passed over; core bounds how often
-/// that happens ([`Fairness::Turns`](crate::Fairness::Turns)).
+/// Core uses it when the next waiter belongs to the same client. Waiters of other clients in the
+/// queue of the store are passed over. Core bounds how often that happens
+/// ([`Fairness::Turns`](crate::Fairness::Turns)).
 ///
 /// # Examples
 ///
@@ -36,10 +36,19 @@ pub trait HandOver: Send + Sync {
     ///
     /// | the key is | answer | effect |
     /// |---|---|---|
-    /// | held by this owner | [`Granted`](Transfer::Granted) | a grant to `next` like any other: its own ttl, a fencing token larger than every earlier one (laws T1, F1); a place of `next` in the queue is given up |
-    /// | held by this owner, and `next` has a tombstone | [`Refused`](Transfer::Refused) | free, as by a release |
-    /// | held by `next` | [`Granted`](Transfer::Granted) | the request is a repeated one: the same grant, whose lease ends `next`'s ttl from now, or as late as before if that is later |
-    /// | neither's | [`NotHeld`](Transfer::NotHeld) | this owner is remembered, as by a release (law U1) |
+    /// | held by this owner | [`Granted`](Transfer::Granted) | a grant to `next` with the ttl of `next` and a fencing token larger than every earlier one (laws T1, F1); `next` leaves the queue |
+    /// | held by this owner, and `next` has a tombstone | [`Refused`](Transfer::Refused) | free, as after a release |
+    /// | held by `next` | [`Granted`](Transfer::Granted) | the same grant, because the request was repeated; its lease ends after the ttl of `next`, or as late as before if that is later |
+    /// | held by neither | [`NotHeld`](Transfer::NotHeld) | this owner gets a tombstone, as after a release (law U1) |
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) if this user may not use it. Core then
+    /// releases the key with [`release`](super::Lock::release).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`Lock`](super::Lock).
     ///
     /// # Examples
     ///
@@ -78,14 +87,15 @@ pub trait HandOver: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "the next owner has the key only if it was granted"]
 pub enum Transfer {
-    /// This owner held the key. Now `next` does.
+    /// This owner held the key. Now `next` holds it.
     Granted {
-        /// What `next` was granted.
+        /// The grant to `next`.
         grant: Grant,
-        /// Others wait for the key in the store.
+        /// Whether others wait for the key in the store.
         others: bool,
     },
-    /// This owner held the key. Now it is free or another's, as `next` was undone before (law U1).
+    /// This owner held the key, which was released. `next` was undone before (law U1), so the key
+    /// is free, or granted to another owner.
     Refused,
     /// This owner did not hold the key, and `next` got nothing.
     NotHeld,

@@ -7,25 +7,20 @@ use crate::error::Result;
 
 /// Reports to a waiter that its key may be free (law N1).
 ///
-/// Without it, waiters poll. With it, core subscribes when an attempt was refused, and asks again
-/// at each signal.
+/// Core subscribes when an attempt was refused, and retries at each signal. Without this trait,
+/// waiters poll.
 ///
 /// # Contract
 ///
-/// * Signals are hints: they may be missing, late, doubled or spurious. Core polls beside them, at
-///   long intervals.
+/// * Signals are hints. They may be missing, late, doubled or spurious, so core also polls at long
+///   intervals.
 /// * Dropping the [`Subscription`] ends it.
-/// * A subscription that the store cannot keep ends: its [`SignalSender`](super::SignalSender) is
-///   dropped. Core opens another one.
+/// * A store that can no longer serve a subscription drops its
+///   [`SignalSender`](super::SignalSender). Core then opens another subscription.
 ///
-/// # Errors
+/// # Cancel safety
 ///
-/// A store that refuses this user the right to subscribe answers with
-/// [`ErrorKind::Denied`](crate::ErrorKind::Denied). Core then polls.
-///
-/// # Cancellation
-///
-/// As for [`Lock`](super::Lock). A dropped `subscribe` leaves no subscription.
+/// As for [`Lock`](super::Lock).
 ///
 /// # Examples
 ///
@@ -51,6 +46,15 @@ use crate::error::Result;
 pub trait Hints: Send + Sync {
     /// Opens a subscription for this owner, and returns once signals can arrive.
     ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) if this user may not subscribe. Core then
+    /// polls.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves no subscription.
+    ///
     /// # Examples
     ///
     /// ```
@@ -69,15 +73,30 @@ pub trait Hints: Send + Sync {
     /// ```
     async fn subscribe(&self) -> Result<Subscription>;
 
-    /// Asks for the key as [`try_acquire`](super::Lock::try_acquire) does. If the key is held, the
-    /// next release is reported to this owner's subscription.
+    /// Asks for the key as [`try_acquire`](super::Lock::try_acquire) does, and reports the next
+    /// release if the key is held.
     ///
     /// # For implementors
     ///
-    /// Core calls this after every `subscribe`, so that no release in between is missed. A store
-    /// that reports every release to everybody does what `try_acquire` does. A store that reports
-    /// only to those who are known to wait registers the waiter here, in the same atomic step as
-    /// the refusal. If this owner has no open subscription, it is a plain attempt.
+    /// Core calls this after every `subscribe`, so that no release in between is missed.
+    ///
+    /// | the store | implementation |
+    /// |---|---|
+    /// | reports every release to every subscription | as `try_acquire` |
+    /// | reports releases to registered waiters | registers the waiter in the same atomic step as the refusal |
+    ///
+    /// Without an open subscription of this owner, it is a plain attempt.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_acquire`](super::Lock::try_acquire), and
+    /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) if this user may not register a waiter. Core
+    /// then polls.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`Lock`](super::Lock).
+    ///
     ///
     /// # Examples
     ///

@@ -31,8 +31,17 @@ use crate::value::{FencingToken, LockKey, Metadata, OwnerFingerprint};
 pub trait Inspect: Send + Sync {
     /// Reports who holds a key, without side effects.
     ///
-    /// An owner whose acquisition has not been answered yet may be reported; its fencing token may
-    /// still grow then.
+    /// May report an owner whose acquisition is still in flight. The fencing token of that owner
+    /// may still increase.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store. A key that is free is no error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing but the answer.
+    ///
     ///
     /// # Examples
     ///
@@ -52,7 +61,7 @@ pub trait Inspect: Send + Sync {
     async fn inspect(&self, key: &LockKey) -> Result<Occupancy>;
 }
 
-/// Who holds a key, and how many wait for it.
+/// Describes the holders of a key, and how many claims wait for it.
 ///
 /// # Examples
 ///
@@ -83,7 +92,7 @@ impl Occupancy {
         Self { holders: vec![holder], live: 1, waiting: None }
     }
 
-    /// Adds how many claims wait for the key in the store, of this and other clients.
+    /// Adds how many claims wait for the key in the store, from all clients.
     #[must_use]
     pub fn with_waiting(mut self, waiting: impl Into<Option<usize>>) -> Self {
         self.waiting = waiting.into();
@@ -95,12 +104,12 @@ impl Occupancy {
         self.live == 0
     }
 
-    /// Returns the holder; the first one if there are several.
+    /// Returns the holder, or the first one if there are several.
     pub fn holder(&self) -> Option<&Holder> {
         self.holders.first()
     }
 
-    /// Returns the holders. There may be more of them than are listed: see [`live`](Self::live).
+    /// Returns the holders that are listed. There may be more of them, see [`live`](Self::live).
     pub fn holders(&self) -> &[Holder] {
         &self.holders
     }
@@ -110,9 +119,11 @@ impl Occupancy {
         self.live
     }
 
-    /// Returns how many claims wait for the key in the store; `None` if the store cannot tell.
+    /// Returns how many claims wait for the key in the store, or `None` if the store does not
+    /// report it.
     ///
-    /// The waiters of one client may be one claim to the store (see [`Fairness`](crate::Fairness)).
+    /// All waiters of one client may be a single claim in the store (see
+    /// [`Fairness`](crate::Fairness)).
     pub fn waiting(&self) -> Option<usize> {
         self.waiting
     }
@@ -152,55 +163,61 @@ impl Holder {
         Self { owner, metadata, remaining, fencing, foreign: false }
     }
 
-    /// Describes a locker of another library by what it wrote, or by nothing if that cannot be
-    /// read.
+    /// Describes a locker of another library by the value that it wrote.
+    ///
+    /// Use an empty value if it cannot be read.
     pub fn foreign(value: &[u8]) -> Self {
         Self { foreign: true, ..Self::new(OwnerFingerprint::from_bytes(value)) }
     }
 
-    /// Adds its note.
+    /// Adds the note of the holder.
     #[must_use]
     pub fn with_metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = metadata;
         self
     }
 
-    /// Adds how long its lease has left.
+    /// Adds how long the lease has left.
     #[must_use]
     pub fn with_remaining(mut self, remaining: impl Into<Option<Duration>>) -> Self {
         self.remaining = remaining.into();
         self
     }
 
-    /// Adds the fencing token of its grant.
+    /// Adds the fencing token of the grant.
     #[must_use]
     pub fn with_fencing(mut self, fencing: impl Into<Option<FencingToken>>) -> Self {
         self.fencing = fencing.into();
         self
     }
 
-    /// Returns a hash of its owner token, or of the foreign value at the key.
+    /// Returns a hash of the owner token, or of the value that another library wrote.
     pub fn owner(&self) -> OwnerFingerprint {
         self.owner
     }
 
-    /// Returns its note, which anybody may have written.
+    /// Returns the note of the holder.
+    ///
+    /// **Do not trust it.** Any process that may write to the store may have written it.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// Returns how long the lease has left; `None` if it never expires or the store cannot tell.
+    /// Returns how long the lease has left.
+    ///
+    /// `None` if it never expires, or if the store does not report it.
     pub fn remaining(&self) -> Option<Duration> {
         self.remaining
     }
 
-    /// Returns whether the holder is a locker of another library, which has neither a note nor a
-    /// fencing token of ours.
+    /// Returns whether the holder is a locker of another library.
+    ///
+    /// Such a holder has neither a note nor a fencing token.
     pub fn is_foreign(&self) -> bool {
         self.foreign
     }
 
-    /// Returns the fencing token of the grant; `None` if the store cannot tell it for certain.
+    /// Returns the fencing token of the grant, or `None` if the store does not know it for certain.
     pub fn fencing(&self) -> Option<FencingToken> {
         self.fencing
     }

@@ -11,24 +11,23 @@ use super::{
 use crate::error::Result;
 use crate::value::Ttl;
 
-/// A store that locks live in.
+/// Binds claims to a store that keeps locks.
 ///
 /// This trait and [`Lock`] are the contract between backend authors and core; applications use
-/// [`LockClient`](crate::LockClient). A provider is cheap to share and safe for any number of
-/// tasks.
+/// [`LockClient`](crate::LockClient). One provider serves any number of tasks.
 ///
 /// # Contract
 ///
-/// * Two locks that were made from the same claim are interchangeable: whatever one of them has
-///   done, the other can renew, release or wait for. A lock may cache; what must be remembered
-///   about an owner is in the store or in the provider.
-/// * Which optional traits a provider has, and its locks have, never changes.
+/// * Two locks of the same claim are interchangeable. One can renew or release what the other has
+///   acquired, and wait in its place. A lock may cache, but what must be remembered about an owner
+///   is in the store or in the provider.
+/// * The optional traits of a provider and its locks never change.
 ///
 /// # For decorators
 ///
-/// A provider that wraps another one forwards every method, so that it hides none of its abilities:
-/// put `#[deny(clippy::missing_trait_methods)]` on the implementations of this trait and of
-/// [`Lock`]. A later version of this crate may then add a method that you have to forward.
+/// A provider that wraps another one must forward every method, or else it hides an optional trait.
+/// Put `#[deny(clippy::missing_trait_methods)]` on the implementations of this trait and of
+/// [`Lock`]. The lint also reports methods that a later version of this crate adds.
 ///
 /// # Examples
 ///
@@ -59,7 +58,7 @@ pub trait LockProvider: Debug + Send + Sync + 'static {
     /// ```
     fn info(&self) -> &ProviderInfo;
 
-    /// Binds a claim to this store. Does no I/O.
+    /// Binds a claim to this store, without any I/O.
     ///
     /// # Examples
     ///
@@ -80,7 +79,7 @@ pub trait LockProvider: Debug + Send + Sync + 'static {
     /// ```
     fn lock(&self, claim: Claim) -> Arc<dyn Lock>;
 
-    /// Returns what reports who holds a key, if the store can.
+    /// Returns the trait that reports who holds a key, if the store has it.
     ///
     /// # Examples
     ///
@@ -95,7 +94,7 @@ pub trait LockProvider: Debug + Send + Sync + 'static {
     }
 }
 
-/// One owner's claim to one key: the three verbs that every backend has.
+/// Acquires, renews and releases one key for one claim.
 ///
 /// The laws are cited by letter; the project's `LAWS.md` lists them.
 ///
@@ -104,36 +103,39 @@ pub trait LockProvider: Debug + Send + Sync + 'static {
 /// * Each verb is one atomic step in the store.
 /// * Every verb may be repeated for the same claim. A repeated request has one effect.
 /// * Verbs of one claim may run at the same time.
-/// * An error reports by its [`Effect`](super::Effect) what the request did to the store.
-///   *Unknown* is always safe. *Not applied* saves an undo.
+/// * The [`Effect`](super::Effect) of an error says what the request did to the store. *Unknown* is
+///   always safe. *Not applied* saves the undo.
 ///
-/// # Cancellation
+/// # Cancel safety
 ///
-/// Core sets a time limit on every call, and may drop the future at any await point.
+/// Core sets a time limit on every call, and may drop the future at any await point. Then:
 ///
 /// * The request may still take effect.
-/// * Nothing else of the call may remain: no task, no subscription, and no connection that returns
-///   to a pool while it owes an answer.
+/// * Nothing else may remain of the call: no task, no subscription, and no connection that returns
+///   to a pool with an unanswered request.
 /// * No request may take effect more than [`Release::TOMBSTONE`] after the release that undoes it,
-///   as its tombstone is gone by then. Give the store a limit of its own, such as a statement
-///   time-out. A limit in the client alone does not stop a request that has left.
+///   because its tombstone may be gone by then. Set a time limit in the store, such as a statement
+///   time-out. A limit in the client does not stop a request that has left.
 ///
 /// # Examples
 ///
 /// See [`LockProvider`].
 #[async_trait]
 pub trait Lock: Debug + Send + Sync + 'static {
-    /// Asks once for the key, without waiting.
+    /// Asks for the key once, without waiting.
     ///
     /// # For implementors
     ///
     /// | the key is | answer | effect |
     /// |---|---|---|
-    /// | free | [`Granted`](Attempt::Granted) | held for the claim's owner and ttl, with a fencing token larger than every earlier one of the key, in the same step (laws E1, T1, F1) |
-    /// | held by this owner | [`Granted`](Attempt::Granted) | the same fencing token; the lease ends the whole ttl from now, or as late as before if that is later, as the request may be an old one that arrives after a renewal (law E2) |
+    /// | free | [`Granted`](Attempt::Granted) | held by this owner for the ttl of the claim, with a fencing token larger than every earlier one of the key (laws E1, T1, F1) |
+    /// | held by this owner | [`Granted`](Attempt::Granted) | the same fencing token; the lease ends after the whole ttl, or as late as before if that is later (law E2) |
     /// | held by another owner | [`Held`](Attempt::Held) | none |
     /// | held by a locker of another library | [`Held`](Attempt::Held) with [`Busy::contested`](super::Busy::contested) | none |
-    /// | any of these, and this owner has released without holding | [`Undone`](Attempt::Undone) | none (law U1) |
+    /// | any of these, and this owner has a tombstone | [`Undone`](Attempt::Undone) | none (law U1) |
+    ///
+    /// A repeated request never shortens the lease, because it may be an old one that arrives after
+    /// a renewal.
     ///
     /// A claim of a [`Mode`](super::Mode) that the store does not have is refused with
     /// [`Mode::require_exclusive`](super::Mode::require_exclusive).
@@ -142,6 +144,10 @@ pub trait Lock: Debug + Send + Sync + 'static {
     ///
     /// Contention is no error. [`ErrorKind::Foreign`](crate::ErrorKind::Foreign) if the key holds
     /// data that no lock wrote and that never expires (law X1).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [the trait](Lock).
     ///
     /// # Examples
     ///
@@ -169,8 +175,17 @@ pub trait Lock: Debug + Send + Sync + 'static {
     ///
     /// # For implementors
     ///
-    /// Replace the remaining time. Never add to it, and never bring back a lease that has ended
-    /// (law T2). The fencing token stays as it is.
+    /// Replace the remaining time (law T2). Never add to it. Never bring back a lease that has
+    /// ended. The fencing token does not change.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store. A key that this owner does not hold is the answer
+    /// [`Lost`](Renewal::Lost), not an error.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [the trait](Lock).
     ///
     /// # Examples
     ///
@@ -193,18 +208,31 @@ pub trait Lock: Debug + Send + Sync + 'static {
     /// ```
     async fn renew(&self, ttl: Ttl) -> Result<Renewal>;
 
-    /// Frees the key, if this owner still holds it. Also undoes an acquisition whose answer was
-    /// lost.
+    /// Frees the key, if this owner still holds it.
+    ///
+    /// It also undoes an acquisition whose answer was lost.
     ///
     /// # For implementors
     ///
     /// | the key is | answer | effect |
     /// |---|---|---|
     /// | held by this owner | [`Released`](Release::Released) | free |
-    /// | anything else | [`NotHeld`](Release::NotHeld) | the owner is remembered for [`Release::TOMBSTONE`] or longer (a tombstone), and `try_acquire` answers it with [`Attempt::Undone`]: a request that was slow on its way must not take the lock after its own undo (law U1) |
+    /// | anything else | [`NotHeld`](Release::NotHeld) | this owner gets a tombstone (law U1) |
     ///
-    /// Comparing the owner and freeing the key are one atomic step (law E3). Either way this owner
-    /// leaves the store's queue, and no longer gets signals.
+    /// * Comparing the owner and freeing the key are one atomic step (law E3).
+    /// * A tombstone lasts for [`Release::TOMBSTONE`] or longer. Meanwhile `try_acquire` answers
+    ///   this owner with [`Attempt::Undone`]. Otherwise a slow request could take the lock after
+    ///   its own undo.
+    /// * In both cases this owner leaves the queue of the store, and gets no more signals.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store. A key that this owner does not hold is the answer
+    /// [`NotHeld`](Release::NotHeld), not an error.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [the trait](Lock).
     ///
     /// # Examples
     ///
@@ -227,7 +255,7 @@ pub trait Lock: Debug + Send + Sync + 'static {
     /// ```
     async fn release(&self) -> Result<Release>;
 
-    /// Returns what reports releases to waiters, if the store can.
+    /// Returns the trait that reports releases to waiters, if the store has it.
     ///
     /// # Examples
     ///
@@ -246,7 +274,7 @@ pub trait Lock: Debug + Send + Sync + 'static {
         None
     }
 
-    /// Returns the store's queue, if it has one.
+    /// Returns the trait of the queue, if the store has one.
     ///
     /// # Examples
     ///
@@ -264,7 +292,7 @@ pub trait Lock: Debug + Send + Sync + 'static {
         None
     }
 
-    /// Returns what passes the key on to another claim, if the store can.
+    /// Returns the trait that hands the key to another claim, if the store has it.
     ///
     /// # Examples
     ///
@@ -282,7 +310,7 @@ pub trait Lock: Debug + Send + Sync + 'static {
         None
     }
 
-    /// Returns what raises fencing tokens, if the store can. Only a quorum uses it.
+    /// Returns the trait that raises fencing tokens, if the store has it. Only a quorum uses it.
     ///
     /// # Examples
     ///

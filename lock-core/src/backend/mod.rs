@@ -1,13 +1,12 @@
-//! What a backend author writes: a provider, the three verbs of its lock, and what else the store
-//! can do.
+//! The contract of a backend: a provider, the three verbs of its locks, and optional traits.
 //!
 //! # The contract in four steps
 //!
 //! 1. A [`LockProvider`] describes itself ([`ProviderInfo`]) and binds a [`Claim`] to the store.
 //! 2. A [`Lock`] has three verbs, each atomic in the store: acquire, renew, release.
-//! 3. Whatever else the store can do is an optional trait of its own. A provider or lock that has
-//!    it returns `Some(self)` from the method that asks for it; everything else stays as it is.
-//! 4. `lock-testkit` runs the conformance suite on it with one line.
+//! 3. Every other ability of the store is an optional trait. A provider or lock that has the trait
+//!    returns `Some(self)` from the method of that name, such as `as_hints`.
+//! 4. The conformance suite of `lock-testkit` runs on it with one line.
 //!
 //! | optional trait | the store can | without it |
 //! |---|---|---|
@@ -17,9 +16,11 @@
 //! | [`HandOver`] | release and grant in one step | two requests instead of one |
 //! | [`FencingFloor`] | raise fencing tokens | a quorum of such stores has no fencing |
 //!
-//! *Done for you*, in core: minting owner tokens, checking ttls, waiting, retrying, renewing,
-//! detecting loss, undoing requests whose answer was lost, time limits, events. *Not* done for you:
-//! atomicity, expiry by the store's clock, and fencing tokens that grow.
+//! Core does this for you: owner tokens, checks of ttls, waiting, retries, renewals, detection of
+//! losses, the undo of requests whose answer was lost, time limits and events.
+//!
+//! Core does *not* do this for you: atomic steps, expiry by the clock of the store, and fencing
+//! tokens that grow.
 //!
 //! # A whole backend
 //!
@@ -60,7 +61,7 @@ pub use subscription::{Signal, SignalSender, Subscription};
 pub(crate) use url::listed;
 pub use url::{ProviderUrl, UrlOptions};
 
-/// What the traits of a backend are written with, from the crate of the same name.
+/// The attribute for implementations of the async traits, from the crate of the same name.
 pub use async_trait::async_trait;
 
 pub use crate::error::Effect;

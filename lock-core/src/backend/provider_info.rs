@@ -1,4 +1,4 @@
-//! What a provider declares about itself.
+//! The description that a provider gives of itself.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -37,8 +37,8 @@ pub struct ProviderInfo {
 }
 
 impl ProviderInfo {
-    /// Describes a provider that promises nothing beyond the three verbs, keeps every valid
-    /// [`Ttl`], and brings no clock.
+    /// Describes a provider that declares no capability, supports every valid [`Ttl`], and brings
+    /// no clock.
     ///
     /// # Examples
     ///
@@ -78,7 +78,7 @@ impl ProviderInfo {
         self
     }
 
-    /// Declares that the owner's note is stored beside the lock ([`Capability::Metadata`]).
+    /// Declares that the note of the owner is stored beside the lock ([`Capability::Metadata`]).
     ///
     /// # Examples
     ///
@@ -112,8 +112,9 @@ impl ProviderInfo {
         self
     }
 
-    /// Returns what is declared here. [`Capabilities::of`] adds the optional traits of the
-    /// provider.
+    /// Returns the declared capabilities.
+    ///
+    /// [`Capabilities::of`] adds the optional traits of the provider.
     pub fn declared(&self) -> Capabilities {
         let all = [
             (Capability::Fencing, self.fencing),
@@ -123,7 +124,9 @@ impl ProviderInfo {
         all.into_iter().filter(|(_, has)| *has).map(|(one, _)| one).collect()
     }
 
-    /// Narrows the ttls that the store can keep; core refuses others before any request.
+    /// Sets the range of ttls that the store supports.
+    ///
+    /// Core refuses other ttls before any request.
     ///
     /// # Examples
     ///
@@ -142,10 +145,10 @@ impl ProviderInfo {
         self
     }
 
-    /// Brings the clock that leases are measured with, so that client and store share one.
+    /// Sets the clock with which clients measure leases.
     ///
-    /// Only for a store inside this process. Without it the client uses
-    /// [`SystemClock`](crate::clock::SystemClock).
+    /// Use it only for a store inside this process, so that the store and its clients share one
+    /// clock. Without it clients use the [`SystemClock`](crate::clock::SystemClock).
     ///
     /// # Examples
     ///
@@ -163,13 +166,14 @@ impl ProviderInfo {
         self
     }
 
-    /// Returns the ttls that the store can keep.
+    /// Returns the range of ttls that the store supports.
     pub fn ttls(&self) -> &RangeInclusive<Ttl> {
         &self.ttls
     }
 
-    /// Says by what the store behind the provider can be told from all others, so that no quorum
-    /// takes it for two.
+    /// Sets an identity of the store behind the provider.
+    ///
+    /// It distinguishes the store from all others, so that a quorum does not count one store twice.
     ///
     /// # Examples
     ///
@@ -185,16 +189,16 @@ impl ProviderInfo {
         self
     }
 
-    /// Returns what the store can be told by, if the provider knows it.
+    /// Returns the identity of the store, if the provider knows it.
     pub fn store_id(&self) -> Option<&str> {
         self.store.as_deref()
     }
 
-    /// Declares that the driver may send one request twice by itself.
+    /// Declares that the driver may send one request twice.
     ///
-    /// The answer to the second copy hides that to the first, so a release that finds nothing to
-    /// release may have freed the key a moment before. Without this declaration core takes it for
-    /// the proof of a loss (law G4).
+    /// The first copy of a release may then free the key, and core sees only the answer of the
+    /// second, which is [`NotHeld`](super::Release::NotHeld). Without this declaration, core
+    /// reports that answer as a loss (law G4).
     ///
     /// # Examples
     ///
@@ -210,7 +214,7 @@ impl ProviderInfo {
         self
     }
 
-    /// Returns whether the driver may send one request twice by itself.
+    /// Returns whether the driver may send one request twice.
     pub fn may_resend(&self) -> bool {
         self.resending
     }
@@ -225,7 +229,7 @@ impl ProviderInfo {
         self.clock.as_ref()
     }
 
-    /// Checks a ttl against what the store can keep.
+    /// Checks that the store supports a ttl.
     ///
     /// # Errors
     ///

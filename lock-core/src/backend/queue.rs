@@ -5,28 +5,27 @@ use async_trait::async_trait;
 use super::{Attempt, Hints};
 use crate::error::Result;
 
-/// Grants a key to its waiters in the order in which they came.
+/// Grants a key to its waiters in the order of their arrival.
 ///
-/// Without it, waiting clients compete for a released key, and nothing keeps one of them from
-/// losing every time.
+/// Without it, waiting clients compete for a released key, and one of them may lose every time.
 ///
 /// # Contract
 ///
 /// | event | effect |
 /// |---|---|
-/// | [`try_acquire_or_enqueue`](Queue::try_acquire_or_enqueue) is refused | the owner has a place at the end of the queue, unless it has one |
-/// | a release, also one by another library | the head of the queue is granted the key, at once where the store sees the release |
-/// | the end of a lease | the head of the queue is granted the key, at the next attempt of anybody |
-/// | a grant by the queue | it mints its fencing token, takes the place out of the queue, and sends [`Signal::Granted`](super::Signal::Granted) |
-/// | an attempt of the owner that was granted the key | the lease is made whole (law E2) |
+/// | [`try_acquire_or_enqueue`](Queue::try_acquire_or_enqueue) is refused | the owner gets a place at the end of the queue, unless it has one already |
+/// | a release, also by another library | the head of the queue is granted the key; at once if the store sees the release |
+/// | the end of a lease | the head of the queue is granted the key, at the next attempt of any owner |
+/// | a grant by the queue | the grant gets its fencing token, the owner leaves the queue, and [`Signal::Granted`](super::Signal::Granted) is sent |
+/// | an attempt of the owner that was granted the key | the lease lasts for the whole ttl (law E2) |
 /// | no such attempt within [`Signal::CONFIRM_WINDOW`](super::Signal::CONFIRM_WINDOW), or the ttl if that is shorter | the grant has ended; the next in the queue is granted the key |
-/// | a release of the waiting owner, or the end of its subscription | its place is given up |
+/// | a release of the waiting owner, or the end of its subscription | the owner leaves the queue |
 ///
-/// So a waiter that died costs those behind it no more than one window. A store that knows which
-/// waiters belong to one client may pass over all of them when one has let a grant lapse, and may
-/// shorten the next window.
+/// So a dead waiter delays those behind it by at most one window. A store may know which waiters
+/// belong to one client. When one of them did not confirm its grant, the store may pass over all of
+/// them, and may shorten the next window.
 ///
-/// # Cancellation
+/// # Cancel safety
 ///
 /// As for [`Lock`](super::Lock). Core releases every owner that may have a place in the queue.
 ///
@@ -53,11 +52,22 @@ use crate::error::Result;
 /// ```
 #[async_trait]
 pub trait Queue: Hints {
-    /// Asks for the key as [`try_acquire`](super::Lock::try_acquire) does. If the key is held, the
-    /// owner takes a place at the end of the queue in the same atomic step, unless it has one.
+    /// Asks for the key as [`try_acquire`](super::Lock::try_acquire) does, and joins the queue if
+    /// it is held.
     ///
-    /// If this owner has no open subscription, it is a plain attempt: nobody would hear of the
-    /// grant.
+    /// The owner joins at the end of the queue, in the same atomic step, unless it has a place
+    /// already. Without an open subscription of this owner it is a plain attempt, because no waiter
+    /// would learn of the grant.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_acquire`](super::Lock::try_acquire), and
+    /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) if this user may not queue. Core then polls.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`Lock`](super::Lock).
+    ///
     ///
     /// # Examples
     ///

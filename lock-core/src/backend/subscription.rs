@@ -1,11 +1,11 @@
-//! What a backend reports to a waiter.
+//! Signals from a backend to a waiter.
 
 use std::fmt;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-/// What a waiter is told about its key.
+/// A signal to a waiter about its key.
 ///
 /// # Examples
 ///
@@ -24,26 +24,28 @@ use tokio::sync::mpsc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Signal {
-    /// The key may be free: ask again.
+    /// The key may be free, so ask again.
     Hint,
-    /// The store's [`Queue`](super::Queue) has granted the key to this claim, for a short while.
+    /// The [`Queue`](super::Queue) of the store has granted the key to this claim, for a short
+    /// time.
     ///
-    /// Core confirms with an attempt, which law E2 answers with the token of that grant: only a
-    /// request that core has timed gives a deadline (law G1).
+    /// Core confirms the grant with an attempt. The answer has the token of that grant (law E2),
+    /// and core counts the deadline from that request (law G1).
     Granted,
 }
 
 impl Signal {
-    /// How long a grant by the store's queue lasts at most until its waiter confirms it: one
-    /// second. A waiter that died costs those behind it no more than this.
+    /// The time in which a waiter must confirm a grant of the queue: one second.
+    ///
+    /// A dead waiter delays those behind it by no more than this.
     pub const CONFIRM_WINDOW: Duration = Duration::from_secs(1);
 }
 
-/// Yields a [`Signal`] whenever it is worth asking for the key again.
+/// Receives the [`Signal`]s of a backend about one key.
 ///
-/// The waiter has the `Subscription`, the backend its [`SignalSender`]. Dropping either end ends
-/// the subscription. Signals that the waiter has not taken yet are merged, as one hint is as good
-/// as ten.
+/// The waiter has the `Subscription`, and the backend has its [`SignalSender`]. Dropping either of
+/// them ends the subscription. While a signal waits to be received, further signals are merged with
+/// it.
 ///
 /// # Examples
 ///
@@ -55,14 +57,14 @@ impl Signal {
 /// assert!(sender.send(Signal::Hint));
 /// assert_eq!(subscription.next().await, Some(Signal::Hint));
 /// drop(subscription);
-/// assert!(!sender.send(Signal::Hint)); // nobody waits any more
+/// assert!(!sender.send(Signal::Hint)); // the waiter has gone
 /// # });
 /// ```
 pub struct Subscription {
     signals: mpsc::Receiver<Signal>,
 }
 
-/// The backend's end of a [`Subscription`].
+/// Sends the signals of a [`Subscription`], from the backend to the waiter.
 ///
 /// # Examples
 ///
@@ -80,7 +82,7 @@ pub struct SignalSender {
 }
 
 impl Subscription {
-    /// Makes a connected pair.
+    /// Makes a subscription and its sender.
     ///
     /// # Examples
     ///
@@ -96,11 +98,11 @@ impl Subscription {
         (SignalSender { signals: sender }, Self { signals })
     }
 
-    /// Waits for the next signal; `None` when the backend has ended it.
+    /// Waits for the next signal, or returns `None` when the backend has ended the subscription.
     ///
     /// # Cancel safety
     ///
-    /// No signal is lost when the future is dropped.
+    /// Dropping the future loses no signal.
     ///
     /// # Examples
     ///
@@ -123,7 +125,7 @@ impl Subscription {
 }
 
 impl SignalSender {
-    /// Signals the waiter, without ever waiting for it; `false` when it has gone.
+    /// Sends a signal without waiting, and returns whether the waiter still listens.
     ///
     /// # Examples
     ///
@@ -141,7 +143,7 @@ impl SignalSender {
         !matches!(self.signals.try_send(signal), Err(TrySendError::Closed(_)))
     }
 
-    /// Returns whether the waiter has gone.
+    /// Returns whether the waiter has dropped the subscription.
     ///
     /// # Examples
     ///
@@ -157,7 +159,7 @@ impl SignalSender {
         self.signals.is_closed()
     }
 
-    /// Waits until the waiter has gone, to end a subscription for it.
+    /// Waits until the waiter has dropped the subscription, to clean up after it.
     ///
     /// # Cancel safety
     ///

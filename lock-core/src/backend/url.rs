@@ -1,4 +1,4 @@
-//! The URL of a store, parsed once, and its options.
+//! The URL of a store, and its options.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,10 +9,10 @@ use url::Url;
 
 use crate::error::{Error, Result};
 
-/// The URL of a store: parsed once, and never shown with its password.
+/// The URL of a store.
 ///
-/// Several hosts may stand between commas, as clusters need. `Debug` and `Display` show scheme,
-/// hosts and path, neither user nor options.
+/// It may list several hosts with commas between them, for clusters. `Debug` and `Display` show the
+/// scheme, hosts and path. They never show the user, the password or the options.
 ///
 /// # Examples
 ///
@@ -37,8 +37,8 @@ impl ProviderUrl {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured); the message does not repeat
-    /// the URL, which may hold a password.
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) for a malformed URL. The
+    /// message does not repeat the URL, which may contain a password.
     ///
     /// # Examples
     ///
@@ -62,7 +62,7 @@ impl ProviderUrl {
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, tail) = rest.split_at(end);
         if tail.contains('@') {
-            // Most likely a password with a `/`, `?` or `#` in it, so nothing of it is repeated.
+            // Probably a password with a `/`, `?` or `#` in it, so nothing of it is repeated.
             return Err(Error::misconfigured(
                 "the provider URL has an `@` after its host; write `/`, `?`, `#` and `@` in a \
                  password or option as `%2F`, `%3F`, `%23` and `%40`",
@@ -105,7 +105,7 @@ impl ProviderUrl {
         self.url.scheme()
     }
 
-    /// Returns hosts and ports; IPv6 addresses stand in brackets.
+    /// Returns the hosts and their ports, with IPv6 addresses in brackets.
     pub fn hosts(&self) -> &[(String, Option<u16>)] {
         &self.hosts
     }
@@ -125,11 +125,12 @@ impl ProviderUrl {
         decoded(self.url.path())
     }
 
-    /// Refuses everything but the scheme: for stores that have nothing to configure.
+    /// Refuses everything except the scheme, for stores that have nothing to configure.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured), saying what to write instead.
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) for a URL with more than its
+    /// scheme. The message says what to write instead.
     ///
     /// # Examples
     ///
@@ -138,7 +139,7 @@ impl ProviderUrl {
     ///
     /// assert!(ProviderUrl::parse("scratch://")?.require_scheme_only().is_ok());
     /// let refused = ProviderUrl::parse("scratch://host")?.require_scheme_only().unwrap_err();
-    /// assert_eq!(refused.to_string(), "write `scratch://` and nothing else");
+    /// assert!(refused.to_string().ends_with("write `scratch://` and nothing else"));
     /// # Ok::<(), lock_core::Error>(())
     /// ```
     pub fn require_scheme_only(&self) -> Result<()> {
@@ -146,15 +147,17 @@ impl ProviderUrl {
         if self.url.as_str().trim_end_matches('/') == bare.trim_end_matches('/') {
             return Ok(());
         }
-        Err(Error::misconfigured(format!("write `{bare}` and nothing else")))
+        Err(Error::misconfigured(format!(
+            "this store has nothing to configure; write `{bare}` and nothing else"
+        )))
     }
 
-    /// Returns the options, all of which must be known.
+    /// Returns the options, and refuses those that are not in `known`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) for an unknown option, listing
-    /// the known ones, and for one given twice.
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) for an unknown option, or for
+    /// one that is given twice. The message lists the known options.
     ///
     /// # Examples
     ///
@@ -169,8 +172,7 @@ impl ProviderUrl {
         let mut options = BTreeMap::new();
         for (name, value) in self.url.query_pairs() {
             if !known.contains(&&*name) {
-                // Only what looks like a name is repeated: anything else may be a piece of a
-                // secret.
+                // Only a plain name is repeated, because other text may be a piece of a secret.
                 let looks_like_one = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
                 let shown = if looks_like_one { &name } else { "…" };
                 return Err(Error::misconfigured(format!(
@@ -210,7 +212,7 @@ impl fmt::Debug for ProviderUrl {
     }
 }
 
-/// The options of a [`ProviderUrl`], each known to the factory that asked.
+/// The options of a [`ProviderUrl`].
 ///
 /// # Examples
 ///
@@ -250,7 +252,7 @@ impl UrlOptions {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when it is none.
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when it is not a time.
     ///
     /// # Examples
     ///
@@ -299,7 +301,7 @@ impl UrlOptions {
 }
 
 impl fmt::Debug for UrlOptions {
-    /// Shows the names only: a value may be a secret.
+    /// Shows the names only, because a value may be a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.options.keys()).finish()
     }
@@ -321,7 +323,8 @@ mod tests {
         assert!(ProviderUrl::parse("map://").unwrap().require_scheme_only().is_ok());
         for more in ["map://host", "map:///path", "map://?a=b", "map://user@host"] {
             let refused = ProviderUrl::parse(more).unwrap().require_scheme_only().unwrap_err();
-            assert_eq!(refused.to_string(), "write `map://` and nothing else", "{more}");
+            let expected = "this store has nothing to configure; write `map://` and nothing else";
+            assert_eq!(refused.to_string(), expected, "{more}");
         }
     }
 

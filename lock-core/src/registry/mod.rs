@@ -126,10 +126,11 @@ impl ProviderRegistry {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) for a malformed URL, an
-    /// unknown scheme or option (the message lists the known ones), what the factory reports, and
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) when the store does not keep the [default
-    /// ttl](LockClient::DEFAULT_TTL).
+    /// | kind | when |
+    /// |---|---|
+    /// | [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) | the URL is malformed, or its scheme or an option is unknown; the message lists the known ones |
+    /// | [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) | the store does not support the [default ttl](LockClient::DEFAULT_TTL) |
+    /// | any other | the factory failed to connect |
     ///
     /// # Cancel safety
     ///
@@ -204,9 +205,9 @@ impl ProviderRegistry {
     ///
     /// # Errors
     ///
-    /// Those of [`connect`](ProviderRegistry::connect), naming the entry, and
-    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when the default names no
-    /// entry.
+    /// As [`connect`](ProviderRegistry::connect), with the name of the provider in the message.
+    /// Also [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when no provider has the
+    /// name of the default.
     ///
     /// # Cancel safety
     ///
@@ -274,7 +275,8 @@ impl Clients {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured), listing the known names.
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when there is no such client.
+    /// The message lists the known names.
     ///
     /// # Examples
     ///
@@ -300,8 +302,8 @@ impl Clients {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when several are configured
-    /// and none is the default.
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) unless there is a single
+    /// client or a default.
     ///
     /// # Examples
     ///
