@@ -1,4 +1,4 @@
-//! One acquisition: its attempts, what is known of them, and what they may leave behind.
+//! One acquisition: its attempts, their answers, and the undo of those without an answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,42 +18,42 @@ use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::fairness::Fairness;
 use crate::holding::Hold;
 
-/// After how long without an answer an acquisition whose requests are in doubt goes on under
-/// another owner token.
+/// An acquisition whose requests had no answer for this long continues under a fresh owner token.
 const SAME_OWNER: Duration = Duration::from_secs(2);
 
-/// One acquisition under way.
+/// One acquisition in progress.
 ///
-/// Dropping it at any point undoes a request whose outcome is not known (laws U1, G5).
+/// Dropping it at any point undoes a request whose outcome is unknown (laws U1, G5).
 pub(crate) struct Acquisition {
     pub(super) engine: Arc<Engine>,
-    /// For undoing, when the caller's own task is gone.
+    /// Runs the undo after the task of the caller has ended.
     runtime: Handle,
     pub(super) bound: Bound,
     max_hold: Option<Duration>,
     pub(super) patience: Patience,
     pub(super) schedule: Schedule,
-    /// In the line of this client; none before the first wait, and after the grant.
+    /// The place in the line of this client. `None` before the first wait, and after the grant.
     pub(super) place: Option<Place>,
     pub(super) listening: Listening,
     pub(super) attempts: u32,
-    /// Since when it has asked under the present owner token.
+    /// The moment since which the acquisition uses its present owner token.
     owner_since: Moment,
     pub(super) seen: Seen,
     pub(super) traces: Traces,
 }
 
-/// What the store may have of this owner. Whatever is true when the acquisition ends must be
-/// undone.
+/// What the store may still have from this owner. Whatever is true at the end must be undone,
+/// unless it was granted.
 #[derive(Default)]
 pub(super) struct Traces {
-    /// A request has left and its answer has not come.
+    /// A request is in flight.
     under_way: bool,
     /// A request ended without a known outcome, so a copy of it may take effect late.
     pub(super) stray: bool,
-    /// The owner may have a place in the store, which can grant it the key at any time.
+    /// The owner may have a place in the queue of the store, which can grant it the key at any
+    /// time.
     pub(super) in_store: bool,
-    /// A hold has taken over whatever there is to undo.
+    /// A hold exists, which takes over what there is to undo.
     granted: bool,
 }
 
@@ -86,12 +86,13 @@ impl Acquisition {
         self.engine.clock.now()
     }
 
-    /// Makes one request; returns the hold if it is granted, and `None` if the key is held or the
-    /// backend does not work at present.
+    /// Sends one request, and returns the hold if it is granted.
+    ///
+    /// `None` if the key is held, or if the backend fails and a retry may help.
     ///
     /// # Errors
     ///
-    /// What ends the acquisition: the backend has failed for too long, or for good.
+    /// The backend has failed for too long, or for good.
     pub(super) async fn attempt(&mut self) -> Result<Option<Arc<Hold>>> {
         let sent = self.now();
         let ttl = self.bound.claim.ttl().as_duration();
@@ -115,8 +116,8 @@ impl Acquisition {
         }
     }
 
-    /// Returns how long an attempt may take. One of a bounded wait ends soon after the deadline,
-    /// the first one as well (law W1).
+    /// Returns how long an attempt may take. Every attempt of a bounded wait ends soon after the
+    /// deadline (law W1).
     fn time_left(&self, now: Moment) -> Duration {
         match self.patience.wait {
             Wait::No => Duration::MAX,
@@ -126,21 +127,20 @@ impl Acquisition {
         }
     }
 
-    /// Sends a plain attempt, or one that takes a place among the store's waiters if it is refused,
-    /// as soon as there is a subscription to hear of it.
+    /// Sends a plain attempt, or with an open subscription one that joins the waiters of the store.
     async fn send(&mut self, limit: Duration) -> Result<Attempt> {
         let (lock, fairness) = (&*self.bound.lock, self.patience.fairness);
         let listens = self.listening.is_open();
         let answer = self.engine.call(limit, ask(lock, fairness, listens)).await;
         if listens && answer.as_ref().is_err_and(Error::is_denied) {
-            // This user may ask for the key, but not wait in the store.
+            // This user may acquire the key, but not wait in the store.
             self.listening.deny();
             return self.engine.call(limit, ask(lock, fairness, false)).await;
         }
         answer
     }
 
-    /// Learns from an answer what it says of this owner and of the holder.
+    /// Draws the conclusions from an answer.
     fn judge(
         &mut self,
         answer: Result<Attempt>,
@@ -183,14 +183,14 @@ impl Acquisition {
         self.seen.held_by(busy, now);
     }
 
-    /// Takes note of a backend that does not work; an error when that has lasted for too long.
+    /// Records a failure of the backend, and returns it if the backend has failed for too long.
     fn see_failure(&mut self, failure: Error) -> Result<()> {
         let now = self.now();
         if now.since(self.seen.fails(failure.clone(), now)) >= self.engine.unavailable_after {
             self.place.iter().for_each(|place| place.fail(&failure));
             return Err(failure);
         }
-        // What became of this owner's requests may be what stands in the way.
+        // The unanswered requests of this owner may be the cause of the failures.
         let since = self.owner_since.max(self.seen.failing_since.unwrap_or(now));
         if self.traces.stray && self.patience.owner_is_minted && now.since(since) >= SAME_OWNER {
             self.begin_anew()?;
@@ -198,9 +198,11 @@ impl Acquisition {
         Ok(())
     }
 
-    /// Goes on under a fresh owner token, as the backend grants nothing to the present one any
-    /// more: an attempt had to be undone although nobody gave up, as by a quorum whose nodes lost
-    /// answers.
+    /// Continues under a fresh owner token, because the backend no longer grants the key to the
+    /// present one.
+    ///
+    /// That happens when the backend itself has undone an attempt, as a quorum does whose nodes
+    /// lost answers.
     fn begin_anew(&mut self) -> Result<()> {
         let claim = &self.bound.claim;
         let fresh = Claim::new(claim.key().clone(), (self.engine.mint)()?, claim.ttl());
@@ -212,7 +214,7 @@ impl Acquisition {
         Ok(())
     }
 
-    /// Undoes whatever the store may have of this owner, in the background.
+    /// Undoes what the store may still have from this owner, in the background.
     fn undo(&mut self) {
         let handed = self.place.take().is_some_and(Place::leave);
         let uncertain = self.traces.under_way || self.traces.stray || handed;
@@ -221,29 +223,31 @@ impl Acquisition {
         }
     }
 
-    /// Tells the line by when the next request is made, or the one that is under way has ended.
+    /// Records for the line when the next request leaves, or the one in flight has ended, at the
+    /// latest.
     pub(super) fn promise(&self, by: Moment, under_way: bool) {
         self.place.iter().for_each(|place| {
             place.share(|facts| (facts.next_request, facts.under_way) = (by, under_way));
         });
     }
 
-    /// Turns a grant into a hold, unless it has come too late.
+    /// Turns a grant into a hold, unless it came too late.
     pub(super) fn accept(&mut self, received: Received) -> Result<Arc<Hold>> {
         let now = self.now();
         if now >= received.sent.after(self.bound.claim.ttl().validity()) {
             self.traces.stray = true;
-            let message = "the grant came when its lease was already over";
+            let message = "the grant came after its lease had ended";
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         if let Some(place) = self.place.take() {
-            // At the end of a turn the key goes to the store: the next head should queue up there.
+            // After the last hold of a turn the store grants the key, so the next head must queue
+            // there.
             let ours = received.passed_on.past_others < Fairness::TURN;
             place.share(|facts| {
                 (facts.ours, facts.held, facts.failing_since) = (ours, true, None);
                 (facts.next_request, facts.under_way) = (now, false);
             });
-            // A hand-over that is under way as well may land at any time.
+            // A hand-over that is also in flight may take effect at any time.
             self.traces.stray |= place.leave();
         }
         self.traces.granted = true;
@@ -253,7 +257,7 @@ impl Acquisition {
     }
 }
 
-/// Asks once for the key, in the way that suits the waiter.
+/// Asks for the key once, and joins the waiters of the store if `listens`.
 async fn ask(lock: &dyn Lock, fairness: Fairness, listens: bool) -> Result<Attempt> {
     if listens {
         if fairness == Fairness::Race {

@@ -1,4 +1,4 @@
-//! What an acquisition hears from the store.
+//! The subscription of an acquisition to the signals of the store.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::clock::Moment;
 use crate::engine::Engine;
 use crate::fairness::Fairness;
 
-/// A subscription that has lasted this long and ends is opened again at once.
+/// A subscription that ends after it has lasted this long is opened again at once.
 const LASTING: Duration = Duration::from_secs(1);
 
 /// The subscription of one acquisition.
@@ -15,22 +15,22 @@ const LASTING: Duration = Duration::from_secs(1);
 pub(super) struct Listening {
     subscription: Option<Subscription>,
     since: Moment,
-    /// The store has refused this user to subscribe or to queue: it polls from then on.
+    /// The store does not let this user subscribe or queue, so the acquisition polls. Never reset.
     denied: bool,
-    /// A signal has reported a grant. If the attempt that follows does not confirm it, a second one
-    /// is only a hint.
+    /// A signal has reported a grant. A second such signal counts as a hint, because the attempt
+    /// after the first one was refused.
     was_granted: bool,
-    /// The last one ended as soon as it was opened, so none is opened during this pause.
+    /// The last subscription ended soon after it was opened, so none is opened during this pause.
     ended_early: bool,
 }
 
-/// What was heard.
+/// An event of the subscription.
 #[derive(Debug)]
 pub(super) enum Heard {
-    /// Signals can arrive. A release before that is found by the attempt that follows.
+    /// Signals can arrive from now on. The attempt that follows finds an earlier release.
     Opened,
     Hint,
-    /// The store's queue has granted the key.
+    /// The queue of the store has granted the key.
     Grant,
     /// The subscription has ended.
     Ended,
@@ -41,19 +41,20 @@ impl Listening {
         self.subscription.is_some()
     }
 
-    /// Begins a pause: a subscription that ended at once may be tried again.
+    /// Begins a pause, in which a subscription that ended early may be opened again.
     pub(super) fn begin_pause(&mut self) {
         self.ended_early = false;
     }
 
-    /// Gives up waiting in the store, as this user may not.
+    /// Stops waiting in the store, because this user may not.
     pub(super) fn deny(&mut self) {
         (self.subscription, self.denied) = (None, true);
     }
 
-    /// Waits for the next signal. Opens a subscription first if `open` says so and there is none.
+    /// Waits for the next signal. If `open` is true and there is no subscription, opens one first.
     ///
-    /// Dropping the future loses no signal. One that was being opened is opened by the next call.
+    /// Dropping the future loses no signal. The next call opens a subscription that was not open
+    /// yet.
     pub(super) async fn next(
         &mut self,
         engine: &Engine,

@@ -1,4 +1,4 @@
-//! Acquiring: attempts, waiting between them, and what is left when the caller goes away.
+//! Acquiring a lock: attempts, the waits between them, and the undo.
 
 mod acquisition;
 mod listening;

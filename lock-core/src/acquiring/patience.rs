@@ -1,4 +1,4 @@
-//! How long an acquisition waits, and in which manner.
+//! The settings for waiting: how long, and how.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,21 +15,21 @@ pub(crate) enum Wait {
     No,
     /// At most this long, with a last attempt at the end.
     AtMost(Duration),
-    /// Until the strategy ends.
+    /// Until the retry strategy ends.
     Forever,
 }
 
-/// What an acquisition does when the key is held.
+/// The settings of an acquisition for a key that is held.
 #[derive(Debug)]
 pub(crate) struct Patience {
     pub(crate) wait: Wait,
-    /// `None` for the default, which depends on how waiters learn of a release.
+    /// `None` means the default, which depends on `hints`.
     pub(crate) retry: Option<Arc<dyn RetryStrategy>>,
     /// Releases are reported to waiters.
     pub(crate) hints: bool,
     pub(crate) fairness: Fairness,
     pub(crate) cancelled: Option<CancellationToken>,
-    /// The owner token was minted for this acquisition, so another one may take its place.
+    /// Core has minted the owner token, so a fresh one may replace it.
     pub(crate) owner_is_minted: bool,
 }
 

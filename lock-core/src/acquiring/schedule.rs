@@ -1,28 +1,31 @@
-//! When an acquisition asks next, and when it stops.
+//! The times of the next attempt and of the end of the wait.
 
 use std::time::Duration;
 
 use super::patience::{Patience, Wait};
 use crate::clock::Moment;
 
-/// The shortest pause between two attempts, whatever strategy, hints or the holder's remaining time
-/// say; stores count that in milliseconds, rounded down.
+/// The shortest pause between two attempts, under every strategy and after every hint.
+///
+/// Stores report the remaining time of the holder in milliseconds, rounded down, so an attempt at
+/// that very moment could come too early.
 pub(super) const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
-/// How many delays in a row one who stands behind the head lets pass before it looks up. One alone
-/// may be short by chance, and a hundred waiters have many such.
+/// The number of delays after which a waiter behind the head checks the line. A single delay may be
+/// short by chance, and among a hundred waiters many are.
 pub(super) const DELAYS_IN_LINE: u32 = 3;
 
 /// The times of one acquisition.
 pub(super) struct Schedule {
     pub(super) started: Moment,
-    /// When the wait ends, with a last attempt.
+    /// The end of the wait, at which a last attempt is made.
     pub(super) deadline: Moment,
     pub(super) last_attempt: Moment,
-    /// Taken from the strategy at the first wait: each acquisition has a fresh sequence.
+    /// The sequence of this acquisition alone, begun at its first wait.
     delays: Option<Box<dyn Iterator<Item = Duration> + Send>>,
-    /// When the present delay is over. Whoever asks earlier, at a hint, does not use it up.
+    /// The end of the present delay. An earlier attempt, after a hint, does not use it up.
     due: Option<Moment>,
+    /// The longest delay so far. It only grows.
     longest_delay: Duration,
 }
 
@@ -37,7 +40,7 @@ impl Schedule {
         Self { started, deadline, last_attempt: started, delays, due, longest_delay }
     }
 
-    /// Returns when the strategy asks again, after so many of its delays; `None` when it has ended.
+    /// Returns the end of the next `delays` delays, or `None` when the strategy has ended.
     pub(super) fn due(&mut self, now: Moment, delays: u32, patience: &Patience) -> Option<Moment> {
         if self.due.is_none_or(|due| due <= now) {
             let sequence = self.delays.get_or_insert_with(|| patience.delays());
@@ -52,8 +55,8 @@ impl Schedule {
         self.due
     }
 
-    /// Returns whether a request that is due then is too far away to wait for, as this strategy
-    /// goes.
+    /// Returns whether the strategy of this waiter would send a request much earlier than
+    /// `next_request`.
     pub(super) fn is_far(&self, next_request: Moment, now: Moment) -> bool {
         next_request.since(now) > self.longest_delay.saturating_mul(DELAYS_IN_LINE)
     }

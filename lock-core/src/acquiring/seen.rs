@@ -1,4 +1,4 @@
-//! What an acquisition has learned about its key, and how it says so when it gives up.
+//! The knowledge of an acquisition about its key, and the error that it becomes.
 
 use std::time::Duration;
 
@@ -6,42 +6,45 @@ use crate::backend::Busy;
 use crate::clock::Moment;
 use crate::error::{Error, ErrorKind};
 
-/// What the attempts of one acquisition, and of others in its line, have shown.
+/// What the attempts of an acquisition, and of others in its line, have found.
 #[derive(Default)]
 pub(super) struct Seen {
     /// Another owner was seen to hold the key.
     pub(super) held: bool,
-    /// When that was answered to this acquisition itself, and what it said of the holder.
+    /// The last answer to this acquisition itself that the key is held, and its moment.
     holder: Option<(Moment, Busy)>,
-    /// Since when a foreign holder has had the key.
+    /// The moment since which one foreign holder has held the key. `None` if the holder is not
+    /// foreign.
     foreign_since: Option<Moment>,
-    /// The limit of the last request, where it had less time than a request may take and used it
-    /// up.
+    /// The limit of the last request, if that was shorter than the limit of a request, and was
+    /// reached.
     pub(super) cut: Option<Duration>,
+    /// The last failure, if the last attempt failed for a reason that is worth a report.
     failure: Option<Error>,
+    /// The moment of the first failure since the last answer.
     pub(super) failing_since: Option<Moment>,
 }
 
 impl Seen {
-    /// How long the lease of the other holder had left at the last attempt.
+    /// Returns how long the lease of the other holder had left at the last attempt.
     pub(super) fn remaining(&self) -> Option<Duration> {
         self.holder.filter(|_| self.failing_since.is_none())?.1.remaining
     }
 
-    /// Whether the last attempt failed for a reason that is worth a report.
+    /// Returns whether the last attempt failed for a reason that is worth a report.
     pub(super) fn has_failed(&self) -> bool {
         self.failure.is_some()
     }
 
-    /// For how long a foreign holder is known to have had the key.
+    /// Returns how long the foreign holder is known to have held the key.
     pub(super) fn foreign_for(&self, now: Moment) -> Duration {
         self.foreign_since.map_or(Duration::ZERO, |since| now.since(since))
     }
 
-    /// The key is held.
+    /// Records the answer that the key is held.
     pub(super) fn held_by(&mut self, busy: Busy, now: Moment) {
         let ends = |at: Moment, busy: Busy| busy.remaining.map(|left| at.after(left));
-        // A lease that ends later than the one before is another one.
+        // A lease that ends later than the one before belongs to another holder.
         let same = self.holder.is_some_and(|(at, before)| {
             let slack = Duration::from_millis(5);
             before.foreign && ends(now, busy) <= ends(at, before).map(|end| end.after(slack))
@@ -53,17 +56,17 @@ impl Seen {
         (self.held, self.failure, self.failing_since) = (true, None, None);
     }
 
-    /// The backend does not work; returns since when.
+    /// Records a failure of the backend, and returns the moment since which it fails.
     pub(super) fn fails(&mut self, failure: Error, now: Moment) -> Moment {
         let since = *self.failing_since.get_or_insert(now);
-        // A dead backend is reported as such, never as contention (law W3); but one attempt that
-        // the deadline has cut says nothing about the backend.
+        // A dead backend is reported as such, never as contention (law W3). A single attempt that
+        // was cut at the deadline is no sign of a dead backend.
         let only_cut = self.held && self.cut.is_some() && since == now;
         self.failure = (!only_cut).then_some(failure);
         since
     }
 
-    /// Says why the acquisition has ended, and no more than is known.
+    /// Makes the error with which the acquisition ends. It claims no more than is known.
     pub(super) fn error(&self, kind: ErrorKind, why: &str, now: Moment) -> Error {
         if let Some(failure) = &self.failure {
             return failure.clone();

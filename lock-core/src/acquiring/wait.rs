@@ -1,4 +1,4 @@
-//! Waiting between two attempts: for a hint, for the end of a lease, or for the key itself.
+//! Waiting between two attempts, for a hint, the end of a lease, or the key itself.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -16,17 +16,18 @@ use crate::fairness::Fairness;
 use crate::holding::Hold;
 use crate::observe::{Effort, EventKind};
 
-/// Why a wait has ended.
+/// The reason why a wait has ended.
 enum Next {
-    /// It is time to ask; `last` if the strategy has ended, so that there is no other attempt.
+    /// It is time for an attempt. `last` is true if the strategy has ended, so that no other
+    /// follows.
     Ask { last: bool },
     /// The strategy has ended, and an attempt was made after its last delay.
     GiveUp,
-    /// The key has come with another's release.
+    /// The release of another holder has granted the key.
     Accept(Received),
 }
 
-/// What ends a pause, or is looked at in between.
+/// An event during a pause.
 enum Event {
     News(News),
     Heard(Heard),
@@ -36,14 +37,14 @@ enum Event {
 }
 
 impl Acquisition {
-    /// Acquires, waiting as its patience says.
+    /// Acquires the lock, and waits as configured.
     pub(crate) async fn run(mut self) -> Result<Arc<Hold>> {
         let outcome = match self.patience.cancelled.clone() {
             None => self.until_granted().await,
             Some(token) => {
                 let waiting = token.run_until_cancelled(self.until_granted()).await;
                 waiting.unwrap_or_else(|| {
-                    Err(Error::new(ErrorKind::Cancelled, "the caller cancelled it"))
+                    Err(Error::new(ErrorKind::Cancelled, "the caller cancelled the acquisition"))
                 })
             }
         };
@@ -61,8 +62,7 @@ impl Acquisition {
         outcome
     }
 
-    /// Asks, waits for a reason to ask again, and so on until the key is granted or there is no
-    /// hope.
+    /// Makes attempts, and waits between them, until the key is granted or the acquisition fails.
     async fn until_granted(&mut self) -> Result<Arc<Hold>> {
         let mut next = self.begin().await?;
         loop {
@@ -91,7 +91,7 @@ impl Acquisition {
         }
     }
 
-    /// Returns how to begin: a waiter that comes while others wait stands behind them.
+    /// Returns how to begin. If others wait, the new waiter joins their line without an attempt.
     async fn begin(&mut self) -> Result<Next> {
         if self.patience.wait != Wait::No {
             if !self.engine.rivals.are_none() {
@@ -113,7 +113,7 @@ impl Acquisition {
         }
     }
 
-    /// Checks after an attempt that was not granted whether there is another one.
+    /// Checks after a refused attempt whether another one follows.
     fn check_patience(&self, was_last: bool) -> Result<()> {
         if self.patience.wait == Wait::No {
             return Err(self.give_up(ErrorKind::Contended, ""));
@@ -137,12 +137,16 @@ impl Acquisition {
         self.seen.error(kind, why, self.now())
     }
 
-    /// Waits in line for a reason to ask, or for the key itself.
+    /// Waits in line for a reason to make an attempt, or for the key itself.
     ///
-    /// The head asks when its delay or the holder's lease is over, at a hint, and when this client
-    /// has released the key. The others let it make the requests: they ask when they have become
-    /// the head, at the deadline, at a hint of their own, and if the head does not ask when it was
-    /// to.
+    /// | reason for an attempt | the head | the others |
+    /// |---|---|---|
+    /// | a hint to this waiter | yes | yes |
+    /// | the deadline of this waiter | yes | yes |
+    /// | this client has released the key | yes | no |
+    /// | the delay, or the lease of the holder, is over | yes | no |
+    /// | this waiter has become the head | | yes |
+    /// | the head is overdue | | yes |
     async fn park(&mut self, asked: bool) -> Result<Next> {
         let Self { engine, bound, patience, .. } = self;
         let fairness = patience.fairness;
@@ -176,7 +180,7 @@ impl Acquisition {
         loop {
             let began = self.now();
             let head = self.place.as_ref().is_some_and(Place::is_head);
-            // Who stands behind looks up seldom: ten thousand may stand there.
+            // Waiters behind the head check the line seldom, because there may be ten thousand.
             let delays = if head { 1 } else { DELAYS_IN_LINE };
             let Some(due) = self.schedule.due(began, delays, &self.patience) else {
                 return Ok(if asked { Next::GiveUp } else { Next::Ask { last: true } });
@@ -193,7 +197,8 @@ impl Acquisition {
         }
     }
 
-    /// Returns when to ask for a contested key, as nothing is heard of a foreign release.
+    /// Returns the moment of the next attempt on a contested key, because foreign releases send no
+    /// hint.
     fn next_poll(&self, now: Moment) -> Moment {
         let ours = self.place.as_ref().is_some_and(|place| place.facts().ours);
         if ours || !self.is_contested(now) {
@@ -206,12 +211,12 @@ impl Acquisition {
         self.engine.rivals.compete(self.bound.key(), now)
     }
 
-    /// Waits for whatever comes first.
+    /// Waits for the first event.
     async fn event(&mut self, head: bool, wake: Moment) -> Event {
         let Self { engine, bound, patience, place, listening, seen, .. } = self;
         let Some(place) = place else { return Event::Timer };
         let fairness = patience.fairness;
-        // A holder in this client tells the line itself.
+        // If this client holds the key, its release wakes the line without a subscription.
         let listens = fairness == Fairness::Fifo || head && !place.facts().ours;
         let opens = listens && !seen.has_failed();
         let freed = poll_fn(|_| if place.has_to_ask() { Poll::Ready(()) } else { Poll::Pending });
@@ -219,14 +224,14 @@ impl Acquisition {
             biased;
             news = place.news() => Event::News(news),
             heard = listening.next(engine, &*bound.lock, fairness, opens) => Event::Heard(heard),
-            // After a subscription that is open at once, so that no stream of releases keeps a
-            // waiter from queueing up.
+            // This comes after the subscription. Otherwise a steady stream of releases would keep
+            // the head from ever subscribing, and it would starve.
             () = freed => Event::Freed,
             () = engine.clock.sleep_until(wake) => Event::Timer,
         }
     }
 
-    /// Returns what follows from an event; `None` means to go on waiting.
+    /// Returns the consequence of an event. `None` means that the wait goes on.
     async fn react(&mut self, event: Event, wake: Moment) -> Result<Option<Next>> {
         let ask = Some(Next::Ask { last: false });
         Ok(match event {
@@ -236,10 +241,11 @@ impl Acquisition {
                 ask
             }
             Event::News(News::Failed(error)) => return Err(error),
-            // Foreign lockers have the first chance at a contested key that this client releases.
+            // Foreign lockers get the first chance at a contested key that this client has
+            // released.
             Event::Freed if self.is_contested(self.now()) => None,
             Event::Freed => ask,
-            // A release before it was open is found by the attempt that follows.
+            // The attempt that follows finds a release before the subscription was open.
             Event::Heard(Heard::Opened) => {
                 self.set_queued(self.patience.fairness != Fairness::Race);
                 self.traces.in_store = true;
@@ -251,7 +257,7 @@ impl Acquisition {
             }
             Event::Heard(Heard::Grant) => ask,
             Event::Heard(Heard::Hint) => {
-                // A storm of hints is not a storm of requests.
+                // Many hints must not cause as many requests.
                 let earliest = self.schedule.last_attempt.after(SHORTEST_PAUSE).min(wake);
                 if self.now() < earliest {
                     self.engine.clock.sleep_until(earliest).await;
@@ -266,13 +272,13 @@ impl Acquisition {
         self.place.iter().for_each(|place| place.set_queued(queued));
     }
 
-    /// Looks up from the line when a delay is over.
+    /// Returns whether this waiter makes an attempt after its delay.
     ///
-    /// A head that has not asked when it was to is not polled, and is overtaken. So is one that
-    /// means to ask much later than this waiter's own strategy would.
+    /// A waiter overtakes a head that is overdue, because that head is not being polled. It also
+    /// overtakes a head whose next attempt comes much later than by this waiter's own strategy.
     fn is_time_to_ask(&self) -> bool {
         let (now, Some(place)) = (self.now(), &self.place) else { return true };
-        // It may have become the head without a word: see `Place::drop`.
+        // `Place::drop` does not wake a new head while this client holds the key.
         if place.is_head() || now >= self.schedule.deadline {
             return true;
         }

@@ -88,6 +88,10 @@ pub trait FencingFloor: Send + Sync {
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) above [`FencingToken::LARGEST`], so that
     /// the next grant always has a number left. Nothing changes then.
     ///
+    /// # Cancel safety
+    ///
+    /// As for [`Lock`](super::Lock).
+    ///
     /// # Examples
     ///
     /// ```

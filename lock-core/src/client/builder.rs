@@ -329,7 +329,7 @@ impl ClientBuilder {
     /// Measures leases with this clock.
     ///
     /// The default is the clock that the provider brings, or else the
-    /// [`SystemClock`](crate::clock::SystemClock).
+    /// [`SystemClock`].
     ///
     /// # Examples
     ///

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::backend::{Claim, Lock, LockProvider};
 use crate::value::{LockKey, OwnerFingerprint};
 
-/// A claim that is bound to the backend.
+/// A claim that is bound to the backend. `lock` was always made from `claim`.
 #[derive(Clone, Debug)]
 pub(crate) struct Bound {
     pub(crate) claim: Claim,

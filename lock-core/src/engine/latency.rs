@@ -1,12 +1,12 @@
-//! How fast the backend answers, and how much time that leaves to a last attempt.
+//! The latency of the backend, and the time that a last attempt gets.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How long the backend took to answer the last attempt that it answered.
+/// The latency of the last attempt that the backend answered.
 #[derive(Debug, Default)]
 pub(crate) struct Latency {
-    /// In nanoseconds; zero while nothing is known.
+    /// In nanoseconds. Zero until the first answer, and never zero after it.
     last: AtomicU64,
 }
 
@@ -16,9 +16,10 @@ impl Latency {
         self.last.store(nanos.max(1), Ordering::Relaxed);
     }
 
-    /// Returns how long past its deadline the last attempt of a bounded wait may take (law W1):
-    /// twice what the backend took last, within 100 ms and a second; half a second while nothing is
-    /// known.
+    /// Returns how long past its deadline the last attempt of a bounded wait may take (law W1).
+    ///
+    /// It is twice the last latency, but at least 100 ms and at most one second. It is half a
+    /// second before the first answer.
     pub(crate) fn grace(&self) -> Duration {
         match self.last.load(Ordering::Relaxed) {
             0 => Duration::from_millis(500),

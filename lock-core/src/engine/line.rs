@@ -1,4 +1,4 @@
-//! The waiters of one client: one line per key, in which each waiter has a mailbox.
+//! The waiters of one client: one line per key, and one mailbox per waiter.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,110 +12,116 @@ use crate::error::Error;
 use crate::fairness::Fairness;
 use crate::value::LockKey;
 
-/// The waiters of one client. Only the head of a line makes requests, so that any number of waiters
-/// costs the backend no more than one (law W2).
+/// The waiters of one client, in one line per key.
+///
+/// Only the head of a line sends requests, so any number of waiters costs the backend no more
+/// requests than one waiter (law W2).
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
-    /// A key has a line as long as somebody waits for it.
+    /// A key has a line if and only if at least one waiter waits for it.
     lines: Mutex<HashMap<LockKey, Line>>,
-    /// How many lines there are, for callers that only need to know that there are none.
+    /// The length of `lines`, set under its mutex: readers that find zero need no mutex.
     count: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Line {
-    /// By order of arrival; the first is the head.
+    /// In the order of arrival. The first is the head.
     waiters: BTreeMap<u64, Arc<Mailbox>>,
+    /// The number of the next waiter. It only grows, so numbers are unique within a line.
     arrivals: u64,
     facts: Facts,
-    /// How many in line can be handed the key, so that a release need not look at those who cannot.
+    /// The number of waiters to which the key can be handed. While it is zero, a release searches
+    /// no line.
     open_to_hand_over: usize,
 }
 
-/// What everybody in line knows of the key.
+/// The facts about a key that its line shares.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Facts {
-    /// When the next request is made, or the one that is under way has ended, at the latest. A head
-    /// that lets this moment pass is not polled, and is overtaken.
+    /// The latest moment at which the head sends the next request, or ends the one in flight. A
+    /// head that lets this moment pass is not being polled, so another waiter overtakes it.
     pub(crate) next_request: Moment,
-    /// A request is under way. Nobody makes another one meanwhile (law W2).
+    /// A request is in flight. No other waiter sends one meanwhile (law W2).
     pub(crate) under_way: bool,
-    /// The key was seen to be held.
+    /// The last answer said that the key is held.
     pub(crate) held: bool,
-    /// This client holds the key, and tells the line when it is released.
+    /// This client holds the key, so its release wakes the line.
     pub(crate) ours: bool,
-    /// Since when the backend fails.
+    /// The moment of the first failure since the last answer of the backend.
     pub(crate) failing_since: Option<Moment>,
 }
 
-/// Where one waiter is told what concerns it.
+/// The mailbox of one waiter, into which other tasks put what concerns it.
 #[derive(Debug)]
 struct Mailbox {
     claim: Claim,
     mail: Mutex<Mail>,
-    /// Rings when something was put in. One ring may stand for several letters.
+    /// Rings when something was put in. One ring may stand for several entries.
     bell: Notify,
 }
 
-/// What a waiter has not been told yet.
+/// The content of a mailbox: what its waiter has not read yet.
 #[derive(Debug)]
 struct Mail {
     offer: Offer,
-    /// Why the line was given up.
+    /// The failure with which the line ended.
     failure: Option<Error>,
-    /// It should ask the backend now.
+    /// The waiter should send a request now.
     ask: bool,
-    /// It has a place in the store's queue, which tells it of a release.
+    /// The waiter has a place in the queue of the store, which reports a release to it.
     queued: bool,
 }
 
-/// How far handing the key to a waiter has come.
+/// The state of handing the key to a waiter.
 #[derive(Debug, PartialEq, Eq)]
 enum Offer {
-    /// It waits for the store alone.
+    /// No holder hands the key to this waiter.
     Declined,
+    /// A holder may pick this waiter.
     Possible,
-    /// The request is under way.
+    /// A holder has picked this waiter, and its request is in flight.
     Sent,
+    /// The key was granted to this waiter, which has not read that yet.
     Granted(Received),
-    /// The request had no known outcome.
+    /// The outcome of the request is unknown.
     Unknown,
 }
 
-/// A grant, and what its holder must know of how it came about.
+/// A grant, with the moment of its request and the history of the key in this client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Received {
     pub(crate) grant: Grant,
-    /// Read before the request left: deadlines count from here (law G1).
+    /// The moment before the request left. Deadlines count from here (law G1).
     pub(crate) sent: Moment,
     pub(crate) passed_on: PassedOn,
 }
 
-/// How a key has been passed on within this client.
+/// How a key has been handed on within this client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PassedOn {
-    /// How many times in a row past others who wait in the store.
+    /// How many times in a row, while other clients waited in the store.
     pub(crate) past_others: u8,
-    /// Since when without a break; never if the store itself granted the key.
+    /// The moment since which the key was never free; `NEVER` if the store itself granted it.
     pub(crate) since: Moment,
 }
 
 impl Received {
-    /// A grant by the store itself.
+    /// Describes a grant by the store itself.
     pub(crate) fn new(grant: Grant, sent: Moment) -> Self {
         let passed_on = PassedOn { past_others: 0, since: Moment::NEVER };
         Self { grant, sent, passed_on }
     }
 }
 
-/// What ends a wait, in the order of importance.
+/// An event that ends a wait. If there are several, the first variant here is read first.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// It holds the key, by another's release.
+    /// This waiter holds the key, which the release of another holder has granted to it.
     Handed(Received),
-    /// A hand-over to it had no known outcome: it may still take effect.
+    /// A hand-over to this waiter had no known outcome, so it may still take effect.
     Missed,
-    /// The head has found the backend dead.
+    /// The head has found that the backend does not work.
     Failed(Error),
 }
 
@@ -131,7 +137,7 @@ impl Mailbox {
 }
 
 impl Mail {
-    /// Takes the grant that came with another's release, if there is one.
+    /// Takes the grant that came with the release of another holder, if there is one.
     fn take_grant(&mut self) -> Option<Received> {
         let Offer::Granted(received) = self.offer else { return None };
         self.offer = Offer::Possible;
@@ -159,8 +165,10 @@ impl Lines {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// Tells the line, if there is one, that this client has released the key: its head should ask,
-    /// unless the store has given the key to the head of its own queue and has `told` it.
+    /// Reports to the line that this client has released the key, so that its head sends a request.
+    ///
+    /// `told` is true if the store reports the release to the waiters in its queue. A head that is
+    /// in that queue then sends no request.
     pub(crate) fn freed(&self, key: &LockKey, told: bool) {
         if self.are_none() {
             return;
@@ -175,12 +183,12 @@ impl Lines {
         }
     }
 
-    /// Returns whether somebody waits for the key: whoever comes now stands behind.
+    /// Returns whether the key has a line, which a new waiter joins at its end.
     pub(crate) fn has(&self, key: &LockKey) -> bool {
         !self.are_none() && self.lock().contains_key(key)
     }
 
-    /// Picks the waiter to whom the holder may hand the key.
+    /// Picks the waiter to which the holder may hand the key.
     pub(crate) fn successor(&self, key: &LockKey) -> Option<Successor> {
         if self.are_none() {
             return None;
@@ -199,10 +207,11 @@ impl Lines {
     }
 }
 
-/// The waiter that a holder hands the key to. Dropping it tells the waiter that the outcome is not
-/// known.
+/// The waiter to which a holder hands the key. Dropping it reports an unknown outcome to that
+/// waiter.
 pub(crate) struct Successor {
     mailbox: Arc<Mailbox>,
+    /// The waiter has been given an outcome, so dropping this reports none.
     answered: bool,
 }
 
@@ -215,7 +224,7 @@ impl Successor {
         self.answer(|mail| mail.offer = Offer::Granted(received));
     }
 
-    /// Nothing was done for the waiter, which should ask by itself.
+    /// Reports that the waiter got nothing, so that it sends a request itself.
     pub(crate) fn refuse(self) {
         self.answer(|mail| (mail.offer, mail.ask) = (Offer::Possible, true));
     }
@@ -234,17 +243,18 @@ impl Drop for Successor {
     }
 }
 
-/// A place in line; dropping it leaves the line.
+/// A place in a line. Dropping it leaves the line.
 pub(crate) struct Place {
     lines: Arc<Lines>,
     mailbox: Arc<Mailbox>,
+    /// The number in the line. Another waiter may have it after the line has ended.
     number: u64,
-    /// Whether this waiter is counted among those who can be handed the key.
+    /// Whether this waiter is counted in `open_to_hand_over`.
     is_open: bool,
 }
 
 impl Place {
-    /// Joins the line for the key of `claim`; its end, or the head if nobody waits.
+    /// Joins the line for the key of `claim` at its end.
     pub(crate) fn join(lines: &Arc<Lines>, claim: &Claim, fairness: Fairness) -> Self {
         let is_open = fairness == Fairness::Turns;
         let offer = if is_open { Offer::Possible } else { Offer::Declined };
@@ -265,7 +275,7 @@ impl Place {
     fn with_line<T>(&self, look: impl FnOnce(&mut Line) -> T) -> Option<T> {
         let mut lines = self.lines.lock();
         let line = lines.get_mut(self.mailbox.claim.key())?;
-        // A line that was given up is another one now.
+        // The line may have ended, and a new one begun. Numbers repeat then, mailboxes do not.
         let own = line.waiters.get(&self.number).is_some_and(|one| Arc::ptr_eq(one, &self.mailbox));
         own.then(|| look(line))
     }
@@ -275,7 +285,7 @@ impl Place {
         self.with_line(first).unwrap_or_default()
     }
 
-    /// Waits for something that ends the wait. Also wakes the task when there is a reason to
+    /// Waits for an event that ends the wait. It also wakes the task when there is a reason to
     /// [ask](Self::has_to_ask). Dropping the future loses nothing.
     pub(crate) async fn news(&self) -> News {
         loop {
@@ -286,42 +296,42 @@ impl Place {
         }
     }
 
-    /// Returns, once, whether this waiter should ask the backend: it has become the head, or this
-    /// client has released the key.
+    /// Returns whether this waiter should send a request, and resets that.
+    ///
+    /// It should if it has become the head, or if this client has released the key.
     pub(crate) fn has_to_ask(&self) -> bool {
         std::mem::take(&mut self.mailbox.mail().ask)
     }
 
-    /// Takes the grant that came with another's release, if there is one.
+    /// Takes the grant that came with the release of another holder, if there is one.
     pub(crate) fn handed(&self) -> Option<Received> {
         self.mailbox.mail().take_grant()
     }
 
-    /// Sets whether the store's queue tells this waiter of a release.
+    /// Sets whether the queue of the store reports a release to this waiter.
     pub(crate) fn set_queued(&self, queued: bool) {
         self.mailbox.mail().queued = queued;
     }
 
-    /// Leaves the line, and returns whether the key may have been handed to this waiter without its
-    /// knowing.
+    /// Leaves the line, and returns whether the key may have been handed to this waiter unread.
     pub(crate) fn leave(self) -> bool {
         let mailbox = Arc::clone(&self.mailbox);
-        // Once out of the line, no holder can pick this waiter any more.
+        // Out of the line, no holder can pick this waiter, so `offer` does not change from now on.
         drop(self);
         matches!(mailbox.mail().offer, Offer::Sent | Offer::Granted(_) | Offer::Unknown)
     }
 
-    /// Returns what everybody in line knows.
+    /// Returns the facts that the line shares.
     pub(crate) fn facts(&self) -> Facts {
         self.with_line(|line| line.facts).unwrap_or_default()
     }
 
-    /// Shares what was learned with everybody in line.
+    /// Changes the facts that the line shares.
     pub(crate) fn share(&self, lesson: impl FnOnce(&mut Facts)) {
         self.with_line(|line| lesson(&mut line.facts));
     }
 
-    /// Tells everybody in line that the backend is dead. Whoever comes later begins a new line.
+    /// Ends the line with a failure, which all its waiters get. The next waiter begins a new line.
     pub(crate) fn fail(&self, error: &Error) {
         let waiters = self.with_line(|line| std::mem::take(&mut line.waiters));
         let mut lines = self.lines.lock();
@@ -342,7 +352,7 @@ impl Drop for Place {
         let key = self.mailbox.claim.key();
         let Some(line) = lines.get_mut(key) else { return };
         match line.waiters.remove(&self.number) {
-            // The line that this place was in has been given up.
+            // The line of this place has ended, and another waiter has this number in a new one.
             Some(other) if !Arc::ptr_eq(&other, &self.mailbox) => {
                 line.waiters.insert(self.number, other);
             }
@@ -352,8 +362,7 @@ impl Drop for Place {
             }
             Some(_) => {
                 line.open_to_hand_over -= usize::from(self.is_open);
-                // When this client holds the key, the next head has time: it is told of the
-                // release.
+                // If this client holds the key, its release wakes the next head.
                 if let Some((number, head)) = line.waiters.first_key_value()
                     && self.number < *number
                     && !line.facts.ours

@@ -1,4 +1,4 @@
-//! What acquiring and holding share: the backend, the clock, the waiters of this client, undoing.
+//! The state of a client that acquiring and holding share.
 
 mod bound;
 pub(crate) mod latency;
@@ -21,24 +21,24 @@ use crate::error::{Error, Operation, Result};
 use crate::observe::{Event, EventKind, Reporter};
 use crate::value::{LockKey, OwnerToken};
 
-/// What the parts of the engine share: the backend, the clock, the limits.
+/// The state of one client: its backend, clock, waiters and limits. It outlives every lock.
 pub(crate) struct Engine {
     pub(crate) provider: Arc<dyn LockProvider>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Makes the owner tokens: every one is fresh (law E4).
+    /// Makes owner tokens. No two of them are equal (law E4).
     pub(crate) mint: Arc<Mint>,
     pub(crate) reporter: Reporter,
-    /// Who waits in this client.
+    /// The waiters of this client, one line per key.
     pub(crate) lines: Arc<Lines>,
-    /// Who else competes for keys.
+    /// The keys for which lockers of other libraries compete.
     pub(crate) rivals: Rivals,
-    /// How fast the backend answers.
+    /// The latency of the backend.
     pub(crate) latency: Latency,
-    /// How long one request may take.
+    /// The time limit of one request. Never zero.
     pub(crate) request_timeout: Duration,
-    /// For how long a failing backend is tried again before an acquisition reports it.
+    /// How long an acquisition retries a failing backend before it reports the failure.
     pub(crate) unavailable_after: Duration,
-    /// How long before the deadline a holder is told to stop; `None` means the default.
+    /// How long before its deadline a lock is declared lost; `None` means the default.
     pub(crate) stop_margin: Option<Duration>,
 }
 
@@ -56,7 +56,7 @@ impl Engine {
         self.reporter.report(|| Event::new(self.provider.info().name(), key, kind));
     }
 
-    /// Names operation, key and provider in an error that a backend returned.
+    /// Adds operation, key and provider to an error that a backend returned.
     pub(crate) fn explain(&self, error: Error, operation: Operation, key: &LockKey) -> Error {
         error.in_operation(operation, Some(key.shared()), self.provider.info().name())
     }

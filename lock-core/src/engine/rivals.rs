@@ -1,4 +1,4 @@
-//! Getting along with lockers of other libraries, which neither queue nor report their releases.
+//! Sharing a key with lockers of other libraries, which neither queue nor report their releases.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,8 +9,8 @@ use crate::backend::Claim;
 use crate::clock::Moment;
 use crate::value::{LockKey, OwnerFingerprint};
 
-/// How long a key counts as contested after a foreign locker was seen there. Until then this client
-/// passes it on to none of its own waiters, so that the foreign ones find it free as well.
+/// How long a key counts as contested after a foreign locker was seen there. Meanwhile this client
+/// hands it to none of its own waiters, so that foreign lockers find it free as well.
 pub(crate) const CONTESTED: Duration = Duration::from_secs(1);
 
 /// The shortest pause between two attempts on a contested key. The longest is five times as long.
@@ -22,15 +22,17 @@ const PART_OF_THE_HOLD: u32 = 50;
 /// The keys of one client for which foreign lockers compete.
 #[derive(Debug, Default)]
 pub(crate) struct Rivals {
+    /// Entries of the past are dropped when a key is added, so the map does not grow for ever.
     keys: Mutex<HashMap<LockKey, Contest>>,
-    /// How many keys there are, for callers that only need to know that there are none.
+    /// The length of `keys`, set under its mutex: readers that find zero need no mutex.
     count: AtomicUsize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Contest {
+    /// The key counts as contested until then.
     until: Moment,
-    /// This client has just released the key, and leaves it to others until then.
+    /// This client has released the key, and does not ask for it until then.
     quiet_until: Moment,
 }
 
@@ -50,7 +52,7 @@ impl Rivals {
         self.keys().get(key).copied().filter(|contest| now < contest.until)
     }
 
-    /// Notes that a foreign locker competes for the key, or may do so, for some time from now.
+    /// Records that a foreign locker competes for the key, or may do so, for some time from now.
     pub(crate) fn seen(&self, key: &LockKey, now: Moment, time: Duration) {
         let mut keys = self.keys();
         let until = now.after(time);
@@ -64,12 +66,12 @@ impl Rivals {
         self.count.store(keys.len(), Ordering::Release);
     }
 
-    /// Whether a foreign locker was seen at the key a moment ago.
+    /// Returns whether a foreign locker was seen at the key a moment ago.
     pub(crate) fn compete(&self, key: &LockKey, now: Moment) -> bool {
         self.find(key, now).is_some()
     }
 
-    /// Notes that this client has released the key: others get the first chance now.
+    /// Records that this client has released the key, so that others get the first chance.
     pub(crate) fn released(&self, claim: &Claim, now: Moment) {
         if let Some(contest) = self.keys().get_mut(claim.key()) {
             let owner = claim.owner_token().fingerprint();
@@ -77,7 +79,7 @@ impl Rivals {
         }
     }
 
-    /// Returns until when the key is left to others, if it is contested.
+    /// Returns the moment until which the key is left to others, if it is contested.
     pub(crate) fn quiet_until(&self, key: &LockKey, now: Moment) -> Option<Moment> {
         Some(self.find(key, now)?.quiet_until).filter(|quiet| now < *quiet)
     }
@@ -86,7 +88,7 @@ impl Rivals {
 /// Returns a random pause before the next attempt: 10 to 50 ms, or 2 to 10 % of the time for which
 /// the holder is known to have had the key, if that is longer.
 ///
-/// Seeded by who asks and when, so that a test that knows both gets the same pauses again.
+/// It is seeded by owner and time, so that a test that knows both gets the same pauses again.
 pub(crate) fn poll(held_for: Duration, owner: OwnerFingerprint, now: Moment) -> Duration {
     let shortest = SHORTEST_POLL.max(held_for / PART_OF_THE_HOLD);
     let time = u64::try_from(now.since_start().as_nanos()).unwrap_or(u64::MAX);

@@ -1,4 +1,4 @@
-//! Undoing an acquisition whose outcome is not known, in the background.
+//! Undoes acquisitions whose outcome is unknown, in the background.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,22 +13,24 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::observe::EventKind;
 use crate::retry::{Backoff, RetryStrategy};
 
-/// How many copies of one acquisition may land while it is being undone.
+/// The number of copies of one acquisition that may take effect while it is undone.
 const MOST_COPIES: usize = 10;
 
-/// Work in the background ends by then, even if the lease is longer.
+/// Background work ends after this time, even if the lease lasts longer.
 const LONGEST_EFFORT: Duration = Duration::from_secs(60);
 
-/// How often a request of the background may be denied, over some eight seconds: a user that is
-/// being changed is refused for a moment, and one that stays refused must not ask for ever.
+/// How often a background request may be denied, over about eight seconds. A user whose permissions
+/// are being changed is denied for a moment. A user who stays denied must not retry for ever.
 const MOST_DENIALS: usize = 10;
 
 impl Engine {
-    /// Undoes, on `runtime`, an acquisition whose outcome is not known (law U1), or one that only
-    /// leaves the store's queue, which is no `event`.
+    /// Undoes an acquisition whose outcome is unknown, on `runtime` (law U1).
     ///
-    /// The backend's release compares the owner, so this is harmless if the request never arrived,
-    /// and its tombstone keeps it harmless if the request arrives later.
+    /// `event` is false if there is nothing to report, because the owner only leaves the queue of
+    /// the store.
+    ///
+    /// The release of a backend compares the owner, so this is harmless if the request never
+    /// arrived. Its tombstone makes it harmless if the request arrives later.
     pub(crate) fn undo(self: Arc<Self>, bound: Bound, runtime: &Handle, event: bool) {
         runtime.spawn(async move {
             let Bound { claim, lock } = &bound;
@@ -49,8 +51,9 @@ impl Engine {
         });
     }
 
-    /// Releases until the backend answers "not held": only that leaves the tombstone which keeps a
-    /// stray copy of the acquisition from taking the key (again).
+    /// Releases until the backend answers "not held".
+    ///
+    /// Only that answer leaves a tombstone, which stops a late copy of the acquisition.
     pub(crate) async fn release_for_good(&self, lock: &dyn Lock) -> Result<()> {
         for _ in 0..MOST_COPIES {
             if self.call(self.request_timeout, lock.release()).await? == Release::NotHeld {
@@ -61,8 +64,7 @@ impl Engine {
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 
-    /// Repeats a request of the background until it is answered or refused for good, or `give_up`
-    /// has come.
+    /// Repeats a background request until it is answered, fails for good, or `give_up` is reached.
     pub(crate) async fn retry_until<T, F: Future<Output = Result<T>>>(
         &self,
         give_up: Moment,
@@ -70,7 +72,8 @@ impl Engine {
     ) -> Result<T> {
         let give_up = give_up.min(self.clock.now().after(LONGEST_EFFORT));
         let pause = Backoff::exponential(Duration::from_millis(20), Duration::from_secs(2));
-        let mut last = Error::new(ErrorKind::Unavailable, "no time was left to release");
+        let mut last =
+            Error::new(ErrorKind::Unavailable, "there was no time left to release the key");
         let mut denials = 0;
         for delay in pause.delays() {
             match request().await {

@@ -1,4 +1,4 @@
-//! What a holder may believe about its lease: arithmetic, without clock and I/O.
+//! The arithmetic of deadlines: until when a lease is certainly held, without clock and I/O.
 
 use std::time::Duration;
 
@@ -9,33 +9,36 @@ use crate::value::Ttl;
 /// The longest default stop margin.
 const LONGEST_MARGIN: Duration = Duration::from_secs(5);
 
-/// How long a request without a known outcome may still take effect: as long as backends keep the
-/// tombstones of undone owners.
+/// How long a request without a known outcome may still take effect. Backends keep tombstones for
+/// as long.
 const STRAY_LIFE: Duration = Release::TOMBSTONE;
 
-/// What a holder may believe about its lease: arithmetic alone, without clock and I/O.
+/// Computes until when a lease is certainly held.
 ///
-/// A renewal may take effect late although its answer was lost, and then sets the remaining time to
-/// *its* ttl. So while one may be under way, no more than its ttl is believed, whatever a later
-/// renewal was granted (law G1).
+/// A renewal whose answer was lost may take effect late. It then sets the remaining time to *its*
+/// ttl. So while such a renewal is possible, the deadline counts with no more than its ttl, even if
+/// a later renewal was granted a longer one (law G1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Belief {
-    /// The ttl that was asked for last and confirmed.
+    /// The ttl of the last confirmed request.
     ttl: Ttl,
-    /// The ttl that the deadline was counted with: smaller while a stray request may shorten it.
+    /// The ttl with which the deadline was counted. Less than `ttl` while a stray request may
+    /// shorten it.
     span: Ttl,
+    /// The lease never ends before this moment, whatever becomes of the requests in flight.
     deadline: Moment,
     stray: Option<Stray>,
 }
 
-/// The shortest ttl that a request without a known outcome asked for, and how long to fear it.
+/// The shortest ttl of the requests without a known outcome, and until when they may take effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stray {
     ttl: Ttl,
     until: Moment,
 }
 
-/// A request that has left. Forgetting it means that its outcome is not known.
+/// A request in flight. Dropping it without [`Belief::confirm`] or [`Belief::refute`] means that
+/// its outcome is unknown.
 #[must_use]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sent {
@@ -45,8 +48,8 @@ pub(crate) struct Sent {
 }
 
 impl Belief {
-    /// Believes a grant whose request left at `sent`. A copy of that request that arrives late cuts
-    /// nothing short (law E2).
+    /// Begins with a grant whose request left at `sent`. A late copy of that request never shortens
+    /// the lease (law E2).
     pub(crate) fn granted(sent: Moment, ttl: Ttl) -> Self {
         Self { ttl, span: ttl, deadline: sent.after(ttl.validity()), stray: None }
     }
@@ -56,17 +59,17 @@ impl Belief {
         self.ttl
     }
 
-    /// Returns the moment until which the lock may be believed to be held.
+    /// Returns the moment until which the lock is certainly held.
     pub(crate) fn deadline(&self) -> Moment {
         self.deadline
     }
 
-    /// Returns the moment at which the holder is told to stop: a margin before the deadline.
+    /// Returns the moment at which the lock is declared lost, a margin before the deadline.
     pub(crate) fn stop_at(&self, margin: Option<Duration>) -> Moment {
         self.deadline.before(margin.unwrap_or_else(|| default_margin(self.span)))
     }
 
-    /// A renewal leaves: from now on it may take effect at any moment.
+    /// Records that a renewal leaves. From now on it may take effect at any moment.
     pub(crate) fn send(&mut self, at: Moment, ttl: Ttl) -> Sent {
         let before = *self;
         let feared = self.stray.filter(|stray| at < stray.until);
@@ -81,7 +84,7 @@ impl Belief {
         Sent { at, ttl, before }
     }
 
-    /// The renewal took effect.
+    /// Records that the renewal took effect.
     pub(crate) fn confirm(&mut self, sent: Sent) {
         self.stray = sent.before.stray.filter(|stray| sent.at < stray.until);
         self.ttl = sent.ttl;
@@ -89,13 +92,13 @@ impl Belief {
         self.deadline = sent.at.after(self.span.validity());
     }
 
-    /// The renewal certainly did nothing.
+    /// Records that the renewal had no effect.
     pub(crate) fn refute(&mut self, sent: Sent) {
         *self = sent.before;
     }
 }
 
-/// How long before the deadline the holder is told to stop, unless the client says otherwise.
+/// Returns the stop margin of a client that sets none.
 pub(crate) fn default_margin(ttl: Ttl) -> Duration {
     (ttl.as_duration() / 10).min(LONGEST_MARGIN)
 }

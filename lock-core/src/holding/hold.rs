@@ -1,4 +1,4 @@
-//! A held lock: its deadline, its renewals, and how it ends.
+//! A held lock: its deadline, its renewals, and its end.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,49 +21,53 @@ use crate::loss::{AtRisk, Loss};
 use crate::observe::EventKind;
 use crate::value::{FencingToken, Ttl};
 
-/// No renewal has less time than this.
+/// The shortest time limit of a renewal.
 const SHORTEST_LIMIT: Duration = Duration::from_millis(1);
 
-/// One held lock, shared by its guard, its leases and its renewal task.
+/// One held lock, which its guard, its leases and its renewal task share.
 ///
-/// Every change of state happens here, under one mutex: a lock is held, then it is over, once.
+/// All state changes here, under one mutex. A lock is held first, and then over for good.
 pub(crate) struct Hold {
     pub(crate) engine: Arc<Engine>,
     pub(crate) bound: Bound,
     pub(crate) fencing: Option<FencingToken>,
-    /// The runtime that the acquisition ran on, for work after the guard was dropped elsewhere.
+    /// The runtime of the acquisition, for the release of a guard that is dropped elsewhere.
     pub(crate) runtime: Handle,
+    /// The moment before the acquisition left.
     pub(super) since: Moment,
-    /// Holding longer than this is a loss, however often the lease was renewed.
+    /// Holding the lock longer than this is a loss. Renewals do not move it.
     hold_until: Moment,
     pub(super) state: Mutex<State>,
+    /// Notified when the deadline, the risk or `over` changes, and when `busy` is reset.
     changed: Notify,
 }
 
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) belief: Belief,
-    /// An earlier attempt had no known outcome, so a copy of it may still be under way.
+    /// An earlier attempt had no known outcome, so a late copy of it may still take the key.
     pub(super) stray: bool,
-    /// How the key has been passed on before.
+    /// How the key was handed on before this hold.
     pub(super) passed_on: PassedOn,
-    /// A request that changes the lease is under way: they never overlap.
+    /// A request that changes the lease is in flight. Two of them never overlap.
     busy: bool,
-    /// Taken over from an earlier acquisition, so the claim does not have all that the store has.
+    /// The lock was resumed, so the claim does not contain the note that is in the store.
     resumed: bool,
-    /// What few locks need: apart, as ten thousand are held at a time.
+    /// State that few locks need. It is boxed to keep a hold small, because ten thousand may be
+    /// held.
     rest: Option<Box<Rest>>,
+    /// Set once, and never changed after that: the first end stays.
     over: Option<Over>,
     pub(super) releasing: Releasing,
 }
 
 #[derive(Debug, Default)]
 struct Rest {
-    /// How many renewals have failed, ever.
+    /// The number of renewals that have failed. It only grows.
     failures: u64,
     /// The last failure, until a renewal succeeds.
     at_risk: Option<AtRisk>,
-    /// Cancelled when the lock is lost, once somebody has asked for it.
+    /// Cancelled when the lock is lost. Made at the first request for it.
     cancellation: Option<CancellationToken>,
 }
 
@@ -73,7 +77,7 @@ impl State {
     }
 }
 
-/// Held while a request that changes the lease is under way.
+/// The right to send a request that changes the lease. Dropping it resets `busy`.
 pub(super) struct Alone<'a>(&'a Hold);
 
 impl Drop for Alone<'_> {
@@ -86,15 +90,14 @@ impl Drop for Alone<'_> {
 /// How a hold ended.
 #[derive(Clone, Debug)]
 pub(crate) enum Over {
-    /// The holder was done with it: released, detached, forgotten.
+    /// The holder has released, detached or forgotten the lock.
     Done,
-    /// Against the holder's wish.
+    /// The lock was lost.
     Lost(Loss),
 }
 
 impl Hold {
-    /// Begins to hold what an acquisition has received; `stray` if a copy of its request may still
-    /// be under way.
+    /// Begins to hold a grant. `stray` is true if a late copy of its request may still take effect.
     pub(crate) fn new(
         engine: Arc<Engine>,
         runtime: Handle,
@@ -126,7 +129,7 @@ impl Hold {
         }
     }
 
-    /// Takes over a lock that is already held under the claim's owner token.
+    /// Takes over a lock that is held under the owner token of the claim.
     pub(crate) async fn resume(
         engine: Arc<Engine>,
         runtime: Handle,
@@ -144,13 +147,13 @@ impl Hold {
                 let hold = Self::new(engine, runtime, bound, received, max_hold, false);
                 hold.state().resumed = true;
                 if hold.left().is_zero() {
-                    let message = "the answer came when the resumed lease was already over";
+                    let message = "the answer came after the resumed lease had ended";
                     return Err(Error::new(ErrorKind::Unavailable, message));
                 }
                 Ok(hold)
             }
             Renewal::Lost => {
-                Err(Error::new(ErrorKind::Lost, "this owner does not hold the lock any more"))
+                Err(Error::new(ErrorKind::Lost, "this owner no longer holds the lock"))
             }
         }
     }
@@ -163,27 +166,27 @@ impl Hold {
         self.engine.clock.now()
     }
 
-    /// The moment until which the lock may be believed to be held, unless it is over (law G1).
+    /// Returns the moment until which the lock is certainly held, unless it is over (law G1).
     pub(crate) fn deadline(&self) -> Moment {
         self.state().belief.deadline().min(self.hold_until)
     }
 
-    /// Whether it was taken over from an earlier acquisition.
+    /// Returns whether the lock was resumed.
     pub(crate) fn is_resumed(&self) -> bool {
         self.state().resumed
     }
 
-    /// The ttl that the last confirmed grant or renewal asked for.
+    /// Returns the ttl of the last confirmed grant or renewal.
     pub(crate) fn ttl(&self) -> Ttl {
         self.state().belief.ttl()
     }
 
-    /// Checks that a ttl leaves something after the stop margin.
+    /// Checks that a ttl is longer than the stop margin.
     pub(crate) fn check_margin(&self, ttl: Ttl) -> Result<Duration> {
         check_margin(ttl, self.engine.stop_margin)
     }
 
-    /// Returns how long the lock may still be believed to be held: zero once it is over.
+    /// Returns how long the lock is certainly held from now on. Zero once it is over.
     pub(crate) fn left(&self) -> Duration {
         let state = self.state();
         match state.over {
@@ -192,12 +195,14 @@ impl Hold {
         }
     }
 
-    /// The moment at which the holder is told to stop: a margin before the deadline (law G2).
+    /// Returns the moment at which the lock is declared lost, a margin before the deadline (law
+    /// G2).
     pub(crate) fn stop_at(&self) -> Moment {
         self.state().belief.stop_at(self.engine.stop_margin).min(self.hold_until)
     }
 
-    /// Whether the lease needs no further renewal, as it outlasts the longest time to hold it.
+    /// Returns whether the lease lasts beyond the longest time to hold, so that it needs no
+    /// renewal.
     pub(crate) fn lasts_to_its_limit(&self) -> bool {
         self.state().belief.stop_at(self.engine.stop_margin) >= self.hold_until
     }
@@ -226,8 +231,8 @@ impl Hold {
         }
     }
 
-    /// Ends the hold if its time to stop has come; timers only hint at that moment, so everyone who
-    /// wakes up compares the clock here.
+    /// Ends the hold if its time to stop has come. Timers may be late, so every task that wakes up
+    /// compares the clock here.
     pub(crate) fn stop_if_due(&self) {
         if self.now() < self.stop_at() {
             return;
@@ -256,8 +261,9 @@ impl Hold {
         }
     }
 
-    /// Waits until the lock is at risk through a failure after the first `told`, and returns it
-    /// with the number of failures so far; `None` when the hold ends first.
+    /// Waits for a failed renewal after the first `told` failures.
+    ///
+    /// Returns it with the number of failures so far, or `None` when the hold ends first.
     pub(crate) async fn risk(&self, told: u64) -> Option<(AtRisk, u64)> {
         loop {
             let changed = self.changed.notified();
@@ -281,8 +287,9 @@ impl Hold {
         }
     }
 
-    /// Returns a token that is cancelled when the lock is lost. The first call starts a task, which
-    /// ends with the hold.
+    /// Returns a token that is cancelled when the lock is lost.
+    ///
+    /// The first call starts a task, which ends with the hold.
     pub(crate) fn cancellation(self: &Arc<Self>) -> CancellationToken {
         let (token, is_new) = {
             let mut state = self.state();
@@ -302,12 +309,12 @@ impl Hold {
         token
     }
 
-    /// The error for everybody who needs a lock that is over.
+    /// Makes the error of an operation that needs the lock when it is over.
     pub(crate) fn lost_error(&self) -> Error {
         let (message, cause) = match self.over() {
             Some(Over::Lost(loss)) => (loss.to_string(), loss.cause().cloned()),
             Some(Over::Done) => ("the holder has given the lock back".into(), None),
-            None => ("too little of the lease is left".into(), None),
+            None => ("the lease has less time left than required".into(), None),
         };
         let mut error = Error::new(ErrorKind::Lost, message);
         if let Some(cause) = cause {
@@ -321,8 +328,10 @@ impl Hold {
         self.changed.notified()
     }
 
-    /// Waits for the request under way, for no longer than a request may take: its task may not be
-    /// running.
+    /// Waits until no request that changes the lease is in flight.
+    ///
+    /// It waits for no longer than a request may take, because the task of that request may not be
+    /// polled.
     pub(super) async fn alone(&self) -> Result<Alone<'_>> {
         let waiting = async {
             loop {
@@ -336,8 +345,7 @@ impl Hold {
         self.engine.call(self.engine.request_timeout, waiting).await
     }
 
-    /// Renews once, by hand to a new ttl or from the renewal task to the present one. Never
-    /// overlaps another request (law W5).
+    /// Renews once, to a new ttl or to the present one. Never overlaps another request (law W5).
     pub(crate) async fn renew(&self, ttl: Option<Ttl>) -> Result<()> {
         let nothing_sent = |error: Error| error.with_effect(Effect::NotApplied);
         let _alone = self.alone().await.map_err(nothing_sent)?;
@@ -348,9 +356,9 @@ impl Hold {
         let ttl = ttl.unwrap_or_else(|| self.ttl());
         let at = self.now();
         let sent = self.state().belief.send(at, ttl);
-        // The deadline may have come nearer: whoever sleeps until it must know.
+        // The deadline may be earlier now, so tasks that sleep until the old one must wake up.
         self.changed.notify_waiters();
-        // One hung request must leave the time for another.
+        // A request that hangs must leave time for a retry.
         let half = self.stop_at().since(at) / 2;
         let limit = self.engine.request_timeout.min(half.max(SHORTEST_LIMIT));
         let over = async {
@@ -391,7 +399,7 @@ impl Hold {
         }
     }
 
-    /// Takes note of an answer, unless it came after the time to stop: loss is terminal.
+    /// Applies an answer, unless it came after the time to stop, because a loss is final.
     fn settle(&self, change: impl FnOnce(&mut Belief)) -> Result<()> {
         self.stop_if_due();
         let mut state = self.state();
@@ -405,7 +413,8 @@ impl Hold {
         Ok(())
     }
 
-    /// An error from renew means unknown, not lost (law G3): tell, and let it be tried again.
+    /// Reports a failed renewal. It means that the outcome is unknown, not that the lock is lost
+    /// (law G3).
     fn put_at_risk(&self, cause: Error) -> Error {
         let mut state = self.state();
         let rest = state.rest.get_or_insert_default();

@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use super::hold::Hold;
 
-/// The shortest pause between two renewals: time is halved only so often.
+/// The shortest pause between two renewals. It ends the halving of the time that is left.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// Renews a hold until it is over; ends by itself with it.
+/// Renews a hold until it is over.
 ///
-/// The interval varies by a tenth either way, and the first one begins up to half of it early, so
-/// that thousands of locks taken together are not renewed together. `every` is a third of the
-/// present ttl when the caller did not choose. However long it is, half of the time until the stop
-/// is left for another try. A lease that outlasts the longest time to hold it is not renewed any
-/// more.
+/// * The interval is `every`, or a third of the present ttl if that is `None`.
+/// * It varies by a tenth, and the first one ends up to half an interval early, so that thousands
+///   of locks that were acquired together are not renewed together.
+/// * It never takes more than half of the time until the hold must stop, so that there is time for
+///   a retry.
+/// * A lease that lasts beyond the longest time to hold is not renewed.
 pub(crate) async fn keep_alive(hold: Arc<Hold>, every: Option<Duration>) {
-    // Seeded by the owner, so that a test that knows its tokens gets the same intervals again.
+    // The seed is the owner, so that a test that knows its tokens gets the same intervals again.
     let mut rng = fastrand::Rng::with_seed(hold.bound.owner().as_u64());
     let (mut failed, mut early) = (false, if every.is_none() { 0.5 * rng.f64() } else { 0.0 });
     while hold.over().is_none() {
@@ -28,13 +29,15 @@ pub(crate) async fn keep_alive(hold: Arc<Hold>, every: Option<Duration>) {
         };
         let varied = 0.9 + 0.2 * rng.f64() - std::mem::take(&mut early);
         wait(&hold, pause.mul_f64(varied)).await;
-        // Boxed, as it is seldom under way: ten thousand locks sleep here.
+        // It is boxed to keep this task small: ten thousand locks sleep above, and few renew.
         failed = Box::pin(hold.renew(None)).await.is_err();
     }
 }
 
-/// Waits for the pause or for half of the time that is left, whichever is shorter; returns at once
-/// when the hold is over. A renewal by hand begins the wait anew, as it has changed the time left.
+/// Waits for the pause, or for half of the time that is left if that is shorter.
+///
+/// It returns at once when the hold is over. A renewal by the caller restarts the wait, because it
+/// has changed the time that is left.
 async fn wait(hold: &Hold, pause: Duration) {
     let clock = &hold.engine.clock;
     let mut plan = None;

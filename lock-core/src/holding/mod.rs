@@ -1,4 +1,4 @@
-//! Holding: what a holder may believe about its lease, its renewals, and how it ends.
+//! Holding a lock: its deadline, its renewals, its release and its loss.
 
 mod belief;
 mod hold;

@@ -1,4 +1,4 @@
-//! Giving a lock back: to the backend, to the next waiter of this client, in the background.
+//! The release of a lock: to the backend, or to the next waiter of this client.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,26 +15,25 @@ use crate::error::{Effect, Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
 use crate::observe::EventKind;
 
-/// A key that is passed on from waiter to waiter is never free for a locker of another library, and
-/// so none is ever seen. So it is released once after this time.
+/// How long a key may be handed from waiter to waiter. It is never free for a locker of another
+/// library meanwhile, so it is released once after this time.
 const LONGEST_UNBROKEN: Duration = Duration::from_secs(2);
 
-/// For how long this client leaves it to others then.
+/// How long this client then leaves the key to others.
 const BREAK: Duration = Duration::from_millis(25);
 
-/// What a release says that found somebody else's lock, or none.
+/// The message of a release after which this owner did not hold the key.
 const NOT_HELD: &str = "the lease had ended before the release, so another owner may have held the \
                         lock meanwhile";
 
 impl Hold {
-    /// Lets the request under way come to its end, so that nothing is left to land, and ends the
-    /// hold.
+    /// Waits for the request in flight, so that none takes effect later, and ends the hold.
     pub(crate) async fn settle_and_end(&self) {
         let _alone = self.alone().await;
         self.leave_to_its_ttl();
     }
 
-    /// Ends the hold, but not the lease.
+    /// Ends the hold, but not the lease, which its ttl ends.
     pub(crate) fn leave_to_its_ttl(&self) {
         self.end(Over::Done);
         self.engine.lines.freed(self.bound.key(), false);
@@ -55,12 +54,12 @@ impl Hold {
         }
     }
 
-    /// Whether the backend has confirmed that nothing of this lock is left there.
+    /// Returns whether the backend has confirmed that nothing of this lock is left.
     pub(crate) fn is_given_back(&self) -> bool {
         self.state().releasing.complete
     }
 
-    /// Gives the lock back. The hold is over from the first call on, whatever the backend answers.
+    /// Gives the lock back. The hold is over from the first call on, even if the backend fails.
     async fn give_back(&self) -> Result<GivenBack> {
         self.end(Over::Done);
         let key = self.bound.key();
@@ -86,19 +85,21 @@ impl Hold {
         Ok(outcome)
     }
 
-    /// Sends one request that gives the lock back, and returns with its answer whether "not held"
-    /// is excused, so that it proves no loss.
+    /// Sends one request that gives the lock back. Returns its answer, and whether the answer "not
+    /// held" is excused, which means that it does not prove a loss.
     ///
-    /// It is excused if an earlier request can have freed the key: one of ours without an answer,
-    /// or a copy that the driver has sent. After the local deadline nothing excuses it, as the
-    /// lease had ended by then whatever freed the key.
+    /// | an earlier request or a copy by the driver may have freed the key | deadline | "not held" is |
+    /// |---|---|---|
+    /// | yes | not reached when the first request left | excused |
+    /// | yes | reached | the proof of a loss, because the lease had ended |
+    /// | no | any | the proof of a loss |
     async fn send_release<T>(&self, request: impl Future<Output = Result<T>>) -> Result<(T, bool)> {
         let (late, unanswered) = {
             let now = self.now();
             let mut state = self.state();
             let late = now >= state.belief.deadline();
             let late = *state.releasing.late.get_or_insert(late);
-            // Dropping this future leaves it so.
+            // If this future is dropped, `unanswered` stays true.
             (late, std::mem::replace(&mut state.releasing.unanswered, true))
         };
         let answer = self.engine.call(self.engine.request_timeout, request).await;
@@ -110,8 +111,7 @@ impl Hold {
         Ok((answer?, excused && !late))
     }
 
-    /// Sends the release: together with the acquisition of whoever is next in this client, or to
-    /// the backend alone.
+    /// Sends the release, as a hand-over if a waiter of this client is next.
     async fn let_go(&self) -> Result<GivenBack> {
         let (stray, passed_on) = {
             let state = self.state();
@@ -119,7 +119,7 @@ impl Hold {
         };
         let now = self.now();
         let break_is_due = now.since(passed_on.since) >= LONGEST_UNBROKEN;
-        // A release that must also stop stray copies takes several requests.
+        // A hold with stray copies needs several releases, so it is not handed over.
         if !stray
             && !break_is_due
             && let Some((hand_over, successor)) = self.successor(passed_on, now)
@@ -130,8 +130,10 @@ impl Hold {
         self.let_go_to_all(break_is_due).await
     }
 
-    /// Picks the waiter of this client to hand the key to, if it is this client's turn and nobody
-    /// else has a claim to the key.
+    /// Picks the waiter of this client that gets the key.
+    ///
+    /// `None` if the turn of this client is over, or if lockers of other libraries compete for the
+    /// key.
     fn successor(&self, passed_on: PassedOn, now: Moment) -> Option<(&dyn HandOver, Successor)> {
         let Engine { rivals, lines, .. } = &*self.engine;
         let key = self.bound.key();
@@ -141,7 +143,7 @@ impl Hold {
         Some((hand_over, lines.successor(key)?))
     }
 
-    /// Hands the key to a waiter of this client; `None` if this user may not.
+    /// Hands the key to a waiter of this client, or returns `None` if this user may not.
     async fn pass_on(
         &self,
         hand_over: &dyn HandOver,
@@ -152,7 +154,7 @@ impl Hold {
         let (transfer, excused) =
             match self.send_release(hand_over.hand_over(successor.claim())).await {
                 Ok(answer) => answer,
-                // A plain release may work.
+                // This user may still use a plain release.
                 Err(error) if error.is_denied() => {
                     successor.refuse();
                     return Ok(None);
@@ -175,8 +177,7 @@ impl Hold {
         Ok(Some(GivenBack::new(answer, excused)))
     }
 
-    /// Frees the key for whoever comes first; `break_is_due` if this client then leaves it to
-    /// others.
+    /// Frees the key. `break_is_due` is true if this client then leaves it to others for a moment.
     async fn let_go_to_all(&self, break_is_due: bool) -> Result<GivenBack> {
         let (answer, excused) = self.send_release((*self.bound.lock).release()).await?;
         let Engine { rivals, lines, .. } = &*self.engine;
@@ -189,12 +190,12 @@ impl Hold {
         if !rivals.are_none() {
             rivals.released(&self.bound.claim, self.now());
         }
-        // A store serves nobody while foreign lockers compete, so the head must ask.
+        // A store grants to no waiter while foreign lockers compete, so the head must ask.
         lines.freed(key, answer == Release::Released);
         Ok(GivenBack::new(answer, excused))
     }
 
-    /// Releases on the runtime of the acquisition: a dropped guard cannot wait.
+    /// Releases on the runtime of the acquisition, because a dropped guard cannot wait.
     pub(crate) fn release_in_background(self: &Arc<Self>) {
         self.end(Over::Done);
         let hold = Arc::clone(self);

@@ -1,25 +1,27 @@
-//! What is known of a release: arithmetic, without clock and I/O.
+//! The state of a release, without clock and I/O.
 
 use crate::backend::Release;
 
-/// What is known of the requests that give the lock back.
+/// The state of the requests that give the lock back.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Releasing {
-    /// Whether the local deadline had passed when the first of them left; `None` before that.
+    /// Whether the local deadline had passed when the first request left. Set once, by that
+    /// request.
     pub(super) late: Option<bool>,
-    /// One of them may have taken effect without an answer.
+    /// One of the requests may have taken effect without an answer.
     pub(super) unanswered: bool,
+    /// The first answer. Later ones never replace it.
     pub(super) outcome: Option<GivenBack>,
-    /// Copies that might still take the key have been seen to as well.
+    /// No late copy of a request can take the key from now on. Implies `outcome`.
     pub(super) complete: bool,
 }
 
-/// What the first answer to a release says of the time before it.
+/// The first answer to a release, and whether the lock had been held until then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GivenBack {
     /// What the backend answered.
     pub(super) answer: Release,
-    /// The lock had been held until then, as far as the answer can tell.
+    /// The answer does not prove a loss.
     pub(super) in_time: bool,
 }
 
