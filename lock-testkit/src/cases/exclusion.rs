@@ -9,7 +9,8 @@ use lock_core::{Capability, LockKey, Metadata, OwnerToken};
 use super::{grant, held, is_renewed, released};
 use crate::{History, Subject};
 
-/// Of two owners of one key, the first is granted and the second is told how long to wait at most.
+/// Of two owners of one key, the first is granted, and the second learns how long the lease has
+/// left.
 pub async fn e1_one_of_two_owners_is_granted(subject: &Subject) {
     let key = subject.key("k");
     let (first, second) = (subject.lock(&key, subject.long()), subject.lock(&key, subject.long()));
@@ -71,7 +72,7 @@ pub async fn e1_keys_are_independent(subject: &Subject) {
     held(&*subject.lock(&subject.key("two"), subject.long())).await;
 }
 
-/// Attempts of others leave the holder's owner, note, token and time as they were.
+/// Attempts of others do not change the owner, note, token and time of the holder.
 pub async fn e1_a_refused_attempt_changes_nothing(subject: &Subject) {
     let key = subject.key("k");
     let noted = |claim: Claim, note| match subject.has(Capability::Metadata) {
@@ -101,7 +102,7 @@ pub async fn e1_f1_holds_of_16_workers_never_overlap_and_their_tokens_grow(subje
     let history = Arc::new(History::new());
     let workers: Vec<_> = (0..16)
         .map(|_| {
-            // A client each, as the waiters of one client would stand in line.
+            // Each has its own client, because the waiters of one client would form a line.
             let (client, history, key) = (subject.client(), Arc::clone(&history), key.clone());
             tokio::spawn(async move {
                 for _ in 0..8 {
@@ -178,7 +179,7 @@ pub async fn e2_granting_again_gives_the_whole_ttl_and_cuts_nothing(subject: &Su
     subject.until_free(&key, subject.units(20)).await;
 }
 
-/// However metadata looks, it cannot make one owner pass for another.
+/// No metadata makes one owner pass for another.
 pub async fn l4_metadata_cannot_pass_for_an_owner(subject: &Subject) {
     if !subject.has(Capability::Metadata) {
         return;

@@ -43,7 +43,8 @@ pub async fn t1_l1_a_request_that_is_dropped_on_its_way_leaves_nothing_for_ever(
     }
 }
 
-/// Who is refused, and who inspects, is told the time that the lease has left, if any is told.
+/// A refused attempt and an inspection report the time that the lease has left, if the store
+/// reports it.
 pub async fn t1_the_remaining_time_that_is_told_is_what_is_left(subject: &Subject) {
     let (key, ttl, clock) = (subject.key("k"), subject.units(20), subject.clock());
     let holder = subject.lock(&key, ttl);
@@ -56,7 +57,7 @@ pub async fn t1_the_remaining_time_that_is_told_is_what_is_left(subject: &Subjec
     if subject.has(Capability::Inspect) {
         told.push(holder.inspect().await.unwrap().expect("a holder").remaining());
     }
-    // The lease began between `sent` and `granted`; some stores tell whole seconds.
+    // The lease began between `sent` and `granted`; some stores report whole seconds.
     let slack = ttl / 50 + Duration::from_secs(1);
     let least = ttl.saturating_sub(elapsed(clock, sent) + slack);
     let most = ttl.saturating_sub(asked.since(granted)) + slack;
@@ -76,7 +77,7 @@ pub async fn t1_l10_a_submillisecond_ttl_is_rounded_up(subject: &Subject) {
     subject.until_free(&key, subject.units(20)).await;
 }
 
-/// The longest ttl that the provider takes is kept, as is a renewal to it.
+/// The longest ttl that the provider supports works, for a grant and for a renewal.
 pub async fn t1_the_longest_ttl_is_kept(subject: &Subject) {
     let (key, info) = (subject.key("k"), subject.provider().info());
     let halves = std::iter::successors(Some(Ttl::MAX.as_duration()), |ttl| Some(*ttl / 2));
@@ -157,7 +158,7 @@ pub async fn t2_l8_renewing_often_never_adds_up(subject: &Subject) {
     assert!(elapsed(subject.clock(), renewed) < ttl * 10, "the renewals were added up");
 }
 
-/// A lease that has expired or was released stays ended, whoever renews it.
+/// No renewal brings back a lease that has expired or was released.
 pub async fn t2_l9_renewing_never_brings_back_an_ended_lease(subject: &Subject) {
     let key = subject.key("k");
     let expired = subject.lock(&key, subject.units(1));
@@ -175,8 +176,8 @@ pub async fn t2_l9_renewing_never_brings_back_an_ended_lease(subject: &Subject) 
     grant(&*subject.lock(&key, subject.long())).await;
 }
 
-/// A renewal that is still under way when its lease is released neither brings it back nor gives
-/// its time to whoever comes next.
+/// A renewal that is in flight when its lease is released neither brings it back nor changes the
+/// time of the next holder.
 pub async fn t2_w5_a_renewal_that_races_the_release_changes_nothing_after_it(subject: &Subject) {
     for round in 0..50 {
         let key = subject.key(&format!("k{round}"));

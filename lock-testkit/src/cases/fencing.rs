@@ -45,8 +45,8 @@ pub async fn f1_tokens_grow_over_grants_releases_and_expiries(subject: &Subject)
     }
 }
 
-/// Of owners that race and let go at once, whoever holds the key later has the larger token,
-/// however long its request was on the way.
+/// Of owners that race and release at once, the later holder has the larger token, even if its
+/// request was slow.
 pub async fn f1_tokens_of_racing_owners_grow_in_the_order_of_their_holds(subject: &Subject) {
     if !subject.has(Capability::Fencing) {
         return;

@@ -42,8 +42,8 @@ pub async fn f1_q1_a_grant_heeds_the_floor_of_its_claim(subject: &Subject) {
     assert!(next > token, "{next:?} after {token:?}");
 }
 
-/// Whoever holds the key can raise its token; whatever is asked afterwards says so, and the next
-/// grant goes on above it.
+/// The holder can raise its token. Later answers report the raised token, and the next grant gets a
+/// larger one.
 pub async fn f1_q1_a_holder_raises_its_token(subject: &Subject) {
     if !subject.has(Capability::FencingFloor) {
         return;

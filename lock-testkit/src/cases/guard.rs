@@ -12,7 +12,7 @@ use crate::{Fault, Subject, Verb};
 
 fn assert_usable_everywhere<T: Send + Sync + 'static>(_: &T) {}
 
-/// A guard tells key, token and metadata of its acquisition.
+/// A guard returns the key, token and metadata of its acquisition.
 pub async fn l5_a_guard_tells_what_it_was_asked_for(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let token = OwnerToken::mint().unwrap();
@@ -37,7 +37,8 @@ pub async fn l5_a_guard_tells_what_it_was_asked_for(subject: &Subject) {
     guard.release().await.unwrap();
 }
 
-/// A holder that does nothing stops believing before the store can grant the key to another.
+/// The lock of an idle holder is no longer held before the store can grant the key to another
+/// owner.
 pub async fn g1_a_held_lock_is_let_go_before_another_can_have_it(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let guard = client.lock(&key).ttl(subject.units(2)).acquire().await.unwrap();
@@ -129,7 +130,7 @@ pub async fn g1_a_shorter_renewal_that_is_lost_is_believed(subject: &Subject) {
     assert!(left <= subject.units(3), "believes {left:?} after a lost renewal to 3 units");
 }
 
-/// A lock can be handed over to whoever knows key and token, and goes on without a gap.
+/// A process that knows key and token can take over a lock, without a gap.
 pub async fn a_detached_lock_is_resumed_elsewhere(subject: &Subject) {
     let key = subject.key("k");
     let here = subject.client();
@@ -150,7 +151,7 @@ pub async fn a_detached_lock_is_resumed_elsewhere(subject: &Subject) {
     here.lock(&key).try_acquire().await.unwrap().expect("free").release().await.unwrap();
 }
 
-/// Resuming what is not held any more is an error, and takes nothing from a new holder.
+/// Resuming a lock that is no longer held is an error, and takes nothing from a new holder.
 pub async fn resuming_a_lost_lock_takes_nothing(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let nobody = OwnerToken::mint().unwrap();
@@ -204,7 +205,7 @@ pub async fn w14_a_panic_in_run_reaches_the_caller_and_frees_the_key(subject: &S
     subject.until_free(&key, subject.units(10)).await;
 }
 
-/// When the lock is lost, `run` drops the work and says so.
+/// When the lock is lost, `run` drops the work and reports the loss.
 pub async fn w14_run_drops_the_work_when_the_lock_is_lost(subject: &Subject) {
     struct OnDrop(Arc<AtomicBool>);
     impl Drop for OnDrop {
@@ -264,7 +265,7 @@ pub async fn w12_max_hold_ends_a_hold_that_is_renewed(subject: &Subject) {
     subject.until_free(&key, subject.units(10)).await;
 }
 
-/// A ttl that the safety margins eat up is refused; anything above works or fails honestly.
+/// A ttl within the safety margins is refused. A longer one works, or fails with the reason.
 pub async fn w13_tiny_ttls_are_refused_or_work(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     for millis in [1, 2] {

@@ -1,4 +1,4 @@
-//! Passing a key straight on: a release and an acquisition in one atomic step.
+//! The hand-over of a key: a release and an acquisition in one atomic step.
 
 use std::sync::Arc;
 
@@ -62,7 +62,8 @@ pub async fn e1_f1_a_key_is_passed_on_whole(subject: &Subject) {
     assert!(!subject.has(Capability::Fencing) || third > second, "{third:?} after {second:?}");
 }
 
-/// Only the holder can pass a key on; whoever tries else changes nothing, and is undone (law U1).
+/// Only the holder can hand a key on. Another owner that tries it changes nothing, and is undone
+/// (law U1).
 pub async fn e3_u1_a_stranger_can_pass_nothing_on(subject: &Subject) {
     if !subject.has(Capability::Handover) {
         return;
@@ -149,7 +150,8 @@ pub async fn e2_f1_a_repeated_handover_is_one(subject: &Subject) {
     assert_eq!(grant(&*next).await, first.0);
 }
 
-/// A copy of a hand-over that arrives after the new holder has renewed its lease cuts nothing short.
+/// A copy of a hand-over that arrives after the new holder has renewed its lease cuts nothing
+/// short.
 pub async fn e2_a_late_handover_cuts_no_lease_short(subject: &Subject) {
     if !subject.has(Capability::Handover) {
         return;
@@ -166,7 +168,7 @@ pub async fn e2_a_late_handover_cuts_no_lease_short(subject: &Subject) {
     held(&*subject.lock(&key, subject.long())).await;
 }
 
-/// While a key is passed from hand to hand, whoever asks is refused.
+/// While a key is handed from owner to owner, every other attempt is refused.
 pub async fn e1_a_key_that_is_passed_on_is_never_free(subject: &Subject) {
     if !subject.has(Capability::Handover) {
         return;
@@ -199,8 +201,8 @@ pub async fn e1_a_key_that_is_passed_on_is_never_free(subject: &Subject) {
     }
 }
 
-/// Those who queue in the store are passed over, and the answer tells that they are there; the next
-/// owner gives up its own place.
+/// Waiters in the queue of the store are passed over, and the answer reports them. The next owner
+/// leaves the queue.
 pub async fn p5_a_handover_passes_over_the_queue_and_says_so(subject: &Subject) {
     if !subject.has(Capability::Handover) || !subject.has(Capability::Queue) {
         return;

@@ -1,4 +1,4 @@
-//! N1 hints: worth having, never relied on.
+//! N1 hints: useful, and never relied on.
 
 use lock_core::backend::Attempt;
 use lock_core::{Backoff, Capability};
@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::{elapsed, grant, is_renewed, listening, released};
 use crate::{Fault, Subject, Verb};
 
-/// Whoever watches a key is signalled when it is released.
+/// A subscriber of a key gets a signal when it is released.
 pub async fn n1_a_release_wakes_a_waiter_that_listens(subject: &Subject) {
     if !subject.has(Capability::Hints) {
         return;
@@ -27,7 +27,7 @@ pub async fn n1_a_release_wakes_a_waiter_that_listens(subject: &Subject) {
     grant(&*waiter).await;
 }
 
-/// Whoever tries again at every signal, and only then, is served: the signal of a release comes
+/// A waiter that retries at every signal, and only then, is served. The signal of a release comes
 /// when the key is free, not before.
 pub async fn n1_p2_a_waiter_that_tries_at_every_signal_is_served(subject: &Subject) {
     if !subject.has(Capability::Hints) {
@@ -75,7 +75,7 @@ pub async fn n1_p4_many_open_subscriptions_leave_the_backend_usable(subject: &Su
     drop(subscriptions);
 }
 
-/// Watches that are dropped leave the key as usable as it was.
+/// Dropped subscriptions have no effect on the key.
 pub async fn n1_p4_a_dropped_subscription_leaves_the_key_usable(subject: &Subject) {
     let key = subject.key("k");
     for _ in 0..100 {
@@ -92,7 +92,7 @@ pub async fn n1_p1_a_waiter_without_any_hint_is_served(subject: &Subject) {
     faults.next(Verb::Subscribe, 1_000, Fault::MuteSubscription);
     let client = builder.retry(Backoff::fixed(subject.units(1) / 5)).build().unwrap();
     let key = subject.key("k");
-    // Another client's: the waiter's own would tell it of the release.
+    // The holder is another client, because a release in the same client wakes the waiter.
     let holder = subject.client().lock(&key).acquire().await.unwrap();
     let waiter = {
         let (client, key) = (client.clone(), key.clone());
@@ -132,7 +132,7 @@ pub async fn n1_p2_a_release_between_an_attempt_and_the_subscription_is_not_miss
     assert!(waited < subject.units(10), "the release was missed for {waited:?}");
 }
 
-/// A watch that ends as soon as it is opened costs a request a backoff, not a spinning processor.
+/// A subscription that ends as soon as it is opened costs one request per backoff, not a busy loop.
 pub async fn n1_p3_a_subscription_that_ends_at_once_does_not_spin(subject: &Subject) {
     let (builder, faults) = subject.faulty_builder();
     faults.next(Verb::Subscribe, 100_000, Fault::EndSubscription);

@@ -56,10 +56,10 @@ pub async fn i1_inspecting_does_not_keep_a_lease_alive(subject: &Subject) {
     grant(&*subject.lock(&key, subject.long())).await;
 }
 
-/// Owner, note and token that are told together are of one holder, however fast holders change.
+/// Owner, note and token of one answer belong to one holder, even while holders change fast.
 ///
-/// The token of an owner whose acquisition is still under way may yet be raised, but is above every
-/// earlier holder's; once it was granted, it is told as it was granted.
+/// The token of an owner whose acquisition is in flight may still increase. It is larger than that
+/// of every earlier holder. Once the acquisition is answered, the token no longer changes.
 pub async fn i1_what_is_told_of_a_holder_belongs_together(subject: &Subject) {
     if !subject.has(Capability::Inspect) {
         return;
@@ -148,7 +148,7 @@ pub async fn i1_the_owner_token_is_never_shown(subject: &Subject) {
     assert!(!shown.contains(&secret), "the token is shown in {shown}");
 }
 
-/// A provider without inspect says so, rather than pretending that the key is free.
+/// A provider without inspect refuses it, rather than pretending that the key is free.
 pub async fn l38_without_inspect_it_is_refused(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     if subject.has(Capability::Inspect) {
@@ -185,8 +185,8 @@ pub async fn l38_a_missing_capability_is_named_at_start_up(subject: &Subject) {
     }
 }
 
-/// What a provider can do is what its author expects, no less and no more: an optional trait that is
-/// forgotten would never be tested.
+/// What a provider can do is what its author expects, no less and no more: an optional trait that
+/// is forgotten would never be tested.
 pub async fn l38_capabilities_are_the_expected_ones(subject: &Subject) {
     if let Some(expected) = subject.expected() {
         assert_eq!(subject.capabilities(), expected, "`Subject::expects` says otherwise");

@@ -9,7 +9,8 @@ use lock_core::{Capability, LockGuard};
 use super::{elapsed, grant, released};
 use crate::{Fault, Subject, Verb};
 
-/// Without renewal the loss is told before the deadline, and the deadline comes before the ttl.
+/// Without renewal, the loss is reported before the deadline, and the deadline comes before the
+/// ttl.
 pub async fn g2_w11_a_lease_that_is_not_renewed_is_lost_in_time(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let ttl = subject.units(2);
@@ -27,7 +28,7 @@ pub async fn g2_w11_a_lease_that_is_not_renewed_is_lost_in_time(subject: &Subjec
     assert!(guard.check(Duration::ZERO).unwrap_err().is_lost());
 }
 
-/// Who asks after the loss is told at once, every time.
+/// After the loss, every call reports it at once.
 pub async fn g2_w9_a_late_subscriber_learns_of_the_loss(subject: &Subject) {
     let client = subject.client();
     let guard = client.lock(subject.key("k")).ttl(subject.units(1)).acquire().await.unwrap();
@@ -41,8 +42,7 @@ pub async fn g2_w9_a_late_subscriber_learns_of_the_loss(subject: &Subject) {
     assert!(guard.lease().at_risk().await.is_none());
 }
 
-/// A release is the holder's own wish: nobody is told of a loss, and whoever waits for one is
-/// freed.
+/// A release is no loss: none is reported, and the tasks that wait for one end.
 pub async fn g2_w7_a_release_is_no_loss(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let guard = client.lock(&key).auto_renew().acquire().await.unwrap();
@@ -65,7 +65,7 @@ pub async fn g2_w8_a_stolen_lock_is_lost_at_the_next_renewal(subject: &Subject) 
     let (client, key, ttl) = (subject.client(), subject.key("k"), subject.units(6));
     let guard = client.lock(&key).ttl(ttl).auto_renew().acquire().await.unwrap();
     let early = guard.fencing_token();
-    // Whoever knows the owner token can release behind the guard's back.
+    // A process that knows the owner token can release without the guard.
     let claim = Claim::new(key.clone(), *guard.owner_token(), Ttl::new(ttl).unwrap());
     released(&*subject.bind(claim)).await;
     let thief = subject.lock(&key, subject.long());
@@ -78,8 +78,8 @@ pub async fn g2_w8_a_stolen_lock_is_lost_at_the_next_renewal(subject: &Subject) 
     assert_eq!(grant(&*thief).await, late, "the new holder was not touched");
 }
 
-/// A lock that ended and was taken again is another lock, even under the same owner token: whoever
-/// held it first has lost it.
+/// A lock that ended and was acquired again is another lock, even under the same owner token. The
+/// first holder has lost it.
 pub async fn g2_f2_a_lock_that_was_taken_again_in_between_is_lost(subject: &Subject) {
     if !subject.has(Capability::Fencing) {
         return;
@@ -112,7 +112,7 @@ async fn renewed_guard(subject: &Subject, client: &lock_core::LockClient) -> Loc
     client.lock(subject.key("k")).ttl(ttl).auto_renew().acquire().await.unwrap()
 }
 
-/// Renewals that fail for a while put the lock at risk, say so, and end in nothing worse.
+/// Renewals that fail for a while put the lock at risk, which is reported, and the lock survives.
 pub async fn g3_w1_renewals_that_fail_for_a_while_are_survived(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let guard = renewed_guard(subject, &client).await;
@@ -146,7 +146,7 @@ pub async fn g3_w2_an_unreachable_backend_is_a_loss_at_the_margin(subject: &Subj
     assert!(error.is_lost() && std::error::Error::source(&error).is_some(), "{error:?}");
 }
 
-/// One lost answer says nothing about the lock.
+/// One lost answer is no loss of the lock.
 pub async fn g3_w3_one_lost_answer_is_no_loss(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let guard = renewed_guard(subject, &client).await;

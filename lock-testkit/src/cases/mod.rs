@@ -32,7 +32,7 @@ use tokio::task::JoinHandle;
 use crate::handle::Handle;
 use crate::{Case, Subject};
 
-/// The one list of cases: everything that runs "all" of them reads it.
+/// The only list of cases. Everything that runs all of them reads it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __cases {
@@ -230,7 +230,7 @@ macro_rules! __cases {
     };
 }
 
-/// Returns every case of the suite; that of random schedules is there with the feature `schedules`.
+/// Returns every case of the suite. The case of random schedules needs the feature `schedules`.
 pub fn all() -> Vec<Case> {
     crate::__cases! { __list }
 }
@@ -284,8 +284,8 @@ async fn is_renewed(lock: &Handle) -> bool {
     matches!(lock.renew(ttl).await.unwrap(), Renewal::Renewed(_))
 }
 
-/// Takes the key for a fresh owner while tasks run each of which frees it, and is refused no more
-/// once one of them is done.
+/// Acquires the key for a fresh owner while tasks run that free it. Fails if it is refused after
+/// one of the tasks is done.
 async fn succeed<T>(subject: &Subject, key: &LockKey, frees: &[JoinHandle<T>]) -> Handle {
     let lock = subject.lock(key, subject.units(30));
     loop {
@@ -298,7 +298,7 @@ async fn succeed<T>(subject: &Subject, key: &LockKey, frees: &[JoinHandle<T>]) -
     }
 }
 
-/// Polls a future so many times, whenever it asks to be polled, and drops it then.
+/// Polls a future `times` times, each time when it is woken, and then drops it.
 async fn polled<T>(times: usize, future: impl Future<Output = T>) {
     let mut future = pin!(future);
     let mut left = times;
@@ -317,8 +317,7 @@ async fn polled<T>(times: usize, future: impl Future<Output = T>) {
 }
 
 impl Subject {
-    /// Waits until a fresh owner is granted the key; fails when it takes too long. Returns when the
-    /// answer came.
+    /// Waits until a fresh owner is granted the key, and returns the moment of the answer.
     async fn until_free(&self, key: &LockKey, limit: Duration) -> lock_core::clock::Moment {
         let clock = self.clock();
         let give_up = clock.now().after(limit);

@@ -8,7 +8,7 @@ use lock_core::{Capability, FencingToken, OwnerToken};
 use super::{grant, held, is_renewed, released, succeed};
 use crate::Subject;
 
-/// A stranger's renew and release change nothing, not even the ttl, and say so.
+/// A renewal and a release by a stranger change nothing, not even the ttl, and report that.
 pub async fn e3_l2_a_stranger_can_neither_renew_nor_release(subject: &Subject) {
     let key = subject.key("k");
     let holder = subject.lock(&key, subject.units(10));
@@ -53,7 +53,7 @@ pub async fn e3_l4_owners_that_look_alike_are_strangers(subject: &Subject) {
     released(&*holder).await;
 }
 
-/// Of many copies of a release, one frees the key, and none takes it from whoever comes next.
+/// Of many copies of a release, one frees the key, and none takes it from the next holder.
 pub async fn e3_l14_a_release_that_is_sent_many_times_at_once_frees_the_key_once(
     subject: &Subject,
 ) {
@@ -136,7 +136,7 @@ pub async fn e4_every_acquisition_of_a_client_has_its_own_owner_token(subject: &
     }
 }
 
-/// Two locks of one claim are one owner: what one has done, the other renews, repeats and undoes.
+/// Two locks of one claim are one owner. One can renew, repeat and undo what the other has done.
 pub async fn e2_locks_of_one_claim_are_interchangeable(subject: &Subject) {
     let key = subject.key("k");
     let lock = subject.lock(&key, subject.long());

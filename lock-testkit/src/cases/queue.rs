@@ -25,7 +25,7 @@ async fn queue_up(subject: &Subject, key: &LockKey) -> Queued {
 }
 
 impl Queued {
-    /// Waits to be told of the grant, and confirms it.
+    /// Waits for the signal of the grant, and confirms it.
     async fn is_served(&mut self, subject: &Subject) {
         let limit = subject.clock().sleep_until(subject.clock().now().after(subject.units(10)));
         let told = tokio::select! {
@@ -37,7 +37,7 @@ impl Queued {
     }
 }
 
-/// A key that is released goes to the head of its queue, not to whoever asks first.
+/// A released key goes to the head of its queue, not to the owner that asks first.
 pub async fn f1_p5_a_release_grants_the_head_of_the_queue(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
@@ -55,8 +55,8 @@ pub async fn f1_p5_a_release_grants_the_head_of_the_queue(subject: &Subject) {
     grant(&*subject.lock(&key, subject.long())).await;
 }
 
-/// Those who queue are granted the key in the order of their arrival, with growing tokens; asking
-/// again keeps a place.
+/// Waiters in the queue are granted the key in the order of arrival, with growing tokens. A
+/// repeated attempt keeps its place.
 pub async fn f1_p5_the_queue_is_served_in_the_order_of_arrival(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
@@ -84,7 +84,8 @@ pub async fn f1_p5_the_queue_is_served_in_the_order_of_arrival(subject: &Subject
     grant(&*subject.lock(&key, subject.long())).await;
 }
 
-/// A lease that runs out is the head's as well: whoever notices it first does not profit.
+/// After the end of a lease the key goes to the head as well, not to the owner that notices it
+/// first.
 pub async fn t1_p5_an_expiry_grants_the_head_of_the_queue(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
@@ -185,7 +186,7 @@ pub async fn t1_e2_a_confirmed_grant_is_whole(subject: &Subject) {
     assert!(is_renewed(&waiter.lock).await);
 }
 
-/// A waiter that was undone is in nobody's way, and is never granted the key.
+/// A waiter that was undone delays no other, and is never granted the key.
 pub async fn u1_p5_an_undone_waiter_has_left_the_queue(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
@@ -217,7 +218,7 @@ pub async fn u1_p5_an_undone_grant_goes_to_the_next_in_the_queue(subject: &Subje
     assert_eq!(gone.lock.release().await.unwrap(), Release::NotHeld);
 }
 
-/// Whoever asks without waiting takes no place.
+/// An attempt without waiting takes no place.
 pub async fn p5_only_an_attempt_that_queues_and_listens_takes_a_place(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
@@ -227,11 +228,11 @@ pub async fn p5_only_an_attempt_that_queues_and_listens_takes_a_place(subject: &
     grant(&*holder).await;
     let passer_by = subject.lock(&key, subject.long());
     held(&*passer_by).await;
-    // Nor does whoever has stopped to wait.
+    // Nor does an owner that no longer waits.
     let impatient = subject.lock(&key, subject.long());
     drop(impatient.queue().subscribe().await.unwrap());
     queued(&impatient).await;
-    // Nor does a plain attempt, whoever listens.
+    // Nor does a plain attempt with an open subscription.
     let listener = subject.lock(&key, subject.long());
     let _subscription = listener.queue().subscribe().await.unwrap();
     held(&*listener).await;
@@ -294,7 +295,8 @@ async fn order_of_service(subject: &Subject, fairness: Fairness) -> Vec<usize> {
     Arc::into_inner(served).unwrap().into_inner().unwrap()
 }
 
-/// Under [`Fairness::Fifo`] the waiters of several clients are served in the order of their arrival.
+/// Under [`Fairness::Fifo`] the waiters of several clients are served in the order of their
+/// arrival.
 pub async fn p5_fifo_serves_all_clients_in_the_order_of_arrival(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
@@ -303,8 +305,8 @@ pub async fn p5_fifo_serves_all_clients_in_the_order_of_arrival(subject: &Subjec
     assert_eq!(served, (0..12).collect::<Vec<_>>());
 }
 
-/// Under [`Fairness::Turns`] each client serves its own in the order of their arrival, and nobody is
-/// left out.
+/// Under [`Fairness::Turns`] each client serves its own in the order of their arrival, and nobody
+/// is left out.
 pub async fn p5_turns_serve_each_client_in_the_order_of_arrival(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;

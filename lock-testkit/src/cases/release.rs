@@ -47,7 +47,7 @@ pub async fn g4_l16_a_cancelled_release_goes_on(subject: &Subject) {
     }
 }
 
-/// Once a release has begun, no renewal is sent any more, and one under way brings nothing back.
+/// Once a release has begun, no renewal is sent, and one in flight brings nothing back.
 pub async fn g4_w5_nothing_is_sent_after_a_release(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     for round in 0..50 {
@@ -72,7 +72,7 @@ pub async fn g4_w5_nothing_is_sent_after_a_release(subject: &Subject) {
     assert!(faults.count(Verb::Renew) > 0, "no release met a renewal");
 }
 
-/// A release whose answer is lost can be repeated without touching whoever came next.
+/// A release whose answer is lost can be repeated without touching the next holder.
 pub async fn g4_l14_a_release_whose_answer_is_lost_can_be_repeated(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let key = subject.key("k");
@@ -118,8 +118,8 @@ pub async fn g4_releasing_a_lock_whose_loss_was_noticed_says_lost(subject: &Subj
     }
 }
 
-/// "Not held" is a success after a request without an answer only if that one left in time: once the
-/// lease had ended, another may have held the key whoever freed it.
+/// After an unanswered request, "not held" is a success only if that request left in time. After
+/// the end of the lease another owner may have held the key.
 pub async fn g4_a_release_after_the_deadline_is_not_excused_by_a_lost_answer(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let key = subject.key("k");
@@ -134,7 +134,7 @@ pub async fn g4_a_release_after_the_deadline_is_not_excused_by_a_lost_answer(sub
     assert!(guard.release().await.unwrap_err().is_lost());
 }
 
-/// A release that finds nothing to release, as its first request, says lost; unless the driver may
+/// A release whose first request finds nothing to release reports a loss, unless the driver may
 /// have sent that request twice.
 pub async fn g4_releasing_what_another_has_released_says_lost(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
@@ -162,7 +162,7 @@ pub async fn g4_run_has_no_result_when_the_release_finds_a_loss(subject: &Subjec
     assert!(running.await.unwrap_err().is_lost());
 }
 
-/// A guard that is dropped frees the key and is renewed no more.
+/// A dropped guard frees the key, and its lock is no longer renewed.
 pub async fn g5_w10_a_dropped_guard_frees_the_key(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let key = subject.key("k");
@@ -213,7 +213,7 @@ pub async fn u1_l18_a_late_request_of_a_cancelled_acquisition_takes_nothing(subj
     faults.next(Verb::TryAcquire, 1, Fault::Late(subject.units(4)));
     assert!(client.lock(&key).try_acquire().await.unwrap_err().is_unavailable());
     subject.until("the undo was sent", || faults.count(Verb::Release) >= 1).await;
-    // The late request arrives in here; whoever holds the key then keeps it.
+    // The late request arrives in here. The present holder keeps the key.
     let holder = client.lock(&key).ttl(subject.long()).acquire().await.unwrap();
     holder.release().await.unwrap();
     subject.pass(subject.units(6)).await;

@@ -7,8 +7,8 @@ use lock_core::backend::{Attempt, Release};
 use super::{elapsed, grant, held, released};
 use crate::Subject;
 
-/// A request that arrives after its own undo is refused, whoever held the key since, and for as long as
-/// a tombstone lives.
+/// A request that arrives after its own undo is refused for the lifetime of a tombstone, even if
+/// others have held the key since.
 pub async fn u1_an_undone_owner_can_never_acquire(subject: &Subject) {
     let key = subject.key("k");
     let lock = subject.lock(&key, subject.long());
@@ -43,7 +43,7 @@ pub async fn u1_undoing_a_grant_frees_the_key(subject: &Subject) {
     grant(&*subject.lock(&key, subject.long())).await;
 }
 
-/// An acquisition and its undo that are under way together leave nothing, whichever comes first.
+/// An acquisition and its undo that are in flight together leave nothing, in either order.
 pub async fn u1_l18_an_undo_that_races_its_acquisition_frees_the_key(subject: &Subject) {
     for round in 0..50 {
         let key = subject.key(&format!("k{round}"));
@@ -77,7 +77,7 @@ pub async fn u1_an_undo_touches_no_other_owner(subject: &Subject) {
     grant(&*subject.lock(&key, subject.long())).await;
 }
 
-/// A release that is sent again after its answer was lost does not touch who came in between.
+/// A release that is repeated after its answer was lost does not touch the next holder.
 pub async fn u1_l14_a_release_that_is_repeated_spares_the_next_holder(subject: &Subject) {
     let key = subject.key("k");
     let first = subject.lock(&key, subject.long());

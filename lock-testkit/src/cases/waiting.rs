@@ -13,7 +13,7 @@ use crate::{Fault, Subject, Verb};
 /// A waiter gets a key that is released while it waits.
 pub async fn w1_l20_a_waiter_gets_a_key_that_is_released_in_time(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
-    // Another client's: the waiter's own would tell it of the release.
+    // The holder is another client, because a release in the same client wakes the waiter.
     let holder = subject.client().lock(&key).acquire().await.unwrap();
     let waiting = client.lock(&key).wait_at_most(subject.units(20)).acquire();
     let (waited, ()) = tokio::join!(waiting, async {
@@ -23,7 +23,7 @@ pub async fn w1_l20_a_waiter_gets_a_key_that_is_released_in_time(subject: &Subje
     drop(waited.unwrap());
 }
 
-/// However long the backoff, the deadline itself sees a last attempt.
+/// A last attempt is made at the deadline, even with a longer backoff.
 pub async fn w1_l21_a_last_attempt_is_made_at_the_deadline(subject: &Subject) {
     let (builder, faults) = subject.faulty_builder();
     faults.next(Verb::Subscribe, 1_000, Fault::MuteSubscription);
@@ -40,7 +40,7 @@ pub async fn w1_l21_a_last_attempt_is_made_at_the_deadline(subject: &Subject) {
     drop(waited.unwrap());
 }
 
-/// A wait ends at its deadline, not a backoff later, and the error tells what was tried.
+/// A wait ends at its deadline, not a backoff later, and the error says what was tried.
 pub async fn w1_l22_a_wait_does_not_overshoot(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let _holder = client.lock(&key).acquire().await.unwrap();
@@ -98,8 +98,8 @@ pub async fn w1_a_slow_backend_answers_the_last_attempt(subject: &Subject) {
     drop(guard.unwrap());
 }
 
-/// A last attempt without an answer is no proof that the key was held until then, and the error says
-/// what is known.
+/// A last attempt without an answer is no proof that the key was held until then, and the error
+/// says what is known.
 pub async fn w3_a_last_attempt_without_an_answer_is_reported_as_that(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let key = subject.key("k");
@@ -131,7 +131,7 @@ pub async fn w1_l23_waiting_does_not_eat_the_ttl(subject: &Subject) {
     assert!(left > ttl / 2, "only {left:?} of {ttl:?} are left after waiting");
 }
 
-/// When a holder's lease runs out, a waiter does not sleep through it.
+/// A waiter makes an attempt when the lease of the holder ends.
 pub async fn w1_an_expired_holder_is_succeeded_at_once(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     client.lock(&key).ttl(subject.units(2)).acquire().await.unwrap().forget();
@@ -143,7 +143,7 @@ pub async fn w1_an_expired_holder_is_succeeded_at_once(subject: &Subject) {
     assert!(waited < subject.units(20), "slept {waited:?} through an expiry");
 }
 
-/// Contended, timed out, cancelled and exhausted are told apart, each with its effort.
+/// Contended, timed out, cancelled and exhausted are distinct errors, each with its effort.
 pub async fn w3_l41_each_way_to_give_up_has_its_own_kind(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let _holder = client.lock(&key).acquire().await.unwrap();
@@ -252,7 +252,7 @@ pub async fn w2_every_waiter_in_line_is_served_or_gives_up_as_it_wished(subject:
     }
 }
 
-/// When the backend dies, everybody in line is told, not one after the other.
+/// When the backend dies, all waiters in line get the error at once, not one after the other.
 pub async fn w3_a_dead_backend_is_reported_to_everybody_in_line(subject: &Subject) {
     let (builder, faults) = subject.faulty_builder();
     let client = builder.unavailable_after(subject.units(2)).build().unwrap();
