@@ -14,11 +14,14 @@ use lock_core::clock::{Clock, Moment, Sleep};
 /// current-thread runtime; the rest is for tasks that wake each other up.
 const ROUNDS: usize = 16;
 
-/// A clock that stands still until a test moves it.
+/// A clock that only a test moves.
 ///
-/// Clones are the same clock. [`advance`](ManualClock::advance) lets time pass: sleepers wake in the
-/// order of their deadlines, and what they do takes place at their moment.
-/// [`jump`](ManualClock::jump) models a pause of the whole process: time is simply later.
+/// Clones are the same clock.
+///
+/// | method | models | effect |
+/// |---|---|---|
+/// | [`advance`](ManualClock::advance) | time that passes | sleepers wake in the order of their deadlines, each at its own moment |
+/// | [`jump`](ManualClock::jump) | a pause of the whole process | all sleepers that are due wake at the new time |
 ///
 /// # Examples
 ///
@@ -46,13 +49,15 @@ pub struct ManualClock {
 
 #[derive(Default)]
 struct Timeline {
+    /// Never decreases.
     now: Moment,
+    /// By deadline, and by `id` among equal deadlines. All deadlines are later than `now`.
     sleepers: BTreeMap<(Moment, u64), Waker>,
     next_id: u64,
 }
 
 impl ManualClock {
-    /// Starts a clock at its beginning.
+    /// Makes a clock that stands at its start.
     pub fn new() -> Self {
         Self::default()
     }
@@ -63,11 +68,11 @@ impl ManualClock {
 
     /// Lets time pass, step by step from one sleeper's deadline to the next.
     ///
-    /// On a current-thread runtime everything that a step sets off has happened when it returns.
+    /// On a current-thread runtime, everything that the steps cause has happened when it returns.
     ///
     /// # Cancel safety
     ///
-    /// When the future is dropped, time stands where it has come to.
+    /// Dropping the future leaves the clock at the moment that it has reached.
     pub async fn advance(&self, by: Duration) {
         settle().await;
         let end = self.now().after(by);
@@ -79,7 +84,7 @@ impl ManualClock {
         settle().await;
     }
 
-    /// Sets time forward at once: whoever wakes up finds all of it gone.
+    /// Moves time forward at once. Sleepers that wake up see the new time.
     pub fn jump(&self, by: Duration) {
         self.move_to(self.now().after(by));
     }
@@ -125,7 +130,7 @@ impl fmt::Debug for ManualClock {
 struct ManualSleep {
     clock: ManualClock,
     moment: Moment,
-    /// Set once the sleep stands in the timeline.
+    /// Set once the sleep is in the timeline, and never changed after that.
     id: Option<u64>,
 }
 

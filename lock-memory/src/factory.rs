@@ -1,4 +1,4 @@
-//! The factory that makes a provider of a `memory://` URL.
+//! The factory that makes a provider from a `memory://` URL.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,17 +9,23 @@ use lock_core::{Error, ErrorKind, LockProvider, Result};
 
 use crate::MemoryProvider;
 
-/// Makes the factory for `memory://` URLs, to be added to a `ProviderRegistry`.
+/// Makes the factory for `memory://` URLs, which a
+/// [`ProviderRegistry`](lock_core::registry::ProviderRegistry) registers.
 ///
-/// `memory://` is a store of its own at every connect; `memory://name` is one store per name within
-/// this factory. There are no options.
+/// | URL | store |
+/// |---|---|
+/// | `memory://` | a new one for every connection |
+/// | `memory://name` | one store per name, within this factory |
+///
+/// There are no options.
 pub fn factory() -> MemoryFactory {
     MemoryFactory::default()
 }
 
-/// Connects to `memory://` URLs; see [`factory`].
+/// Connects to `memory://` URLs, as [`factory`] describes.
 #[derive(Debug, Default)]
 pub struct MemoryFactory {
+    /// The stores with a name. None is ever removed.
     named: Mutex<HashMap<String, MemoryProvider>>,
 }
 
@@ -33,7 +39,9 @@ impl ProviderFactory for MemoryFactory {
         url.options(&[])?;
         let misconfigured = |message| Err(Error::new(ErrorKind::Misconfigured, message));
         if url.username().is_some() || url.password().is_some() {
-            return misconfigured("a memory store has neither user nor password");
+            return misconfigured(
+                "a memory store has neither user nor password; write `memory://` or `memory://name`",
+            );
         }
         if !matches!(url.path().as_str(), "" | "/") {
             return misconfigured(
@@ -46,7 +54,11 @@ impl ProviderFactory for MemoryFactory {
                 let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
                 Arc::new(named.entry(name.clone()).or_default().clone())
             }
-            _ => return misconfigured("a memory store has at most one name and no port"),
+            _ => {
+                return misconfigured(
+                    "a memory store has at most one name and no port; write `memory://name`",
+                );
+            }
         })
     }
 }

@@ -1,4 +1,4 @@
-//! `Faults`: scripted failures, and a record of calls, around any provider.
+//! `Faults`: scripted failures and a record of calls, for any provider.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,11 +14,11 @@ use lock_core::backend::{
 use lock_core::clock::{Clock, Moment, SystemClock};
 use lock_core::{Error, ErrorKind, FencingToken, Lock, LockKey, LockProvider, Occupancy, Result};
 
-/// The verbs of a provider and its locks, to aim faults at.
+/// The verbs of a provider and its locks, for which faults are scripted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verb {
-    /// Any attempt: plain, above a floor, or one that takes a place among the waiters.
+    /// Every attempt: plain, above a floor, or one that joins the waiters.
     TryAcquire,
     /// [`Lock::renew`].
     Renew,
@@ -34,52 +34,54 @@ pub enum Verb {
     Subscribe,
 }
 
-/// What goes wrong with one call.
+/// A fault of one call.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Fault {
     /// The call fails with this error and changes nothing.
     Fail(Error),
-    /// The call takes effect, but its answer is lost: the caller gets an error that says *unknown*.
+    /// The call takes effect, but its answer is lost. The caller gets an error with an unknown
+    /// effect.
     LoseAnswer,
-    /// The call takes effect at once; its answer comes this much later.
+    /// The call takes effect at once, and its answer comes this much later.
     DelayAnswer(Duration),
-    /// The call takes effect this much later, even if nobody waits for it any more.
+    /// The call takes effect this much later, even if its caller has gone.
     Late(Duration),
     /// The backend panics.
     Panic,
-    /// A subscription that ends at once.
+    /// The subscription ends at once.
     EndSubscription,
-    /// A subscription that never signals.
+    /// The subscription never gets a signal.
     MuteSubscription,
 }
 
 impl Fault {
-    /// A backend out of reach: nothing happens, and the caller gets
-    /// [`ErrorKind::Unavailable`].
+    /// Makes the fault of a backend that cannot be reached.
+    ///
+    /// Nothing happens, and the caller gets [`ErrorKind::Unavailable`].
     pub fn unavailable() -> Self {
         let error = Error::new(ErrorKind::Unavailable, "injected: the backend is out of reach");
         Self::Fail(error.with_effect(Effect::NotApplied))
     }
 }
 
-/// One call that a [`Faulty`] provider has seen.
+/// One recorded call of a [`Faulty`] provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// When it was made, on the provider's clock.
+    /// The moment of the call, on the clock of the provider.
     pub at: Moment,
-    /// What was called.
+    /// The verb that was called.
     pub verb: Verb,
-    /// On which key.
+    /// The key.
     pub key: LockKey,
-    /// What came of it: the answer or error as text, `None` while it is under way or when its caller
-    /// has dropped it.
+    /// The answer or error as text. `None` while the call is in flight, and if its caller has
+    /// dropped it.
     pub answer: Option<String>,
 }
 
-/// A script of faults and a record of calls, shared with the providers it is put around.
+/// A script of faults and a record of calls, for the providers that it wraps.
 ///
-/// Faults for a verb are used up in the order in which they were added. The same inputs give the
+/// The faults of a verb are used up in the order in which they were added. The same inputs give the
 /// same record.
 ///
 /// # Examples
@@ -105,8 +107,9 @@ pub struct Faults {
 
 #[derive(Debug, Default)]
 struct Script {
+    /// Each is used up by one call.
     faults: VecDeque<(Verb, Fault)>,
-    /// For calls that have no fault of their own.
+    /// The faults of calls that have none in `faults`.
     standing: Vec<(Verb, Fault)>,
     calls: Vec<Call>,
     /// Keeps muted subscriptions open.
@@ -119,30 +122,30 @@ impl Faults {
         Self::default()
     }
 
-    /// Puts this script between a provider and its callers.
+    /// Wraps a provider, so that its calls follow this script.
     pub fn around<P: LockProvider>(&self, provider: P) -> Faulty<P> {
         let clock = provider.info().clock().cloned().unwrap_or_else(|| Arc::new(SystemClock));
         Faulty { provider: Arc::new(provider), faults: self.clone(), clock }
     }
 
-    /// Lets the next `calls` calls of a verb go wrong that have no fault yet.
+    /// Adds a fault to the next `calls` calls of a verb that have none yet.
     pub fn next(&self, verb: Verb, calls: usize, fault: Fault) {
         self.script().faults.extend((0..calls).map(|_| (verb, fault.clone())));
     }
 
-    /// Lets every call of a verb go wrong from now on, until [`clear`](Faults::clear).
+    /// Adds a fault to every call of a verb, until [`clear`](Faults::clear).
     pub fn always(&self, verb: Verb, fault: Fault) {
         self.script().standing.push((verb, fault));
     }
 
-    /// Removes every fault that has not been used up.
+    /// Removes all faults.
     pub fn clear(&self) {
         let mut script = self.script();
         script.faults.clear();
         script.standing.clear();
     }
 
-    /// Returns the record of calls, oldest first.
+    /// Returns the recorded calls, the oldest first.
     pub fn calls(&self) -> Vec<Call> {
         self.script().calls.clone()
     }
@@ -152,7 +155,7 @@ impl Faults {
         self.script().calls.clear();
     }
 
-    /// Counts the calls of a verb.
+    /// Returns the number of recorded calls of a verb.
     pub fn count(&self, verb: Verb) -> usize {
         self.script().calls.iter().filter(|call| call.verb == verb).count()
     }
@@ -161,7 +164,7 @@ impl Faults {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the next fault for a verb and opens a line in the record.
+    /// Takes the next fault of a verb and records its call.
     fn begin(&self, verb: Verb, key: &LockKey, at: Moment) -> (usize, Option<Fault>) {
         let mut script = self.script();
         script.calls.push(Call { at, verb, key: key.clone(), answer: None });
@@ -192,7 +195,7 @@ impl Faults {
     }
 }
 
-/// A provider whose calls go wrong as a [`Faults`] script says.
+/// A provider whose calls follow a [`Faults`] script.
 pub struct Faulty<P> {
     provider: Arc<P>,
     faults: Faults,
@@ -230,9 +233,10 @@ impl<P: LockProvider> Inspect for Faulty<P> {
     }
 }
 
-/// What a decorated lock answers that has lost an ability: abilities never change.
+/// Makes the error of a wrapped provider that has lost an optional trait, which the contract
+/// forbids.
 fn lacking() -> Error {
-    Error::new(ErrorKind::Unsupported, "the decorated provider has lost an ability")
+    Error::new(ErrorKind::Unsupported, "the wrapped provider has lost an optional trait")
 }
 
 impl<P: LockProvider> fmt::Debug for Faulty<P> {

@@ -18,12 +18,12 @@ use crate::store::{Store, Waiting};
 
 /// Keeps locks in the memory of this process.
 ///
-/// It keeps every law that a store can keep, with every capability, so code that works on it works
-/// on any backend that declares the same ones. In production it excludes the tasks of one process.
+/// **It excludes only the tasks of one process.**
 ///
-/// Clones share the store. Time is tokio's unless [`MemoryBuilder::clock`] brings another, and
-/// clients use the same clock, so a paused runtime or a [`ManualClock`](crate::ManualClock) owns all
-/// of it.
+/// It has every capability, so it suits the tests of code that uses another store in production.
+/// Clones share the store. The store and its clients use the clock of tokio, or the clock that
+/// [`MemoryBuilder::clock`] sets. A test can therefore control the time with a paused runtime or a
+/// [`ManualClock`](crate::ManualClock).
 ///
 /// # Examples
 ///
@@ -52,7 +52,7 @@ struct Shared {
 }
 
 impl MemoryProvider {
-    /// Makes an empty store on tokio's clock.
+    /// Makes an empty store with the clock of tokio.
     pub fn new() -> Self {
         Self::builder().build()
     }
@@ -62,16 +62,21 @@ impl MemoryProvider {
         MemoryBuilder { name: "memory".into(), clock: None }
     }
 
-    /// Ends the lease on a key as if its ttl were over: silently.
+    /// Ends the lease on a key, as if its ttl were over.
+    ///
+    /// No waiter gets a signal.
     pub fn expire_now(&self, key: impl AsRef<str>) {
         self.shared.store().expire_now(key.as_ref());
     }
 
-    /// Hands a key to a stranger for an hour, whoever holds it, and returns the stranger's token.
+    /// Grants a key to a stranger for an hour, and returns the owner token of the stranger.
+    ///
+    /// The present holder loses the key.
     ///
     /// # Errors
     ///
-    /// For a bad key, and when the system has no random bits for the token.
+    /// [`ErrorKind::Invalid`] for an invalid key, and [`ErrorKind::Unavailable`] when the system
+    /// returns no random bits for the token.
     pub fn take_over<K>(&self, key: K) -> Result<OwnerToken>
     where
         K: TryInto<LockKey>,
@@ -84,7 +89,7 @@ impl MemoryProvider {
         Ok(stranger)
     }
 
-    /// Counts those who wait for a key in the store.
+    /// Returns how many claims wait for a key in the store.
     pub fn waiters(&self, key: impl AsRef<str>) -> usize {
         self.shared.store().waiters(key.as_ref())
     }
@@ -131,7 +136,8 @@ impl Shared {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Time is read under the store's mutex, so it never goes back from one verb to the next.
+    /// Runs one verb. It reads the clock under the mutex, so time never goes back between two
+    /// verbs.
     fn verb<T>(&self, verb: impl FnOnce(&mut Store, Moment) -> T) -> T {
         let mut store = self.store();
         let now = self.clock.now();
@@ -139,7 +145,7 @@ impl Shared {
     }
 }
 
-/// Tells the stores of this process apart.
+/// The number of stores built so far, which gives each of them an identity.
 static BUILT: AtomicU64 = AtomicU64::new(1);
 
 /// Sets up a [`MemoryProvider`].
@@ -151,13 +157,13 @@ pub struct MemoryBuilder {
 }
 
 impl MemoryBuilder {
-    /// Sets the name that errors and events show.
+    /// Sets the name that errors and events show. The default is `memory`.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Brings a clock, for the store and its clients.
+    /// Sets the clock of the store and its clients. The default is the clock of tokio.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self

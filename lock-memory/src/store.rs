@@ -9,20 +9,21 @@ use lock_core::backend::{
 use lock_core::clock::Moment;
 use lock_core::{FencingToken, Holder, LockKey, Metadata, Occupancy, OwnerToken};
 
-/// How far ahead of the clock a claim may set its floor.
+/// How far ahead of the clock a floor may be. A floor beyond that is ignored.
 const FURTHEST_FLOOR: Duration = Duration::from_secs(1);
 
-/// Below this many entries nothing is swept: the sweep would cost more than it frees.
+/// With fewer entries than this nothing is swept, because the sweep would cost more than it frees.
 const SWEEP_FLOOR: usize = 1024;
 
 /// The laws of a lock store, as plain code without I/O or time of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
+    /// May contain leases that have ended, until the next sweep.
     leases: HashMap<LockKey, Lease>,
-    /// Owners that may not acquire, and until when.
+    /// The tombstones: owners that may not acquire, and until when.
     undone: HashMap<(LockKey, OwnerToken), Moment>,
     waiters: HashMap<LockKey, Waiters>,
-    /// The last fencing token: one counter for all keys survives the removal of idle ones.
+    /// The last fencing token of all keys. It never decreases, even when an idle key is removed.
     last_fencing: u64,
     /// The number of entries at which the next sweep is due.
     sweep_at: usize,
@@ -36,15 +37,16 @@ struct Lease {
     ends: Moment,
 }
 
-/// Who waits for a key.
+/// The waiters of a key.
 #[derive(Debug, Default)]
 struct Waiters {
-    /// Those with a subscription, by owner.
+    /// The owners with a subscription. Every owner in `queue` or `listeners` is here as well.
     subscribed: HashMap<OwnerToken, Waiter>,
-    /// The queue, in the order of arrival. Everybody in it is subscribed.
+    /// The queue, in the order of arrival.
     queue: BTreeMap<u64, OwnerToken>,
-    /// Those who are told of the next release, in the same order. They are subscribed as well.
+    /// The owners that get a hint at the next release, in the order of arrival.
     listeners: BTreeMap<u64, OwnerToken>,
+    /// The last number in `queue` or `listeners`. It only grows.
     arrivals: u64,
 }
 
@@ -55,21 +57,21 @@ struct Waiter {
     place: Place,
 }
 
-/// Where a subscribed owner waits.
+/// The place of a subscribed owner. It agrees with `queue` and `listeners`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// Nowhere yet: no attempt was refused since.
+    /// None yet, because no attempt was refused since the subscription.
     None,
-    /// With those who are told of the next release, by arrival.
+    /// In `listeners`, under this number.
     Listening(u64),
-    /// In the queue, by arrival.
+    /// In `queue`, under this number.
     Queued(u64),
 }
 
-/// Which of an owner's waiting verbs was refused.
+/// How an owner waits after a refused attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
-    /// It does not wait in the store.
+    /// The owner does not wait in the store.
     No,
     Listen,
     Enqueue,
@@ -106,7 +108,7 @@ impl Waiters {
         Some(waiter)
     }
 
-    /// The first in the queue whose waiter is still there.
+    /// Returns the first owner in the queue whose waiter still listens.
     fn head(&mut self) -> Option<OwnerToken> {
         while let Some((_, owner)) = self.queue.first_key_value() {
             let owner = *owner;
@@ -118,7 +120,7 @@ impl Waiters {
         None
     }
 
-    /// Tells everybody who listens that the key is free.
+    /// Sends a hint to all listeners, which leave the list then.
     fn tell_listeners(&mut self) {
         for owner in std::mem::take(&mut self.listeners).into_values() {
             if let Some(waiter) = self.subscribed.get_mut(&owner) {
@@ -134,7 +136,7 @@ impl Waiters {
         self.listeners.retain(|_, owner| self.subscribed.contains_key(owner));
     }
 
-    /// Counts those who wait and would hear of it.
+    /// Returns the number of waiters that still listen.
     fn count(&self) -> usize {
         let waits = |waiter: &&Waiter| waiter.place != Place::None && !waiter.sender.is_closed();
         self.subscribed.values().filter(waits).count()
@@ -152,7 +154,7 @@ impl Store {
     }
 
     fn is_undone(&self, claim: &Claim, now: Moment) -> bool {
-        // Looking is cheaper than building what to look for.
+        // Building the key of the map costs an allocation, so it is skipped for an empty map.
         !self.undone.is_empty()
             && self
                 .undone
@@ -160,7 +162,7 @@ impl Store {
                 .is_some_and(|until| now < *until)
     }
 
-    /// Answers any attempt; the fencing token of a new grant is no smaller than `floor`.
+    /// Answers an attempt. A new grant gets a fencing token of at least `floor`.
     pub(crate) fn attempt(
         &mut self,
         claim: &Claim,
@@ -198,7 +200,8 @@ impl Store {
         floor: u64,
         now: Moment,
     ) -> Option<FencingToken> {
-        // Time is a floor as well: a store that has forgotten its numbers goes on above them.
+        // The clock is a floor as well, so that a new store continues above the tokens of an
+        // earlier one.
         let heeded = micros(now.after(FURTHEST_FLOOR));
         let floor = micros(now).max(if floor > heeded { 0 } else { floor });
         let ends = now.after(lasts);
@@ -223,7 +226,8 @@ impl Store {
         fencing
     }
 
-    /// Gives a free key to the head of its queue, for a short while, unless that is `asking` itself.
+    /// Grants a free key to the head of its queue for a short time, unless the head is `asking`
+    /// itself.
     fn serve(&mut self, key: &LockKey, asking: Option<&OwnerToken>, now: Moment) {
         let Some(waiters) = self.waiters.get_mut(key) else { return };
         let Some(head) = waiters.head().filter(|head| asking != Some(head)) else { return };
@@ -270,7 +274,7 @@ impl Store {
         Release::Released
     }
 
-    /// Ends a lease and lets somebody else have the key.
+    /// Ends a lease, and grants the key to the head of its queue or sends hints.
     fn free(&mut self, key: &LockKey, now: Moment) {
         self.leases.remove(key);
         self.serve(key, None, now);
@@ -316,7 +320,7 @@ impl Store {
         occupancy.with_waiting(waiting)
     }
 
-    /// Opens a subscription. An owner that had one keeps its place.
+    /// Opens a subscription. An owner that had one already keeps its place.
     pub(crate) fn subscribe(&mut self, claim: &Claim, now: Moment) -> Subscription {
         let (sender, subscription) = Subscription::channel();
         let waiters = self.waiters.entry(claim.key().clone()).or_default();
@@ -346,8 +350,8 @@ impl Store {
         self.leases.len() + self.undone.len() + self.waiters.len()
     }
 
-    /// Drops what has ended. Doubling the threshold makes the cost of a sweep a constant for each
-    /// entry that was added since the last one.
+    /// Drops entries that have ended. The threshold doubles, so the cost of sweeping is constant
+    /// per entry.
     fn sweep_if_due(&mut self, now: Moment) {
         if self.keys() < self.sweep_at.max(SWEEP_FLOOR) {
             return;

@@ -89,8 +89,8 @@ impl QuorumLock {
 }
 
 impl Drop for QuorumLock {
-    /// Undoes what nobody knows of: a claim that was refused, and whose request to some node has had
-    /// no answer.
+    /// Undoes what nobody knows of: a claim that was refused, and whose request to some node has
+    /// had no answer.
     fn drop(&mut self) {
         if !self.voters.campaign().leaves_traces() {
             return;

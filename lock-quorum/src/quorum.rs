@@ -17,8 +17,9 @@ use crate::shared::Shared;
 ///
 /// The [crate's page](crate) lists what it guarantees, and what its nodes must be.
 ///
-/// Fencing needs nodes with [`FencingFloor`](lock_core::backend::FencingFloor). The order of tokens rests
-/// on no clock as long as nodes remember; see the project's `DESIGN.md` for the protocol and its check.
+/// Fencing needs nodes with [`FencingFloor`](lock_core::backend::FencingFloor). The order of tokens
+/// rests on no clock as long as nodes remember; see the project's `DESIGN.md` for the protocol and
+/// its check.
 ///
 /// # Examples
 ///
@@ -40,27 +41,27 @@ pub struct Quorum {
 }
 
 impl Quorum {
-    /// How long one node may take to answer, unless [`node_timeout`](Quorum::node_timeout) says
-    /// otherwise: 200 ms.
+    /// The time limit of one node, unless [configured](Quorum::node_timeout): 200 ms.
     pub const DEFAULT_NODE_TIMEOUT: Duration = Duration::from_millis(200);
 
     /// Makes a quorum of nodes.
     ///
     /// # Errors
     ///
-    /// [`Misconfigured`](ErrorKind::Misconfigured) without nodes, for more than 255, and where one is
-    /// named twice.
+    /// [`ErrorKind::Misconfigured`] for no nodes, for more than 255 nodes, and for two nodes on one
+    /// store.
     pub fn new<P: LockProvider>(nodes: impl IntoIterator<Item = P>) -> Result<Self> {
         let nodes = nodes.into_iter().map(|node| Node::new(Arc::new(node))).collect();
         Ok(Self { shared: Arc::new(Shared::new(nodes, Self::DEFAULT_NODE_TIMEOUT)?) })
     }
 
-    /// Sets how long one node may take to answer before the others decide without it; 200 ms unless
-    /// configured. A node that once took longer is not waited for again until it has answered.
+    /// Sets how long one node may take to answer before the others decide without it.
+    ///
+    /// A node that took longer is not waited for until it has answered again.
     ///
     /// # Errors
     ///
-    /// [`Misconfigured`](ErrorKind::Misconfigured) for zero.
+    /// [`ErrorKind::Misconfigured`] for zero.
     pub fn node_timeout(self, limit: Duration) -> Result<Self> {
         if limit.is_zero() {
             let message = "the time limit of a node is zero; it must be longer";
@@ -88,8 +89,10 @@ impl LockProvider for Quorum {
 
 #[async_trait]
 impl Inspect for Quorum {
-    /// Asks all nodes, and reports who holds the key at a majority of them. While that owner's token is
-    /// still being agreed on, they are asked again. A token that is never agreed on is not reported.
+    /// Asks all nodes, and reports the owner that holds the key at a majority of them.
+    ///
+    /// While the nodes have not agreed on the fencing token of that owner, they are asked again. A
+    /// token without agreement is not reported.
     async fn inspect(&self, key: &LockKey) -> Result<Occupancy> {
         inspect(&self.shared, key).await
     }

@@ -11,7 +11,8 @@ use lock_core::{Capabilities, Capability, Error, ErrorKind, FencingToken, Result
 use crate::campaign::{Campaign, Reach};
 use crate::node::Node;
 
-/// How far ahead of the nodes' clocks a token is proposed: further than requests differ in their way.
+/// How far ahead of the nodes' clocks a token is proposed: further than requests differ in their
+/// way.
 const LEAD_MICROS: i64 = 5_000;
 
 /// What the locks of one quorum share.

@@ -14,8 +14,9 @@ use crate::shared::Shared;
 use lock_core::backend::{Attempt, Claim, Effect, Release, Renewal, limited};
 use lock_core::{Error, ErrorKind, Result};
 
-/// How long the answer of a node is listened for that nobody waits for any longer. Without it, a node that
-/// was slow once would stay useless to the claim: a request without an answer may take effect at any time.
+/// How long the answer of a node is listened for that nobody waits for any longer. Without it, a
+/// node that was slow once would stay useless to the claim: a request without an answer may take
+/// effect at any time.
 const LATEST: Duration = Duration::from_secs(1);
 
 /// What a verb's future and what goes on behind it share.
@@ -23,13 +24,14 @@ pub(crate) struct Voters {
     pub(crate) shared: Arc<Shared>,
     pub(crate) claim: Claim,
     campaign: Mutex<Campaign<Error>>,
-    /// How many tasks go on behind earlier verbs, and whom to wake when one has heard something or ended.
+    /// How many tasks go on behind earlier verbs, and whom to wake when one has heard something or
+    /// ended.
     behind: AtomicUsize,
     heard: Notify,
 }
 
-/// The nodes' answers to one motion. Those that are still to come are heard behind it, when it has been
-/// decided and when its future was dropped.
+/// The nodes' answers to one motion. Those that are still to come are heard behind it, when it has
+/// been decided and when its future was dropped.
 pub(crate) struct Hearing<'a> {
     pub(crate) voters: &'a Arc<Voters>,
     pub(crate) answers: Answers,
@@ -66,9 +68,9 @@ impl Voters {
         true
     }
 
-    /// Sees to the nodes that have not answered when a majority has decided: what they grant too late
-    /// is undone, who lags behind is brought level, and who has not taken a release is asked for it
-    /// again while its lease may last.
+    /// Sees to the nodes that have not answered when a majority has decided: what they grant too
+    /// late is undone, who lags behind is brought level, and who has not taken a release is asked
+    /// for it again while its lease may last.
     pub(crate) fn go_on(self: Arc<Self>, mut answers: Answers) {
         if answers.is_empty() {
             return;
@@ -100,8 +102,8 @@ impl Voters {
         }
     }
 
-    /// Waits while releases of earlier attempts are on their way to nodes that a majority needs, at most
-    /// as long as a node may take to answer.
+    /// Waits while releases of earlier attempts are on their way to nodes that a majority needs, at
+    /// most as long as a node may take to answer.
     pub(crate) async fn unbarred(&self) {
         let Shared { nodes, clock, node_timeout, .. } = &*self.shared;
         let is_reliable = |node: usize| nodes[node].is_reliable();

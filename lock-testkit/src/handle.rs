@@ -25,12 +25,12 @@ impl Handle {
         &self.claim
     }
 
-    /// Another lock of the same claim.
+    /// Returns another lock of the same claim.
     pub(crate) fn another(&self) -> Self {
         Self::new(&self.provider, self.claim.clone())
     }
 
-    /// Who holds the key.
+    /// Returns who holds the key.
     pub(crate) async fn inspect(&self) -> Result<Option<Holder>> {
         let inspect = self.provider.as_inspect().expect("the provider can inspect");
         Ok(inspect.inspect(self.claim.key()).await?.holder().cloned())

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use lock_core::clock::Moment;
 use lock_core::{FencingToken, LockKey};
 
-/// Records who held what when, and checks exclusion and the order of fencing tokens.
+/// Records holds, and checks exclusion and the order of fencing tokens.
 ///
 /// # Examples
 ///
@@ -42,29 +42,33 @@ impl History {
         Self::default()
     }
 
-    /// Records that somebody held a key from the grant's arrival until just before the release left,
-    /// or until the deadline.
+    /// Records one hold of a key.
+    ///
+    /// Pass the moment at which the grant arrived, and the moment before the release left or the
+    /// deadline.
     pub fn held(&self, key: &LockKey, from: Moment, until: Moment, fencing: Option<FencingToken>) {
         let hold = Hold { key: key.clone(), from, until, fencing };
         self.holds.lock().unwrap_or_else(PoisonError::into_inner).push(hold);
     }
 
-    /// Returns how many holds were recorded.
+    /// Returns the number of recorded holds.
     pub fn len(&self) -> usize {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Tells whether nothing was recorded.
+    /// Returns whether no hold was recorded.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Checks that no two holds of a key overlap (law E1) and that a later one has the larger fencing
-    /// token (law F1).
+    /// Checks exclusion and fencing.
+    ///
+    /// * No two holds of a key overlap (law E1).
+    /// * Of two holds of a key, the later has the larger fencing token (law F1).
     ///
     /// # Errors
     ///
-    /// The first two holds that contradict each other.
+    /// A text with the first two holds that contradict each other.
     pub fn check(&self) -> Result<(), String> {
         let mut holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner).clone();
         holds.sort_by(|a, b| (&a.key, a.from, a.until).cmp(&(&b.key, b.from, b.until)));

@@ -31,7 +31,7 @@ pub use pace::Pace;
 pub use runner::{Case, check, run};
 pub use subject::Subject;
 
-/// Scripted faults to put around any provider.
+/// Scripted faults for any provider.
 pub use lock_memory::{Call, Fault, Faults, Faulty, Verb};
 
 /// Stands for the case that is missing, so that no run of it passes.

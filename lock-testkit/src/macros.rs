@@ -2,10 +2,10 @@
 
 /// Makes a `#[test]` of every case of the suite, in a module of the given name.
 ///
-/// Without the feature `schedules` the test of random schedules is ignored, and says why.
+/// Without the feature `schedules`, the test of random schedules is ignored with a reason.
 ///
-/// The closure yields a fresh [`Subject`](crate::Subject) for each case. With the pace left out,
-/// time is real.
+/// The closure returns a fresh [`Subject`](crate::Subject) for each case. The default pace is
+/// [`Pace::Real`](crate::Pace::Real).
 ///
 /// # Examples
 ///

@@ -1,5 +1,6 @@
-//! Mocks for those who unit test code *around* a provider. To test code that takes locks, use
-//! `lock-memory`: a mock knows no laws.
+//! Mocks for unit tests of code *around* a provider.
+//!
+//! To test code that takes locks, use `lock-memory`, because a mock keeps no laws.
 
 #![allow(missing_docs, reason = "mockall writes the methods")]
 

@@ -1,11 +1,11 @@
-//! What a lock store does, as a pure state machine: the reference for random schedules.
+//! The model of a lock store: a pure state machine, the reference for random schedules.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use lock_core::FencingToken;
 
-/// How long a tombstone must stay at least, as the `Lock` trait asks.
+/// The shortest lifetime of a tombstone that the `Lock` trait allows.
 const TOMBSTONE: Duration = Duration::from_secs(30);
 
 /// One key of a store, as the laws describe it.
@@ -16,7 +16,7 @@ pub(crate) struct Model {
     largest: Option<FencingToken>,
     /// When an owner released without holding.
     undone: HashMap<u64, Duration>,
-    /// Owners that have released or lost the key: their time is over, if the store remembers it.
+    /// Owners that have released or lost the key. A store that remembers them may refuse them.
     done: HashSet<u64>,
 }
 
@@ -27,7 +27,7 @@ struct Held {
     fencing: Option<FencingToken>,
 }
 
-/// What the laws allow an attempt to answer.
+/// The answer to an attempt that the laws allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
     /// A grant with a token larger than this one.
@@ -38,7 +38,7 @@ pub(crate) enum Expected {
     SameGrant {
         fencing: Option<FencingToken>,
     },
-    /// Held, for so long.
+    /// Held, for this long.
     Held {
         remaining: Duration,
     },
@@ -62,7 +62,7 @@ impl Model {
         self.held().filter(|held| held.owner == owner)
     }
 
-    /// Whether a store may refuse this owner, as it has released or lost the key before.
+    /// Returns whether a store may refuse this owner, which has released or lost the key before.
     pub(crate) fn may_be_undone(&self, owner: u64) -> bool {
         self.done.contains(&owner)
     }
@@ -79,7 +79,7 @@ impl Model {
         }
     }
 
-    /// Takes note of a grant that the store made.
+    /// Records a grant of the store.
     pub(crate) fn granted(&mut self, owner: u64, ttl: Duration, fencing: Option<FencingToken>) {
         self.undone.remove(&owner);
         self.largest = self.largest.max(fencing);

@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-/// How time passes while a case runs.
+/// Sets how time passes while a case runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// Real time, on a runtime with two threads.
     Real,
-    /// Tokio's paused time, on one thread: whenever every task waits, time jumps to the next timer.
-    /// For stores in this process whose clock is tokio's.
+    /// The paused time of tokio, on one thread. When every task waits, time jumps to the next
+    /// timer.
+    ///
+    /// For stores in this process that use the clock of tokio.
     Paused,
 }
 
 impl Pace {
-    /// The unit of ttls and waits: long enough that a loaded machine keeps up in real time.
+    /// Returns the unit of ttls and waits, which a loaded machine can keep in real time.
     pub(crate) const fn unit(self) -> Duration {
         match self {
             Self::Real => Duration::from_millis(500),

@@ -94,7 +94,7 @@ async fn play(subject: &Subject, number: u32, again: u32, steps: &[Step]) -> Res
 struct Players<'a> {
     subject: &'a Subject,
     key: LockKey,
-    /// The identity that stands behind each number, and its lock.
+    /// The identity of each number, and its lock.
     names: [u64; OWNERS],
     locks: Vec<Handle>,
     next_name: u64,

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use crate::{Pace, Subject};
 
-/// No case may take longer; whatever hangs is a bug.
+/// The time limit of a case. A case that hangs is a bug.
 const WATCHDOG: Duration = Duration::from_secs(120);
 
 /// One named case of the suite.
 #[derive(Clone, Copy)]
 pub struct Case {
-    /// Its name: the law or known bug, and the promise.
+    /// The name: the law or known bug, and the promise.
     pub name: &'static str,
     pub(crate) body: for<'a> fn(&'a Subject) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
 }
@@ -26,13 +26,13 @@ impl fmt::Debug for Case {
     }
 }
 
-/// Runs one case on a fresh subject, with a watchdog; panics when it fails.
+/// Runs one case on a fresh subject, with a watchdog.
 ///
-/// The [`conformance!`](crate::conformance) macro makes a test of every case with this.
+/// The [`conformance!`](crate::conformance) macro calls this in the test of every case.
 ///
 /// # Panics
 ///
-/// When the case fails, or does not end within two minutes.
+/// Panics when the case fails, or does not end within two minutes.
 pub fn run<F, S>(pace: Pace, case: Case, subject: F)
 where
     F: FnOnce() -> S + Send + 'static,
@@ -43,11 +43,11 @@ where
     }
 }
 
-/// Runs one case and returns what it panicked with; for the tests of a test suite.
+/// Runs one case and returns its panic, for the tests of a test suite.
 ///
 /// # Errors
 ///
-/// The panic of the case, or of the watchdog.
+/// The payload of the panic of the case, or of the watchdog.
 pub fn check<F, S>(pace: Pace, case: Case, subject: F) -> std::thread::Result<()>
 where
     F: FnOnce() -> S + Send + 'static,

@@ -1,4 +1,4 @@
-//! `Subject`: a provider under test, and what the suite has to know about it.
+//! `Subject`: a provider under test, and what the suite must know about it.
 
 use std::any::Any;
 use std::fmt;
@@ -20,7 +20,7 @@ use crate::handle::Handle;
 
 type Expire = Box<dyn Fn(LockKey) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
-/// What a case works on: a fresh provider, and what the suite has to know about it.
+/// The subject of a case: a fresh provider, and what the suite must know about it.
 ///
 /// # Examples
 ///
@@ -43,15 +43,15 @@ pub struct Subject {
     expire: Option<Expire>,
     pace: Pace,
     unit: Option<Duration>,
-    /// Keys of one case never meet those of another, even on one server.
+    /// Part of every key of this case, so that no other case on the same server uses the same key.
     salt: u64,
     _guard: Box<dyn Any + Send + Sync>,
 }
 
 impl Subject {
-    /// Makes a subject of a provider that no other case uses.
+    /// Makes a subject from a provider that no other case uses.
     ///
-    /// Time is what the provider's clock says, or the system's if it brings none.
+    /// The cases use the clock that the provider brings, or else the [`SystemClock`].
     pub fn new(provider: impl LockProvider) -> Self {
         let provider: Arc<dyn LockProvider> = Arc::new(provider);
         let brought = provider.info().clock().cloned();
@@ -69,33 +69,33 @@ impl Subject {
         }
     }
 
-    /// Keeps something alive until the case has ended, and drops it then: a server, a schema, a
-    /// folder.
+    /// Keeps a value alive until the case has ended, such as a server, a schema or a folder.
     #[must_use]
     pub fn guarded_by(mut self, guard: impl Any + Send + Sync) -> Self {
         self._guard = Box::new(guard);
         self
     }
 
-    /// Adds a provider on the same store whose keys are kept apart, by a prefix say; with it the
-    /// cases run that show that the two never meet.
+    /// Adds a provider on the same store with separate keys, for instance by a prefix.
+    ///
+    /// The cases about separate keys run only with it.
     #[must_use]
     pub fn neighbour(mut self, provider: impl LockProvider) -> Self {
         self.neighbour = Some(Arc::new(provider));
         self
     }
 
-    /// States what the provider can do, so that a case fails if it does more or less.
+    /// States the capabilities of the provider, so that a case fails if it has more or fewer.
     ///
-    /// Cases about an ability that the provider lacks have nothing to show and pass. Without this, an
-    /// optional trait that a provider has and does not return is never tested.
+    /// **Without this, an optional trait that the provider does not return by mistake is never
+    /// tested**: cases about a missing capability pass.
     #[must_use]
     pub fn expects(mut self, capabilities: impl IntoIterator<Item = Capability>) -> Self {
         self.expected = Some(capabilities.into_iter().collect());
         self
     }
 
-    /// Says how the store ends a lease before its time; with it schedules need not wait for expiry.
+    /// Sets how to end a lease before its time, so that schedules need not wait for the expiry.
     #[must_use]
     pub fn expire_with<F, E>(mut self, expire: F) -> Self
     where
@@ -106,8 +106,10 @@ impl Subject {
         self
     }
 
-    /// Sets the unit in which the cases measure ttls and waits. It is 10 seconds in paused time and
-    /// half a second in real time; a slow store may need more.
+    /// Sets the unit in which the cases measure ttls and waits.
+    ///
+    /// The default is 10 seconds in paused time and half a second in real time. A slow store may
+    /// need more.
     #[must_use]
     pub fn unit(mut self, unit: Duration) -> Self {
         self.unit = Some(unit);
@@ -135,7 +137,7 @@ impl Subject {
         self.capabilities.has(capability)
     }
 
-    /// So many units of time.
+    /// Returns this many units of time.
     pub(crate) fn units(&self, count: u32) -> Duration {
         self.unit.unwrap_or(self.pace.unit()) * count
     }

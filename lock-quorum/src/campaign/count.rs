@@ -40,7 +40,8 @@ impl<E: Clone> Campaign<E> {
         if self.seats.iter().filter_map(Seat::vote_token).count() + pending >= self.majority() {
             return None;
         }
-        // An owner whom a majority has seen release is told so, whoever holds the key at the others.
+        // An owner whom a majority has seen release is told so, whoever holds the key at the
+        // others.
         let undone = self.seats.iter().filter(|seat| matches!(seat.vote, Vote::Undone)).count();
         if undone > 0 && pending > 0 && undone + pending > self.seats.len() - self.majority() {
             return None;
@@ -74,8 +75,9 @@ impl<E: Clone> Campaign<E> {
             // Whatever the others hold is no majority.
             return Outcome::Passed(None);
         }
-        // Others that hold the key at some nodes are reason enough to wait, even if more have failed
-        // than a majority can spare; but a majority that fails is a failure, whatever the rest says.
+        // Others that hold the key at some nodes are reason enough to wait, even if more have
+        // failed than a majority can spare; but a majority that fails is a failure, whatever the
+        // rest says.
         let failed = count(|vote| matches!(vote, Vote::Failed(_) | Vote::None));
         if count(against) > minority || acquires && count(against) > 0 && failed <= minority {
             let split = acquires && !self.holds && count(|vote| matches!(vote, Vote::For(_))) > 0;
@@ -107,7 +109,8 @@ impl<E: Clone> Campaign<E> {
     }
 
     /// Whether those that have not answered are worth waiting for, as they may make the token of a
-    /// majority. That can only be an earlier grant of this claim, so it is below what is proposed now.
+    /// majority. That can only be an earlier grant of this claim, so it is below what is proposed
+    /// now.
     pub(super) fn may_be_alike(&self) -> bool {
         if let Motion::Acquire { floor: Some(floor) } = self.motion
             && !self.holds

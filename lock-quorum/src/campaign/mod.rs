@@ -1,5 +1,5 @@
-//! One claim's part in a quorum, as plain code without I/O or time: what the nodes answer goes in, what
-//! to ask them comes out. The same code runs in the provider and in the model checker.
+//! One claim's part in a quorum, as plain code without I/O or time: what the nodes answer goes in,
+//! what to ask them comes out. The same code runs in the provider and in the model checker.
 
 use std::time::Duration;
 
@@ -44,9 +44,11 @@ pub(crate) enum Motion {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome<E> {
     Passed(Option<FencingToken>),
-    /// A majority cannot be reached, as others hold the key (for so long), or as it is lost or not held.
+    /// A majority cannot be reached, as others hold the key (for so long), or as it is lost or not
+    /// held.
     Refused(Option<Duration>),
-    /// Others hold the key at so many nodes, and this claim did at some: perhaps nobody has a majority.
+    /// Others hold the key at so many nodes, and this claim did at some: perhaps nobody has a
+    /// majority.
     Split(Option<Duration>),
     Undone,
     /// So many nodes have failed, with these errors, that a majority cannot be reached.
@@ -121,8 +123,8 @@ impl<E: Clone> Campaign<E> {
 
     /// Puts a motion to the nodes.
     ///
-    /// If those that can be relied on are no majority, all are asked and waited for, until a majority has
-    /// answered.
+    /// If those that can be relied on are no majority, all are asked and waited for, until a
+    /// majority has answered.
     pub(crate) fn put(&mut self, motion: Motion, reach: &[Reach]) -> Vec<Ask> {
         // One that begins with something else was acquired elsewhere.
         self.began_here |= self.number == 0 && matches!(motion, Motion::Acquire { .. });
@@ -191,8 +193,8 @@ impl<E: Clone> Campaign<E> {
         asks
     }
 
-    /// Takes note that a node has not answered in time: it counts as failed, and nobody waits for it. Its
-    /// answer is heard when it comes, and until then the request is known to be under way.
+    /// Takes note that a node has not answered in time: it counts as failed, and nobody waits for
+    /// it. Its answer is heard when it comes, and until then the request is known to be under way.
     pub(crate) fn hear_nothing_yet(&mut self, ask: Ask, error: E) -> Vec<Ask> {
         let mut asks = Vec::new();
         let seat = &mut self.seats[ask.node];
@@ -221,16 +223,17 @@ impl<E: Clone> Campaign<E> {
         Some(outcome)
     }
 
-    /// Whether too few nodes can be relied on and asked without doubt, while the answer to an earlier
-    /// request may change that.
+    /// Whether too few nodes can be relied on and asked without doubt, while the answer to an
+    /// earlier request may change that.
     pub(crate) fn is_barred(&self, is_reliable: impl Fn(usize) -> bool) -> bool {
         let seats = self.seats.iter().enumerate();
         let ready = seats.filter(|(node, seat)| seat.is_ready() && is_reliable(*node)).count();
         ready < self.majority() && self.seats.iter().any(Seat::may_be_ready)
     }
 
-    /// Whether no majority can be asked for this claim any more, however well the nodes are: releases
-    /// of earlier attempts have had no answer from too many, and may free what is acquired later.
+    /// Whether no majority can be asked for this claim any more, however well the nodes are:
+    /// releases of earlier attempts have had no answer from too many, and may free what is acquired
+    /// later.
     pub(crate) fn is_spent(&self) -> bool {
         let open = self.seats.iter().filter(|seat| !seat.has_lost_a_release()).count();
         open < self.majority()
@@ -356,7 +359,8 @@ impl<E: Clone> Campaign<E> {
         }
     }
 
-    /// Asks those that have granted with a smaller token to go to the agreed one, or to the largest.
+    /// Asks those that have granted with a smaller token to go to the agreed one, or to the
+    /// largest.
     ///
     /// Tokens of a majority that are alike need no second round. A node goes to a larger token only
     /// while the claim holds its key, so no two owners ever agree on one number.

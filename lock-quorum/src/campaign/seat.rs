@@ -29,10 +29,11 @@ pub(super) struct Seat<E> {
     unanswered: u8,
     /// The motion whose release has been sent, and not been answered.
     pub(super) releasing: Option<u32>,
-    /// When the last release was sent, more than one acquisition may have been on its way: one of them
-    /// may be served after the release, although that frees something.
+    /// When the last release was sent, more than one acquisition may have been on its way: one of
+    /// them may be served after the release, although that frees something.
     doubtful: bool,
-    /// The motion whose release has freed what was acquired here before: whose answer is still to come.
+    /// The motion whose release has freed what was acquired here before: whose answer is still to
+    /// come.
     freed_by: u32,
     /// An attempt has been given back here, which may have ended this owner's time here (law U1).
     pub(super) given_back: bool,
@@ -95,8 +96,8 @@ impl<E> Seat<E> {
         }
     }
 
-    /// Takes note of an answer, and returns whether the node may have granted the key anew; `None` for
-    /// an answer that a release has overtaken.
+    /// Takes note of an answer, and returns whether the node may have granted the key anew; `None`
+    /// for an answer that a release has overtaken.
     pub(super) fn heard(&mut self, ask: Ask, answer: &Answer<E>) -> Option<bool> {
         let in_doubt = matches!(answer, Answer::Failed { applied: true, .. });
         let mut missed = false;
