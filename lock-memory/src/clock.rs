@@ -58,6 +58,15 @@ struct Timeline {
 
 impl ManualClock {
     /// Makes a clock that stands at its start.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::clock::{Clock, Moment};
+    /// use lock_memory::ManualClock;
+    ///
+    /// assert_eq!(ManualClock::new().now(), Moment::default());
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -73,6 +82,24 @@ impl ManualClock {
     /// # Cancel safety
     ///
     /// Dropping the future leaves the clock at the moment that it has reached.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::{ManualClock, MemoryProvider};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let clock = ManualClock::new();
+    /// # let locks = LockClient::new(MemoryProvider::builder().clock(clock.clone()).build());
+    ///
+    /// let guard = locks.lock("k").ttl(Duration::from_secs(60)).auto_renew().acquire().await?;
+    /// clock.advance(Duration::from_secs(600)).await; // the renewals run meanwhile
+    /// assert!(guard.is_held());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn advance(&self, by: Duration) {
         settle().await;
         let end = self.now().after(by);
@@ -85,6 +112,24 @@ impl ManualClock {
     }
 
     /// Moves time forward at once. Sleepers that wake up see the new time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::{ManualClock, MemoryProvider};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let clock = ManualClock::new();
+    /// # let locks = LockClient::new(MemoryProvider::builder().clock(clock.clone()).build());
+    ///
+    /// let guard = locks.lock("k").ttl(Duration::from_secs(60)).auto_renew().acquire().await?;
+    /// clock.jump(Duration::from_secs(600)); // no renewal could run
+    /// assert!(!guard.is_held());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn jump(&self, by: Duration) {
         self.move_to(self.now().after(by));
     }

@@ -18,11 +18,35 @@ use crate::MemoryProvider;
 /// | `memory://name` | one store per name, within this factory |
 ///
 /// There are no options.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::registry::ProviderRegistry;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> lock_core::Result<()> {
+///
+/// let registry = ProviderRegistry::new().register(lock_memory::factory())?;
+/// let one = registry.connect("memory://scratch").await?;
+/// let same = registry.connect("memory://scratch").await?;
+/// let _held = one.lock("report").acquire().await?;
+/// assert!(same.lock("report").try_acquire().await?.is_none());
+/// # Ok(())
+/// # }
+/// ```
 pub fn factory() -> MemoryFactory {
     MemoryFactory::default()
 }
 
 /// Connects to `memory://` URLs, as [`factory`] describes.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::backend::ProviderFactory;
+///
+/// assert_eq!(lock_memory::factory().schemes(), ["memory"]);
+/// ```
 #[derive(Debug, Default)]
 pub struct MemoryFactory {
     /// The stores with a name. None is ever removed.

@@ -15,6 +15,25 @@ use lock_core::clock::{Clock, Moment, SystemClock};
 use lock_core::{Error, ErrorKind, FencingToken, Lock, LockKey, LockProvider, Occupancy, Result};
 
 /// The verbs of a provider and its locks, for which faults are scripted.
+///
+/// # Examples
+///
+/// ```
+/// # use lock_core::LockClient;
+/// # use lock_memory::{Fault, Faults, MemoryProvider, Verb};
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> lock_core::Result<()> {
+/// # let faults = Faults::new();
+/// # let locks = LockClient::new(faults.around(MemoryProvider::new()));
+///
+/// faults.next(Verb::Renew, 1, Fault::LoseAnswer);
+/// let guard = locks.lock("report").acquire().await?;
+/// assert!(guard.renew(Duration::from_secs(60)).await.is_err());
+/// assert!(guard.is_held()); // the outcome is unknown, which is no loss
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verb {
@@ -35,6 +54,26 @@ pub enum Verb {
 }
 
 /// A fault of one call.
+///
+/// # Examples
+///
+/// ```
+/// # use lock_core::LockClient;
+/// # use lock_memory::{Fault, Faults, MemoryProvider, Verb};
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> lock_core::Result<()> {
+/// # let faults = Faults::new();
+/// # let locks = LockClient::new(faults.around(MemoryProvider::new()));
+///
+/// faults.next(Verb::Release, 1, Fault::LoseAnswer);
+/// let guard = locks.lock("report").acquire().await?;
+/// let failed = guard.release().await.unwrap_err();
+/// let guard = failed.into_guard().expect("the lock was not lost");
+/// guard.release().await?; // the second request confirms the first
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Fault {
@@ -59,6 +98,23 @@ impl Fault {
     /// Makes the fault of a backend that cannot be reached.
     ///
     /// Nothing happens, and the caller gets [`ErrorKind::Unavailable`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::{Fault, Faults, MemoryProvider, Verb};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let faults = Faults::new();
+    /// # let locks = LockClient::new(faults.around(MemoryProvider::new()));
+    ///
+    /// faults.next(Verb::TryAcquire, 1, Fault::unavailable());
+    /// assert!(locks.lock("report").try_acquire().await.unwrap_err().is_unavailable());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn unavailable() -> Self {
         let error = Error::new(ErrorKind::Unavailable, "injected: the backend is out of reach");
         Self::Fail(error.with_effect(Effect::NotApplied))
@@ -66,6 +122,25 @@ impl Fault {
 }
 
 /// One recorded call of a [`Faulty`] provider.
+///
+/// # Examples
+///
+/// ```
+/// # use lock_core::LockClient;
+/// # use lock_memory::{Fault, Faults, MemoryProvider, Verb};
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> lock_core::Result<()> {
+/// # let faults = Faults::new();
+/// # let locks = LockClient::new(faults.around(MemoryProvider::new()));
+///
+/// locks.lock("report").try_acquire().await?;
+/// let calls = faults.calls();
+/// assert_eq!((calls[0].verb, calls[0].key.as_str()), (Verb::TryAcquire, "report"));
+/// println!("{:?}: {:?}", calls[0].at, calls[0].answer);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// The moment of the call, on the clock of the provider.
@@ -123,22 +198,92 @@ impl Faults {
     }
 
     /// Wraps a provider, so that its calls follow this script.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::{Fault, Faults, MemoryProvider, Verb};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// let faults = Faults::new();
+    /// let locks = LockClient::new(faults.around(MemoryProvider::new()));
+    /// assert!(locks.lock("report").try_acquire().await?.is_some()); // no fault is scripted
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn around<P: LockProvider>(&self, provider: P) -> Faulty<P> {
         let clock = provider.info().clock().cloned().unwrap_or_else(|| Arc::new(SystemClock));
         Faulty { provider: Arc::new(provider), faults: self.clone(), clock }
     }
 
     /// Adds a fault to the next `calls` calls of a verb that have none yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::{Fault, Faults, MemoryProvider, Verb};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let faults = Faults::new();
+    /// # let locks = LockClient::new(faults.around(MemoryProvider::new()));
+    ///
+    /// faults.next(Verb::TryAcquire, 2, Fault::unavailable());
+    /// let guard = locks.lock("report").acquire().await?; // the third attempt succeeds
+    /// assert!(faults.count(Verb::TryAcquire) >= 3);
+    /// # guard.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn next(&self, verb: Verb, calls: usize, fault: Fault) {
         self.script().faults.extend((0..calls).map(|_| (verb, fault.clone())));
     }
 
     /// Adds a fault to every call of a verb, until [`clear`](Faults::clear).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::{Fault, Faults, MemoryProvider, Verb};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let faults = Faults::new();
+    /// # let locks = LockClient::new(faults.around(MemoryProvider::new()));
+    ///
+    /// let guard = locks.lock("k").ttl(Duration::from_millis(90)).auto_renew().acquire().await?;
+    /// faults.always(Verb::Renew, Fault::unavailable());
+    /// assert!(guard.lost().await.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn always(&self, verb: Verb, fault: Fault) {
         self.script().standing.push((verb, fault));
     }
 
     /// Removes all faults.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::{Fault, Faults, MemoryProvider, Verb};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let faults = Faults::new();
+    /// # let locks = LockClient::new(faults.around(MemoryProvider::new()));
+    ///
+    /// faults.always(Verb::TryAcquire, Fault::unavailable());
+    /// faults.clear();
+    /// assert!(locks.lock("report").try_acquire().await?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn clear(&self) {
         let mut script = self.script();
         script.faults.clear();
@@ -146,16 +291,69 @@ impl Faults {
     }
 
     /// Returns the recorded calls, the oldest first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::{Fault, Faults, MemoryProvider, Verb};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let faults = Faults::new();
+    /// # let locks = LockClient::new(faults.around(MemoryProvider::new()));
+    ///
+    /// locks.lock("report").try_acquire().await?;
+    /// assert_eq!(faults.calls().len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn calls(&self) -> Vec<Call> {
         self.script().calls.clone()
     }
 
     /// Empties the record.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::{Fault, Faults, MemoryProvider, Verb};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let faults = Faults::new();
+    /// # let locks = LockClient::new(faults.around(MemoryProvider::new()));
+    ///
+    /// let guard = locks.lock("report").acquire().await?;
+    /// faults.forget_calls();
+    /// guard.release().await?;
+    /// assert!(faults.calls().iter().all(|call| call.verb == Verb::Release));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn forget_calls(&self) {
         self.script().calls.clear();
     }
 
     /// Returns the number of recorded calls of a verb.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::{Fault, Faults, MemoryProvider, Verb};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let faults = Faults::new();
+    /// # let locks = LockClient::new(faults.around(MemoryProvider::new()));
+    ///
+    /// locks.lock("report").try_acquire().await?;
+    /// assert_eq!(faults.count(Verb::TryAcquire), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn count(&self, verb: Verb) -> usize {
         self.script().calls.iter().filter(|call| call.verb == verb).count()
     }
@@ -196,6 +394,16 @@ impl Faults {
 }
 
 /// A provider whose calls follow a [`Faults`] script.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::LockProvider;
+/// use lock_memory::{Faults, Faulty, MemoryProvider};
+///
+/// let provider: Faulty<MemoryProvider> = Faults::new().around(MemoryProvider::new());
+/// assert_eq!(&**provider.info().name(), "memory"); // that of the provider inside
+/// ```
 pub struct Faulty<P> {
     provider: Arc<P>,
     faults: Faults,

@@ -53,11 +53,35 @@ struct Shared {
 
 impl MemoryProvider {
     /// Makes an empty store with the clock of tokio.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// let locks = LockClient::new(MemoryProvider::new());
+    /// assert!(locks.inspect("report").await?.is_free());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new() -> Self {
         Self::builder().build()
     }
 
     /// Sets up a store step by step.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// use lock_core::LockProvider;
+    ///
+    /// let store = MemoryProvider::builder().name("scratch").build();
+    /// assert_eq!(&**store.info().name(), "scratch");
+    /// ```
     pub fn builder() -> MemoryBuilder {
         MemoryBuilder { name: "memory".into(), clock: None }
     }
@@ -65,6 +89,21 @@ impl MemoryProvider {
     /// Ends the lease on a key, as if its ttl were over.
     ///
     /// No waiter gets a signal.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// let store = MemoryProvider::new();
+    /// let guard = LockClient::new(store.clone()).lock("report").acquire().await?;
+    /// store.expire_now("report");
+    /// assert!(guard.release().await.unwrap_err().is_lost());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn expire_now(&self, key: impl AsRef<str>) {
         self.shared.store().expire_now(key.as_ref());
     }
@@ -77,6 +116,22 @@ impl MemoryProvider {
     ///
     /// [`ErrorKind::Invalid`] for an invalid key, and [`ErrorKind::Unavailable`] when the system
     /// returns no random bits for the token.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// let store = MemoryProvider::new();
+    /// let locks = LockClient::new(store.clone());
+    /// let stranger = store.take_over("report")?;
+    /// let occupancy = locks.inspect("report").await?;
+    /// assert_eq!(occupancy.holder().unwrap().owner(), stranger.fingerprint());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn take_over<K>(&self, key: K) -> Result<OwnerToken>
     where
         K: TryInto<LockKey>,
@@ -90,6 +145,25 @@ impl MemoryProvider {
     }
 
     /// Returns how many claims wait for a key in the store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// let store = MemoryProvider::new();
+    /// store.take_over("report")?;
+    /// let locks = LockClient::new(store.clone());
+    /// let waiter = tokio::spawn(locks.lock("report").acquire());
+    /// while store.waiters("report") == 0 {
+    ///     tokio::task::yield_now().await;
+    /// }
+    /// # waiter.abort();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn waiters(&self, key: impl AsRef<str>) -> usize {
         self.shared.store().waiters(key.as_ref())
     }
@@ -149,6 +223,18 @@ impl Shared {
 static BUILT: AtomicU64 = AtomicU64::new(1);
 
 /// Sets up a [`MemoryProvider`].
+///
+/// # Examples
+///
+/// ```
+/// # use lock_core::LockClient;
+/// # use lock_memory::MemoryProvider;
+/// use lock_memory::ManualClock;
+///
+/// let store = MemoryProvider::builder().name("scratch").clock(ManualClock::new()).build();
+/// let locks = LockClient::new(store);
+/// assert_eq!(&**locks.info().name(), "scratch");
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is made until `build` is called"]
 pub struct MemoryBuilder {

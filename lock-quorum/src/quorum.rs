@@ -50,6 +50,18 @@ impl Quorum {
     ///
     /// [`ErrorKind::Misconfigured`] for no nodes, for more than 255 nodes, and for two nodes on one
     /// store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_memory::MemoryProvider;
+    /// use lock_quorum::Quorum;
+    ///
+    /// let nodes: Vec<_> = (0..5).map(|_| MemoryProvider::new()).collect();
+    /// let same = [nodes[0].clone(), nodes[0].clone(), nodes[1].clone()];
+    /// assert!(Quorum::new(nodes).is_ok());
+    /// assert!(Quorum::new(same).unwrap_err().is_misconfigured());
+    /// ```
     pub fn new<P: LockProvider>(nodes: impl IntoIterator<Item = P>) -> Result<Self> {
         let nodes = nodes.into_iter().map(|node| Node::new(Arc::new(node))).collect();
         Ok(Self { shared: Arc::new(Shared::new(nodes, Self::DEFAULT_NODE_TIMEOUT)?) })
@@ -62,6 +74,18 @@ impl Quorum {
     /// # Errors
     ///
     /// [`ErrorKind::Misconfigured`] for zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_memory::MemoryProvider;
+    /// use lock_quorum::Quorum;
+    /// use std::time::Duration;
+    ///
+    /// let nodes = [MemoryProvider::new(), MemoryProvider::new(), MemoryProvider::new()];
+    /// let quorum = Quorum::new(nodes)?.node_timeout(Duration::from_millis(50))?;
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn node_timeout(self, limit: Duration) -> Result<Self> {
         if limit.is_zero() {
             let message = "the time limit of a node is zero; it must be longer";

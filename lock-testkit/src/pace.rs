@@ -5,6 +5,16 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 /// Sets how time passes while a case runs.
+///
+/// # Examples
+///
+/// ```
+/// use lock_memory::MemoryProvider;
+/// use lock_testkit::{Pace, Subject, cases, run};
+///
+/// let case = cases::all().remove(0);
+/// run(Pace::Paused, case, || async { Subject::new(MemoryProvider::new()) });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// Real time, on a runtime with two threads.

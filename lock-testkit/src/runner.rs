@@ -13,6 +13,13 @@ use crate::{Pace, Subject};
 const WATCHDOG: Duration = Duration::from_secs(120);
 
 /// One named case of the suite.
+///
+/// # Examples
+///
+/// ```
+/// let names: Vec<_> = lock_testkit::cases::all().into_iter().map(|case| case.name).collect();
+/// assert!(names.iter().any(|name| name.contains("e1_one_of_two_owners_is_granted")));
+/// ```
 #[derive(Clone, Copy)]
 pub struct Case {
     /// The name: the law or known bug, and the promise.
@@ -33,6 +40,17 @@ impl fmt::Debug for Case {
 /// # Panics
 ///
 /// Panics when the case fails, or does not end within two minutes.
+///
+/// # Examples
+///
+/// ```
+/// use lock_memory::MemoryProvider;
+/// use lock_testkit::{Pace, Subject, cases, run};
+///
+/// for case in cases::all().into_iter().take(3) {
+///     run(Pace::Paused, case, || async { Subject::new(MemoryProvider::new()) });
+/// }
+/// ```
 pub fn run<F, S>(pace: Pace, case: Case, subject: F)
 where
     F: FnOnce() -> S + Send + 'static,
@@ -48,6 +66,17 @@ where
 /// # Errors
 ///
 /// The payload of the panic of the case, or of the watchdog.
+///
+/// # Examples
+///
+/// ```
+/// use lock_memory::MemoryProvider;
+/// use lock_testkit::{Pace, Subject, cases, check};
+///
+/// let case = cases::all().remove(0);
+/// let result = check(Pace::Paused, case, || async { Subject::new(MemoryProvider::new()) });
+/// assert!(result.is_ok());
+/// ```
 pub fn check<F, S>(pace: Pace, case: Case, subject: F) -> std::thread::Result<()>
 where
     F: FnOnce() -> S + Send + 'static,

@@ -89,6 +89,16 @@ impl Subject {
     ///
     /// **Without this, an optional trait that the provider does not return by mistake is never
     /// tested**: cases about a missing capability pass.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::Capability;
+    /// use lock_memory::MemoryProvider;
+    /// use lock_testkit::Subject;
+    ///
+    /// let subject = Subject::new(MemoryProvider::new()).expects(Capability::ALL.iter().copied());
+    /// ```
     #[must_use]
     pub fn expects(mut self, capabilities: impl IntoIterator<Item = Capability>) -> Self {
         self.expected = Some(capabilities.into_iter().collect());
@@ -110,6 +120,16 @@ impl Subject {
     ///
     /// The default is 10 seconds in paused time and half a second in real time. A slow store may
     /// need more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_memory::MemoryProvider;
+    /// use lock_testkit::Subject;
+    /// use std::time::Duration;
+    ///
+    /// let subject = Subject::new(MemoryProvider::new()).unit(Duration::from_secs(2));
+    /// ```
     #[must_use]
     pub fn unit(mut self, unit: Duration) -> Self {
         self.unit = Some(unit);

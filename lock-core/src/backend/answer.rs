@@ -130,7 +130,7 @@ impl Busy {
     /// * Core retries every 10 to 50 ms, and less often if the foreign holder keeps the key for
     ///   long.
     /// * Core hands the key to no waiter of its own client.
-    /// * A store with a queue lets a released key be free for everybody.
+    /// * A store with a queue leaves a released key free for every owner.
     #[must_use]
     pub const fn contested(mut self, foreign: bool) -> Self {
         (self.contested, self.foreign) = (true, foreign);

@@ -25,7 +25,7 @@ pub(crate) struct Belief {
     /// The ttl with which the deadline was counted. Less than `ttl` while a stray request may
     /// shorten it.
     span: Ttl,
-    /// The lease never ends before this moment, whatever becomes of the requests in flight.
+    /// The lease never ends before this moment, with any outcome of the requests in flight.
     deadline: Moment,
     stray: Option<Stray>,
 }

@@ -134,7 +134,7 @@ impl ProviderRegistry {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes whatever was opened.
+    /// Dropping the future closes every connection that it has opened.
     ///
     /// # Examples
     ///
@@ -211,7 +211,7 @@ impl ProviderRegistry {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes whatever was opened.
+    /// Dropping the future closes every connection that it has opened.
     ///
     /// # Examples
     ///
