@@ -11,7 +11,7 @@ use super::schedule::Schedule;
 use super::seen::Seen;
 use crate::backend::{Attempt, Busy, Claim, Lock};
 use crate::clock::Moment;
-use crate::engine::line::{Place, Received};
+use crate::engine::line::{Facts, Place, Received};
 use crate::engine::rivals::CONTESTED;
 use crate::engine::{Bound, Engine};
 use crate::error::{Effect, Error, ErrorKind, Result};
@@ -96,14 +96,14 @@ impl Acquisition {
         let ttl = self.bound.claim.ttl().as_duration();
         let whole = self.engine.request_timeout.min(ttl);
         let limit = whole.min(self.time_left(sent));
-        self.promise(sent.after(limit), true);
+        self.share(|facts| (facts.next_request, facts.under_way) = (sent.after(limit), true));
         self.attempts = self.attempts.saturating_add(1);
         self.schedule.last_attempt = sent;
         self.traces.under_way = true;
         let answer = self.send(limit).await;
         self.traces.under_way = false;
         let answered = self.now();
-        self.promise(answered, false);
+        self.share(|facts| facts.end_request(answered));
         self.seen.cut = (limit < whole && answered >= sent.after(limit)).then_some(limit);
         if answer.is_ok() {
             self.engine.latency.observe(answered.since(sent));
@@ -219,11 +219,11 @@ impl Acquisition {
         }
     }
 
-    /// Tells the line by when the next request is made, or the one that is under way has ended.
-    pub(super) fn promise(&self, by: Moment, under_way: bool) {
-        self.place.iter().for_each(|place| {
-            place.share(|facts| (facts.next_request, facts.under_way) = (by, under_way));
-        });
+    /// Shares what was learned with everybody in line.
+    pub(super) fn share(&self, lesson: impl FnOnce(&mut Facts)) {
+        if let Some(place) = &self.place {
+            place.share(lesson);
+        }
     }
 
     /// Turns a grant into a hold, unless it has come too late.
@@ -239,7 +239,7 @@ impl Acquisition {
             let ours = received.passed_on.past_others < Fairness::TURN;
             place.share(|facts| {
                 (facts.ours, facts.held, facts.failing_since) = (ours, true, None);
-                (facts.next_request, facts.under_way) = (now, false);
+                facts.end_request(now);
             });
             // A hand-over that is under way as well may land at any time.
             self.traces.stray |= place.leave();
@@ -268,7 +268,8 @@ async fn ask(lock: &dyn Lock, fairness: Fairness, listens: bool) -> Result<Attem
 impl Drop for Acquisition {
     fn drop(&mut self) {
         if self.traces.under_way {
-            self.promise(self.now(), false);
+            let now = self.now();
+            self.share(|facts| facts.end_request(now));
         }
         self.undo();
     }

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use super::acquisition::Acquisition;
 use super::listening::Heard;
@@ -15,6 +16,10 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
 use crate::holding::Hold;
 use crate::observe::{Effort, EventKind};
+
+/// A head that asks no later than this after it was to is not overtaken: its task may have been waiting for
+/// a processor.
+const LATE: Duration = Duration::from_millis(10);
 
 /// Why a wait has ended.
 enum Next {
@@ -182,10 +187,10 @@ impl Acquisition {
             let mut wake = due.min(self.schedule.deadline);
             if head {
                 wake = wake.min(expiry).min(self.next_poll(began));
-                self.promise(wake, false);
+                self.share(|facts| facts.next_request = wake);
             }
             let event = self.event(head, wake).await;
-            if let Some(next) = self.react(event, wake).await? {
+            if let Some(next) = self.react(event, began, wake).await? {
                 return Ok(next);
             }
         }
@@ -225,7 +230,7 @@ impl Acquisition {
     }
 
     /// Returns what follows from an event; `None` means to go on waiting.
-    async fn react(&mut self, event: Event, wake: Moment) -> Result<Option<Next>> {
+    async fn react(&mut self, event: Event, began: Moment, wake: Moment) -> Result<Option<Next>> {
         let ask = Some(Next::Ask { last: false });
         Ok(match event {
             Event::News(News::Handed(received)) => Some(Next::Accept(received)),
@@ -256,7 +261,7 @@ impl Acquisition {
                 }
                 ask
             }
-            Event::Timer => self.is_time_to_ask().then_some(Next::Ask { last: false }),
+            Event::Timer => self.is_time_to_ask(began).then_some(Next::Ask { last: false }),
         })
     }
 
@@ -264,18 +269,23 @@ impl Acquisition {
         self.place.iter().for_each(|place| place.set_queued(queued));
     }
 
-    /// Looks up from the line when a delay is over.
+    /// Looks up from the line when some delays are over that began then.
     ///
-    /// A head that has not asked when it was to is not polled, and is overtaken. So is one that means to
-    /// ask much later than this waiter's own strategy would.
-    fn is_time_to_ask(&self) -> bool {
+    /// A head that means to ask much later than this waiter's own strategy would is made to ask now. One
+    /// that does not ask when it was to is not polled, and is overtaken.
+    fn is_time_to_ask(&self, began: Moment) -> bool {
         let (now, Some(place)) = (self.now(), &self.place) else { return true };
         // It may have become the head without a word: see `Place::drop`.
         if place.is_head() || now >= self.schedule.deadline {
             return true;
         }
-        let Facts { next_request, under_way, .. } = place.facts();
-        let far = !under_way && self.schedule.is_far(next_request, now);
-        far || next_request.after(SHORTEST_PAUSE) <= now
+        let Facts { next_request, under_way, last_request, .. } = place.facts();
+        if next_request.after(LATE) <= now {
+            return true;
+        }
+        if !under_way && last_request < began && self.schedule.is_far(next_request, now) {
+            place.hurry_head(now);
+        }
+        false
     }
 }

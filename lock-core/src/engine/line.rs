@@ -40,12 +40,21 @@ pub(crate) struct Facts {
     pub(crate) next_request: Moment,
     /// A request is under way. Nobody makes another one meanwhile (law W2).
     pub(crate) under_way: bool,
+    /// When the last request ended.
+    pub(crate) last_request: Moment,
     /// The key was seen to be held.
     pub(crate) held: bool,
     /// This client holds the key, and tells the line when it is released.
     pub(crate) ours: bool,
     /// Since when the backend fails.
     pub(crate) failing_since: Option<Moment>,
+}
+
+impl Facts {
+    /// Takes note that a request has ended.
+    pub(crate) fn end_request(&mut self, now: Moment) {
+        (self.next_request, self.under_way, self.last_request) = (now, false, now);
+    }
 }
 
 /// Where one waiter is told what concerns it.
@@ -289,6 +298,16 @@ impl Place {
     /// has released the key.
     pub(crate) fn has_to_ask(&self) -> bool {
         std::mem::take(&mut self.mailbox.mail().ask)
+    }
+
+    /// Makes the head ask now, and takes its word for it.
+    pub(crate) fn hurry_head(&self, now: Moment) {
+        self.with_line(|line| {
+            line.facts.next_request = now;
+            if let Some(head) = line.waiters.values().next() {
+                head.put(|mail| mail.ask = true);
+            }
+        });
     }
 
     /// Takes the grant that came with another's release, if there is one.
