@@ -71,6 +71,7 @@ pub enum ErrorKind {
 
 /// What a failed request did to the store, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Effect {
     /// Nothing: the store refused it or never saw it.
     NotApplied,

@@ -101,6 +101,7 @@ where
 /// assert_eq!(Backoff::fixed(ms(100)).within(ms(250)).delays().count(), 2);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[must_use = "a strategy does nothing until an acquisition uses it"]
 pub struct Backoff {
     shape: Shape,
     full_jitter: bool,

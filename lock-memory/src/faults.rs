@@ -65,6 +65,7 @@ impl Fault {
 
 /// One call that a [`Faulty`] provider has seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Call {
     /// When it was made, on the provider's clock.
     pub at: Moment,

@@ -42,6 +42,7 @@ impl Signal {
 /// assert!(!sender.send(Signal::Hint)); // nobody waits any more
 /// # });
 /// ```
+#[must_use = "dropping a subscription ends it"]
 pub struct Subscription {
     signals: mpsc::Receiver<Signal>,
 }
@@ -79,15 +80,6 @@ impl SignalSender {
     /// Returns whether the waiter has gone.
     pub fn is_closed(&self) -> bool {
         self.signals.is_closed()
-    }
-
-    /// Waits until the waiter has gone, to end a subscription for it.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses nothing.
-    pub async fn closed(&self) {
-        self.signals.closed().await;
     }
 }
 

@@ -224,6 +224,7 @@ macro_rules! __cases {
                 p5_a_handover_passes_over_the_queue_and_says_so,
                 w2_a_release_serves_the_next_waiter_in_one_request,
                 u1_g4_a_handover_that_goes_wrong_serves_the_waiter_all_the_same,
+                w3_a_release_that_may_not_hand_over_is_a_plain_one,
                 u1_g5_a_waiter_cancelled_while_it_is_handed_the_key_leaves_it,
             }
         }
