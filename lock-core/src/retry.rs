@@ -175,7 +175,6 @@ impl Backoff {
 
     /// Sets by how much an exponential delay grows; values below 1 and not-a-number count as 1.
     /// The other shapes ignore it.
-    #[must_use]
     pub fn factor(mut self, by: f64) -> Self {
         if let Shape::Exponential { factor, .. } = &mut self.shape {
             *factor = if by >= 1.0 { by } else { 1.0 };
@@ -184,14 +183,12 @@ impl Backoff {
     }
 
     /// Replaces every delay by a random one between zero and it.
-    #[must_use]
     pub fn full_jitter(mut self) -> Self {
         self.full_jitter = true;
         self
     }
 
     /// Tries again at most `retries` times.
-    #[must_use]
     pub fn max_retries(mut self, retries: u32) -> Self {
         self.attempts = Some(retries);
         self
@@ -201,14 +198,12 @@ impl Backoff {
     ///
     /// To bound the time a caller waits, set the wait of the acquisition instead: that one is kept
     /// by the clock and makes a last attempt at its end.
-    #[must_use]
     pub fn within(mut self, total: Duration) -> Self {
         self.total = Some(total);
         self
     }
 
     /// Makes the jitter repeatable: the same seed gives every acquisition the same delays.
-    #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
