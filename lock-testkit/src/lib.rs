@@ -31,7 +31,8 @@ pub use pace::Pace;
 pub use runner::{Case, check, run};
 pub use subject::Subject;
 
-/// Scripted faults to put around any provider.
+/// Scripted faults to put around any provider. They live in `lock-memory`, as tests against the fake need
+/// them without the dependencies of this crate; a second copy would drift apart.
 pub use lock_memory::{Call, Fault, Faults, Faulty, Verb};
 
 /// Stands for the case that is missing, so that no run of it passes.

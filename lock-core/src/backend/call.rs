@@ -10,7 +10,8 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Runs one backend verb with a time limit; a panic of the backend becomes an error.
+/// Runs one backend verb with a time limit; a panic of the backend becomes an error, so that one in a
+/// renewal does not end the renewing.
 ///
 /// Either way the request may still take effect, so the error's effect is unknown.
 pub async fn limited<T>(

@@ -50,6 +50,8 @@ pub trait LockProvider: Debug + Send + Sync + 'static {
     fn info(&self) -> &ProviderInfo;
 
     /// Binds a claim to this store. Does no I/O.
+    ///
+    /// The lock is shared by the guard, the renewal task and the undo, hence the `Arc`.
     fn lock(&self, claim: Claim) -> Arc<dyn Lock>;
 
     /// Returns what reports who holds a key, if the store can.
@@ -112,7 +114,8 @@ pub trait Lock: Debug + Send + Sync + 'static {
     /// # For implementors
     ///
     /// Replace the remaining time. Never add to it, and never bring back a lease that has ended (law
-    /// T2). The fencing token stays as it is.
+    /// T2). The fencing token stays as it is. The answer has it: a resumed guard learns its token there, and
+    /// core notices a lease that was replaced under the same owner.
     async fn renew(&self, ttl: Ttl) -> Result<Renewal>;
 
     /// Frees the key, if this owner still holds it. Also undoes an acquisition whose answer was lost.

@@ -27,7 +27,8 @@ const NOT_HELD: &str = "the lease had ended before the release, so another owner
                         lock meanwhile";
 
 impl Hold {
-    /// Lets the request under way come to its end, so that nothing is left to land, and ends the hold.
+    /// Lets the request under way come to its end, and ends the hold. A renewal that landed later would
+    /// change the lease of whoever resumes the lock.
     pub(crate) async fn settle_and_end(&self) {
         let _alone = self.alone().await;
         self.leave_to_its_ttl();

@@ -56,7 +56,7 @@ const WITH_CYCLES: &[&str] = &["bench"];
 const WITHOUT_SENTENCES: &[&str] = &[];
 
 /// Crates whose functions have at most [`LIMIT`] branches.
-const LIMITED: &[&str] = &["lock-core"];
+const LIMITED: &[&str] = &["lock-core", "lock-quorum"];
 
 /// The most branches that a function may have.
 const LIMIT: usize = 15;
