@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::{elapsed, grant, is_renewed, listening, released};
 use crate::{Fault, Subject, Verb};
 
-/// Whoever watches a key is signalled when it is released.
+/// A waiter that listens gets a signal when the key is released.
 pub async fn n1_a_release_wakes_a_waiter_that_listens(subject: &Subject) {
     if !subject.has(Capability::Hints) {
         return;
@@ -61,7 +61,7 @@ pub async fn n1_bp2_a_waiter_that_tries_at_every_signal_is_served(subject: &Subj
     }
 }
 
-/// A hundred watches at a time take nothing away that the other verbs need.
+/// A hundred open subscriptions take nothing away that the other verbs need.
 pub async fn n1_bp4_many_open_subscriptions_leave_the_backend_usable(subject: &Subject) {
     let mut subscriptions = Vec::new();
     for number in 0..100 {
@@ -75,7 +75,7 @@ pub async fn n1_bp4_many_open_subscriptions_leave_the_backend_usable(subject: &S
     drop(subscriptions);
 }
 
-/// Watches that are dropped leave the key as usable as it was.
+/// Subscriptions that are dropped leave the key as usable as it was.
 pub async fn n1_bp4_a_dropped_subscription_leaves_the_key_usable(subject: &Subject) {
     let key = subject.key("k");
     for _ in 0..100 {
@@ -132,7 +132,7 @@ pub async fn n1_bp2_a_release_between_an_attempt_and_the_subscription_is_not_mis
     assert!(waited < subject.units(10), "the release was missed for {waited:?}");
 }
 
-/// A watch that ends as soon as it is opened costs a request a backoff, not a spinning processor.
+/// A subscription that ends as soon as it is opened costs one request per backoff, not a busy loop.
 pub async fn n1_bp3_a_subscription_that_ends_at_once_does_not_spin(subject: &Subject) {
     let (builder, faults) = subject.faulty_builder();
     faults.next(Verb::Subscribe, 100_000, Fault::EndSubscription);

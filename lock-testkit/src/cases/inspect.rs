@@ -56,10 +56,10 @@ pub async fn i1_inspecting_does_not_keep_a_lease_alive(subject: &Subject) {
     grant(&*subject.lock(&key, subject.long())).await;
 }
 
-/// Owner, note and token that are told together are of one holder, however fast holders change.
+/// Owner, note and token that are reported together are of one holder, however fast holders change.
 ///
 /// The token of an owner whose acquisition is still under way may yet be raised, but is above every
-/// earlier holder's; once it was granted, it is told as it was granted.
+/// earlier holder's; once it was granted, it is reported as it was granted.
 pub async fn i1_what_is_reported_together_is_of_one_holder(subject: &Subject) {
     if !subject.has(Capability::Inspect) {
         return;

@@ -8,7 +8,7 @@ use lock_core::{Capability, LockGuard, Loss};
 use super::{elapsed, grant, released};
 use crate::{Fault, Subject, Verb};
 
-/// Without renewal the loss is told before the deadline, and the deadline comes before the ttl.
+/// Without renewal the loss is reported before the deadline, and the deadline comes before the ttl.
 pub async fn g2_a_lease_that_is_not_renewed_is_reported_lost_in_time(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let ttl = subject.units(2);
@@ -26,7 +26,7 @@ pub async fn g2_a_lease_that_is_not_renewed_is_reported_lost_in_time(subject: &S
     assert!(guard.check(Duration::ZERO).unwrap_err().is_lost());
 }
 
-/// Who asks after the loss is told at once, every time.
+/// Whoever asks about a loss that has happened learns of it at once, every time.
 pub async fn g2_bw9_a_late_subscriber_learns_of_the_loss(subject: &Subject) {
     let client = subject.client();
     let guard = client.lock(subject.key("k")).ttl(subject.units(1)).acquire().await.unwrap();

@@ -1,5 +1,6 @@
 //! The cases, one file per law family. Each is a public async function over a [`Subject`], named
-//! after the law (`e1`, `g2` …) and the known bug (`l21`, `w5` …) that it shows.
+//! after the law (`e1`, `g2` …) and the known bug (`bl21`, `bw5` …) that it shows; the project's
+//! `LAWS.md` lists them.
 
 pub mod exclusion;
 pub mod expiry;
