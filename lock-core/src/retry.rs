@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn l26_one_value_gives_each_of_64_tasks_its_full_budget() {
+    fn bl26_one_strategy_gives_each_of_64_tasks_its_full_budget() {
         let shared: Arc<dyn RetryStrategy> =
             Arc::new(Backoff::exponential(ms(1), ms(8)).max_retries(5));
         let threads: Vec<_> = (0..64)
@@ -328,7 +328,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn l27_exponential_delays_never_fall_and_keep_their_cap(
+        fn bl27_exponential_delays_never_fall_and_keep_their_cap(
             min in any::<u64>(), max in any::<u64>(), factor in any::<f64>(),
         ) {
             let (min, max) = (Duration::from_nanos(min), Duration::from_nanos(max));
@@ -338,7 +338,7 @@ mod tests {
         }
 
         #[test]
-        fn l28_every_strategy_is_total(
+        fn bl28_no_settings_make_a_strategy_panic_or_exceed_its_longest_delay(
             a in prop_oneof![Just(Duration::ZERO), Just(Duration::MAX), any::<Duration>()],
             b in prop_oneof![Just(Duration::ZERO), Just(Duration::MAX), any::<Duration>()],
             seed in any::<u64>(),
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn l27_a_million_attempts_do_not_overflow() {
+    fn bl27_a_million_attempts_do_not_overflow() {
         let endless = Backoff::exponential(ms(1), ms(1000));
         assert_eq!(endless.delays().nth(1_000_000), Some(ms(1000)));
     }

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn g1_a_stray_short_renewal_is_feared_after_a_longer_one() {
+    fn g1_a_short_renewal_without_an_answer_limits_what_a_longer_one_gives() {
         let mut belief = Belief::granted(at(0), ttl(30_000));
         let _forgotten = belief.send(at(0), ttl(10_000));
         let longer = belief.send(at(2_000), ttl(60_000));

@@ -337,7 +337,7 @@ impl Hold {
     }
 
     /// Renews once, by hand to a new ttl or from the renewal task to the present one. Never overlaps
-    /// another request (law W5).
+    /// another request, so none is sent after a release (law G4, bug B-W5).
     pub(crate) async fn renew(&self, ttl: Option<Ttl>) -> Result<()> {
         let nothing_sent = |error: Error| error.with_effect(Effect::NotApplied);
         let _alone = self.alone().await.map_err(nothing_sent)?;

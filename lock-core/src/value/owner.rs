@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn l4_texts_that_are_not_exactly_one_token_are_refused_without_repeating_them() {
+    fn bl4_texts_that_are_not_exactly_one_token_are_refused_without_showing_them() {
         let good = OwnerToken::from_bits([1; 16]);
         let longer = format!("{}A", good.expose());
         let not_canonical = format!("{}B", &good.expose()[..21]);

@@ -31,7 +31,7 @@ fn pair(subject: &Subject, key: &LockKey) -> [Handle; 2] {
 
 /// The next owner has the key, with a larger token and its own ttl and note; the last one has
 /// nothing, and nobody else had a chance.
-pub async fn e1_f1_a_key_is_passed_on_whole(subject: &Subject) {
+pub async fn e1_f1_a_handover_gives_the_next_owner_its_whole_claim(subject: &Subject) {
     if !subject.has(Capability::Handover) {
         return;
     }
@@ -65,7 +65,7 @@ pub async fn e1_f1_a_key_is_passed_on_whole(subject: &Subject) {
 }
 
 /// Only the holder can pass a key on; whoever tries else changes nothing, and is undone (law U1).
-pub async fn e3_u1_a_stranger_can_pass_nothing_on(subject: &Subject) {
+pub async fn e3_u1_a_stranger_can_hand_nothing_over(subject: &Subject) {
     if !subject.has(Capability::Handover) {
         return;
     }
@@ -82,7 +82,7 @@ pub async fn e3_u1_a_stranger_can_pass_nothing_on(subject: &Subject) {
 }
 
 /// A lease that has ended cannot be passed on, not even to an owner that could have the key.
-pub async fn t1_e3_an_ended_lease_is_not_passed_on(subject: &Subject) {
+pub async fn t1_e3_an_ended_lease_is_not_handed_over(subject: &Subject) {
     if !subject.has(Capability::Handover) {
         return;
     }
@@ -114,7 +114,7 @@ pub async fn e3_e4_a_late_handover_touches_no_successor(subject: &Subject) {
 }
 
 /// An owner that was undone gets nothing, but the key is given back.
-pub async fn u1_a_key_is_not_passed_on_to_an_undone_owner(subject: &Subject) {
+pub async fn u1_a_key_is_not_handed_over_to_an_undone_owner(subject: &Subject) {
     if !subject.has(Capability::Handover) {
         return;
     }
@@ -129,7 +129,7 @@ pub async fn u1_a_key_is_not_passed_on_to_an_undone_owner(subject: &Subject) {
 }
 
 /// Sent again, it is answered again, and mints nothing.
-pub async fn e2_f1_a_repeated_handover_is_one(subject: &Subject) {
+pub async fn e2_f1_a_repeated_handover_is_one_grant(subject: &Subject) {
     if !subject.has(Capability::Handover) {
         return;
     }
@@ -169,7 +169,7 @@ pub async fn e2_a_late_handover_cuts_no_lease_short(subject: &Subject) {
 }
 
 /// While a key is passed from hand to hand, whoever asks is refused.
-pub async fn e1_a_key_that_is_passed_on_is_never_free(subject: &Subject) {
+pub async fn e1_a_key_is_never_free_during_a_handover(subject: &Subject) {
     if !subject.has(Capability::Handover) {
         return;
     }
@@ -203,7 +203,7 @@ pub async fn e1_a_key_that_is_passed_on_is_never_free(subject: &Subject) {
 
 /// Those who queue in the store are passed over, and the answer tells that they are there; the next
 /// owner gives up its own place.
-pub async fn p5_a_handover_passes_over_the_queue_and_says_so(subject: &Subject) {
+pub async fn m3_a_handover_passes_over_the_queue_and_reports_that_others_wait(subject: &Subject) {
     if !subject.has(Capability::Handover) || !subject.has(Capability::Queue) {
         return;
     }
@@ -306,7 +306,7 @@ pub async fn w3_a_release_that_may_not_hand_over_is_a_plain_one(subject: &Subjec
 }
 
 /// A waiter that is cancelled while it is handed the key leaves it to others.
-pub async fn u1_g5_a_waiter_cancelled_while_it_is_handed_the_key_leaves_it(subject: &Subject) {
+pub async fn u1_g5_a_waiter_cancelled_during_a_handover_leaves_the_key_free(subject: &Subject) {
     if !clients_hand_over(subject) {
         return;
     }
