@@ -280,10 +280,14 @@ impl Acquisition {
             return true;
         }
         let Facts { next_request, under_way, last_request, .. } = place.facts();
+        // Somebody has asked since then, past the head or at a deadline of its own.
+        if last_request >= began {
+            return false;
+        }
         if next_request.after(LATE) <= now {
             return true;
         }
-        if !under_way && last_request < began && self.schedule.is_far(next_request, now) {
+        if !under_way && self.schedule.is_far(next_request, now) {
             place.hurry_head(now);
         }
         false

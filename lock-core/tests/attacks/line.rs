@@ -348,3 +348,25 @@ async fn row_41_ten_thousand_lost_messages_cost_a_fallback_interval_each_at_the_
     }
     assert!(longest <= interval + ms(2), "waited {longest:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn w2_a_waiter_that_times_out_makes_nobody_pass_a_head_that_is_on_time() {
+    let (store, faults, client) = setup();
+    let _holder = LockClient::new(store).lock("k").ttl(s(900)).acquire().await.unwrap();
+    for _ in 0..100 {
+        let c = client.clone();
+        tokio::spawn(async move { drop(c.lock("k").wait_forever().acquire().await) });
+    }
+    let c = client.clone();
+    tokio::spawn(async move {
+        loop {
+            drop(c.lock("k").wait_at_most(s(1)).acquire().await);
+        }
+    });
+    sleep(s(60)).await; // every delay has grown to its longest
+    faults.forget_calls();
+    sleep(s(60)).await;
+    // One a second at a deadline, and one every second or two by the head.
+    let requests = faults.count(Verb::TryAcquire);
+    assert!(requests <= 200, "{requests} requests in a minute");
+}
