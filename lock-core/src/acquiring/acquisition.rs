@@ -102,6 +102,9 @@ impl Acquisition {
         self.traces.under_way = true;
         let answer = self.send(limit).await;
         self.traces.under_way = false;
+        // Only one whose attempt was refused, and not lost or denied, stands in the store's queue.
+        let queues = self.listening.is_open() && self.patience.fairness != Fairness::Race;
+        self.set_queued(queues && matches!(answer, Ok(Attempt::Held(_))));
         let answered = self.now();
         self.share(|facts| facts.end_request(answered));
         self.seen.cut = (limit < whole && answered >= sent.after(limit)).then_some(limit);

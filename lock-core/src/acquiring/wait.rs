@@ -244,7 +244,6 @@ impl Acquisition {
             Event::Freed => ask,
             // A release before it was open is found by the attempt that follows.
             Event::Heard(Heard::Opened) => {
-                self.set_queued(self.patience.fairness != Fairness::Race);
                 self.traces.in_store = true;
                 ask
             }
@@ -265,7 +264,7 @@ impl Acquisition {
         })
     }
 
-    fn set_queued(&self, queued: bool) {
+    pub(super) fn set_queued(&self, queued: bool) {
         self.place.iter().for_each(|place| place.set_queued(queued));
     }
 
