@@ -18,13 +18,24 @@ use lock_core::backend::{
     Attempt, Claim, Effect, Hints, ProviderInfo, Queue, Release, Renewal, Signal, Subscription, Ttl,
 };
 use lock_core::{
-    Backoff, Error, ErrorKind, FencingToken, Lock, LockClient, LockKey, LockProvider, OwnerToken,
-    Result, RetryStrategy,
+    Backoff, Capabilities, Capability, Error, ErrorKind, FencingToken, Lock, LockClient, LockKey,
+    LockProvider, OwnerToken, Result, RetryStrategy,
 };
 use lock_memory::{Fault, Faults, ManualClock, MemoryProvider, Verb};
 
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
+}
+
+#[test]
+fn pointers_and_decorators_hide_no_ability() {
+    let store = MemoryProvider::new();
+    let all = Capabilities::of(&store);
+    assert_eq!(all.iter().count(), Capability::ALL.len(), "the fake has every one");
+    assert_eq!(Capabilities::of(&Arc::new(store.clone())), all);
+    let boxed = Box::new(store.clone()) as Box<dyn LockProvider>;
+    assert_eq!(Capabilities::of(&Box::new(Arc::new(boxed))), all);
+    assert_eq!(Capabilities::of(&Faults::new().around(store)), all);
 }
 
 #[tokio::test]

@@ -142,6 +142,7 @@ impl Fault {
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Call {
     /// The moment of the call, on the clock of the provider.
     pub at: Moment,

@@ -25,7 +25,8 @@ pub(crate) struct Shared {
     fences: bool,
     /// Every node reports its holder.
     inspects: bool,
-    /// How far the nodes' tokens were ahead of our clock, in µs.
+    /// How far the nodes' tokens were ahead of our clock, in µs: a guess, which answers correct. A wrong one
+    /// costs a second round trip, never a promise.
     lead: AtomicI64,
 }
 

@@ -27,6 +27,7 @@ pub(crate) struct Voters {
     /// How many tasks go on behind earlier verbs, and whom to wake when one has heard something or
     /// ended.
     behind: AtomicUsize,
+    /// Wakes an acquisition that waits for such a node, whenever a task has heard something or ended.
     heard: Notify,
 }
 
@@ -88,7 +89,8 @@ impl Voters {
         }
     }
 
-    /// Asks for releases again that nodes have not taken, with pauses that double, for a ttl.
+    /// Retries releases that nodes did not confirm, with exponential backoff, for one ttl: after that, the
+    /// lease has ended by itself.
     async fn release_again(self: &Arc<Self>, mut answers: Answers) {
         let Shared { clock, node_timeout, .. } = &*self.shared;
         let give_up = clock.now().after(self.claim.ttl().as_duration());

@@ -11,7 +11,7 @@ use super::schedule::Schedule;
 use super::seen::Seen;
 use crate::backend::{Attempt, Busy, Claim, Lock};
 use crate::clock::Moment;
-use crate::engine::line::{Place, Received};
+use crate::engine::line::{Facts, Place, Received};
 use crate::engine::rivals::CONTESTED;
 use crate::engine::{Bound, Engine};
 use crate::error::{Effect, Error, ErrorKind, Result};
@@ -98,14 +98,17 @@ impl Acquisition {
         let ttl = self.bound.claim.ttl().as_duration();
         let whole = self.engine.request_timeout.min(ttl);
         let limit = whole.min(self.time_left(sent));
-        self.promise(sent.after(limit), true);
+        self.share(|facts| (facts.next_request, facts.under_way) = (sent.after(limit), true));
         self.attempts = self.attempts.saturating_add(1);
         self.schedule.last_attempt = sent;
         self.traces.under_way = true;
-        let answer = self.send(limit).await;
+        let answer = self.send(sent, limit).await;
         self.traces.under_way = false;
+        // Only one whose attempt was refused, and not lost or denied, stands in the store's queue.
+        let queues = self.listening.is_open() && self.patience.fairness != Fairness::Race;
+        self.set_queued(queues && matches!(answer, Ok(Attempt::Held(_))));
         let answered = self.now();
-        self.promise(answered, false);
+        self.share(|facts| facts.end_request(answered));
         self.seen.cut = (limit < whole && answered >= sent.after(limit)).then_some(limit);
         if answer.is_ok() {
             self.engine.latency.observe(answered.since(sent));
@@ -128,14 +131,15 @@ impl Acquisition {
     }
 
     /// Sends a plain attempt, or with an open subscription one that joins the waiters of the store.
-    async fn send(&mut self, limit: Duration) -> Result<Attempt> {
+    async fn send(&mut self, sent: Moment, limit: Duration) -> Result<Attempt> {
         let (lock, fairness) = (&*self.bound.lock, self.patience.fairness);
         let listens = self.listening.is_open();
         let answer = self.engine.call(limit, ask(lock, fairness, listens)).await;
         if listens && answer.as_ref().is_err_and(Error::is_denied) {
             // This user may acquire the key, but not wait in the store.
             self.listening.deny();
-            return self.engine.call(limit, ask(lock, fairness, false)).await;
+            let left = limit.saturating_sub(self.now().since(sent));
+            return self.engine.call(left, ask(lock, fairness, false)).await;
         }
         answer
     }
@@ -223,12 +227,11 @@ impl Acquisition {
         }
     }
 
-    /// Records for the line when the next request leaves, or the one in flight has ended, at the
-    /// latest.
-    pub(super) fn promise(&self, by: Moment, under_way: bool) {
-        self.place.iter().for_each(|place| {
-            place.share(|facts| (facts.next_request, facts.under_way) = (by, under_way));
-        });
+    /// Shares what was learned with everybody in line.
+    pub(super) fn share(&self, lesson: impl FnOnce(&mut Facts)) {
+        if let Some(place) = &self.place {
+            place.share(lesson);
+        }
     }
 
     /// Turns a grant into a hold, unless it came too late.
@@ -245,7 +248,7 @@ impl Acquisition {
             let ours = received.passed_on.past_others < Fairness::TURN;
             place.share(|facts| {
                 (facts.ours, facts.held, facts.failing_since) = (ours, true, None);
-                (facts.next_request, facts.under_way) = (now, false);
+                facts.end_request(now);
             });
             // A hand-over that is also in flight may take effect at any time.
             self.traces.stray |= place.leave();
@@ -274,7 +277,8 @@ async fn ask(lock: &dyn Lock, fairness: Fairness, listens: bool) -> Result<Attem
 impl Drop for Acquisition {
     fn drop(&mut self) {
         if self.traces.under_way {
-            self.promise(self.now(), false);
+            let now = self.now();
+            self.share(|facts| facts.end_request(now));
         }
         self.undo();
     }

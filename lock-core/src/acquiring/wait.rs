@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use super::acquisition::Acquisition;
 use super::listening::Heard;
@@ -15,6 +16,10 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
 use crate::holding::Hold;
 use crate::observe::{Effort, EventKind};
+
+/// A head that asks no later than this after it was to is not overtaken: its task may have been
+/// waiting for a processor.
+const LATE: Duration = Duration::from_millis(10);
 
 /// The reason why a wait has ended.
 enum Next {
@@ -188,10 +193,10 @@ impl Acquisition {
             let mut wake = due.min(self.schedule.deadline);
             if head {
                 wake = wake.min(expiry).min(self.next_poll(began));
-                self.promise(wake, false);
+                self.share(|facts| facts.next_request = wake);
             }
             let event = self.event(head, wake).await;
-            if let Some(next) = self.react(event, wake).await? {
+            if let Some(next) = self.react(event, began, wake).await? {
                 return Ok(next);
             }
         }
@@ -232,7 +237,7 @@ impl Acquisition {
     }
 
     /// Returns the consequence of an event. `None` means that the wait goes on.
-    async fn react(&mut self, event: Event, wake: Moment) -> Result<Option<Next>> {
+    async fn react(&mut self, event: Event, began: Moment, wake: Moment) -> Result<Option<Next>> {
         let ask = Some(Next::Ask { last: false });
         Ok(match event {
             Event::News(News::Handed(received)) => Some(Next::Accept(received)),
@@ -247,7 +252,6 @@ impl Acquisition {
             Event::Freed => ask,
             // The attempt that follows finds a release before the subscription was open.
             Event::Heard(Heard::Opened) => {
-                self.set_queued(self.patience.fairness != Fairness::Race);
                 self.traces.in_store = true;
                 ask
             }
@@ -264,26 +268,35 @@ impl Acquisition {
                 }
                 ask
             }
-            Event::Timer => self.is_time_to_ask().then_some(Next::Ask { last: false }),
+            Event::Timer => self.is_time_to_ask(began).then_some(Next::Ask { last: false }),
         })
     }
 
-    fn set_queued(&self, queued: bool) {
+    pub(super) fn set_queued(&self, queued: bool) {
         self.place.iter().for_each(|place| place.set_queued(queued));
     }
 
-    /// Returns whether this waiter makes an attempt after its delay.
+    /// Returns whether this waiter makes an attempt after its delays, which began then.
     ///
-    /// A waiter overtakes a head that is overdue, because that head is not being polled. It also
-    /// overtakes a head whose next attempt comes much later than by this waiter's own strategy.
-    fn is_time_to_ask(&self) -> bool {
+    /// A waiter overtakes a head that is overdue, because that head is not being polled. A head whose
+    /// next attempt comes much later than by this waiter's own strategy is made to ask now.
+    fn is_time_to_ask(&self, began: Moment) -> bool {
         let (now, Some(place)) = (self.now(), &self.place) else { return true };
         // `Place::drop` does not wake a new head while this client holds the key.
         if place.is_head() || now >= self.schedule.deadline {
             return true;
         }
-        let Facts { next_request, under_way, .. } = place.facts();
-        let far = !under_way && self.schedule.is_far(next_request, now);
-        far || next_request.after(SHORTEST_PAUSE) <= now
+        let Facts { next_request, under_way, last_request, .. } = place.facts();
+        // Somebody has asked since then, past the head or at a deadline of its own.
+        if last_request >= began {
+            return false;
+        }
+        if next_request.after(LATE) <= now {
+            return true;
+        }
+        if !under_way && self.schedule.is_far(next_request, now) {
+            place.hurry_head(now);
+        }
+        false
     }
 }

@@ -44,7 +44,9 @@ pub(crate) struct Facts {
     pub(crate) next_request: Moment,
     /// A request is in flight. No other waiter sends one meanwhile (law W2).
     pub(crate) under_way: bool,
-    /// The last answer said that the key is held.
+    /// When the last request ended.
+    pub(crate) last_request: Moment,
+    /// The key was seen to be held.
     pub(crate) held: bool,
     /// This client holds the key, so its release wakes the line.
     pub(crate) ours: bool,
@@ -52,7 +54,14 @@ pub(crate) struct Facts {
     pub(crate) failing_since: Option<Moment>,
 }
 
-/// The mailbox of one waiter, into which other tasks put what concerns it.
+impl Facts {
+    /// Takes note that a request has ended.
+    pub(crate) fn end_request(&mut self, now: Moment) {
+        (self.next_request, self.under_way, self.last_request) = (now, false, now);
+    }
+}
+
+/// Where one waiter is told what concerns it.
 #[derive(Debug)]
 struct Mailbox {
     claim: Claim,
@@ -303,7 +312,17 @@ impl Place {
         std::mem::take(&mut self.mailbox.mail().ask)
     }
 
-    /// Takes the grant that came with the release of another holder, if there is one.
+    /// Makes the head ask now, and takes its word for it.
+    pub(crate) fn hurry_head(&self, now: Moment) {
+        self.with_line(|line| {
+            line.facts.next_request = now;
+            if let Some(head) = line.waiters.values().next() {
+                head.put(|mail| mail.ask = true);
+            }
+        });
+    }
+
+    /// Takes the grant that came with another's release, if there is one.
     pub(crate) fn handed(&self) -> Option<Received> {
         self.mailbox.mail().take_grant()
     }

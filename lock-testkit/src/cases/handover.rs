@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use lock_core::backend::{Attempt, Release, Renewal, Transfer, Ttl};
-use lock_core::{Backoff, Capability, FencingToken, LockClient, LockGuard, LockKey, Metadata};
+use lock_core::{
+    Backoff, Capability, Error, ErrorKind, FencingToken, LockClient, LockGuard, LockKey, Metadata,
+};
 use lock_memory::Faults;
 use tokio::task::JoinHandle;
 
@@ -287,6 +289,22 @@ pub async fn u1_g4_a_handover_that_goes_wrong_serves_the_waiter_all_the_same(sub
         guard.release().await.unwrap();
         subject.until_free(&key, subject.units(10)).await;
     }
+}
+
+/// A client whose user may not hand over releases, and its waiter is served all the same.
+pub async fn w3_a_release_that_may_not_hand_over_is_a_plain_one(subject: &Subject) {
+    if !clients_hand_over(subject) {
+        return;
+    }
+    let (client, faults) = subject.faulty_client();
+    let key = subject.key("k");
+    let guard = client.lock(&key).acquire().await.unwrap();
+    let waiter = waiting(subject, &client, &faults, &key).await;
+    let denied = Error::new(ErrorKind::Denied, "injected: no right to hand over");
+    faults.always(Verb::HandOver, Fault::Fail(denied));
+    guard.release().await.unwrap();
+    waiter.await.unwrap().unwrap().release().await.unwrap();
+    assert_eq!(faults.count(Verb::HandOver), 1, "it would be refused again");
 }
 
 /// A waiter that is cancelled while it is handed the key leaves it to others.

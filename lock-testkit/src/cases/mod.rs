@@ -1,5 +1,6 @@
 //! The cases, one file per law family. Each is a public async function over a [`Subject`], named
-//! after the law (`e1`, `g2` …) and the known bug (`l21`, `w5` …) that it shows.
+//! after the law (`e1`, `g2` …) and the known bug (`bl21`, `bw5` …) that it shows; the project's
+//! `LAWS.md` lists them.
 
 pub mod exclusion;
 pub mod expiry;
@@ -224,6 +225,7 @@ macro_rules! __cases {
                 m3_a_handover_passes_over_the_queue_and_reports_that_others_wait,
                 w2_a_release_serves_the_next_waiter_in_one_request,
                 u1_g4_a_handover_that_goes_wrong_serves_the_waiter_all_the_same,
+                w3_a_release_that_may_not_hand_over_is_a_plain_one,
                 u1_g5_a_waiter_cancelled_during_a_handover_leaves_the_key_free,
             }
         }

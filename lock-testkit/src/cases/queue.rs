@@ -1,5 +1,5 @@
-//! The store's queue: grants in the order of arrival, and a waiter that died holds nobody up for
-//! long (bug P5).
+//! M3 order: the store's queue grants in the order of arrival, and a dead waiter does not block it for
+//! long (bug B-P5).
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
