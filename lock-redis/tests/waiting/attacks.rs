@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use lock_core::backend::{Claim, Ttl};
-use lock_core::{Backoff, Fairness, LockClient, LockGuard, LockKey, LockProvider, OwnerToken};
+use lock_core::{
+    Backoff, Fairness, LockClient, LockGuard, LockKey, LockProvider, Metadata, OwnerToken,
+};
 use tokio::task::JoinHandle;
 
 use super::support::Server;
@@ -147,4 +149,21 @@ async fn g4_a_grant_with_metadata_is_confirmed_without_memory() {
     server.command("CONFIG SET maxmemory 1");
     holder.release().await.unwrap();
     assert!(w.await.unwrap().unwrap().is_held());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e2_a_claim_with_metadata_that_confirms_after_a_renewal_cuts_nothing_short() {
+    let server = Server::start();
+    let p = server.provider().await;
+    let holder = p.lock(claim("k", s(60)));
+    let _ = holder.try_acquire().await.unwrap();
+    let w = p.lock(claim("k", s(10)).with_metadata(Metadata::new("me").unwrap()));
+    let _subscription = w.as_queue().unwrap().subscribe().await.unwrap();
+    let _ = w.as_queue().unwrap().try_acquire_or_enqueue().await.unwrap();
+    let _ = holder.release().await.unwrap(); // the queue grants to the waiter
+    let _ = w.renew(Ttl::new(s(60)).unwrap()).await.unwrap();
+    let _ = w.try_acquire().await.unwrap();
+    let left = server.send(&["PTTL", "k"]);
+    let left: u64 = left.trim().trim_start_matches(':').parse().unwrap();
+    assert!(left > 50_000, "renewed to a minute, then acquired again for 10 s: {left} ms are left");
 }
