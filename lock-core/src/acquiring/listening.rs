@@ -10,13 +10,16 @@ use crate::fairness::Fairness;
 /// A subscription that has lasted this long and ends is opened again at once.
 const LASTING: Duration = Duration::from_secs(1);
 
+/// After the store has refused this user to subscribe or to queue, neither is tried for this long.
+const DENIED: Duration = Duration::from_secs(60);
+
 /// The subscription of one acquisition.
 #[derive(Default)]
 pub(super) struct Listening {
     subscription: Option<Subscription>,
     since: Moment,
-    /// The store has refused this user to subscribe or to queue: it polls from then on.
-    denied: bool,
+    /// The store has refused this user to subscribe or to queue: it polls until then.
+    denied_until: Moment,
     /// A signal has reported a grant. If the attempt that follows does not confirm it, a second one is
     /// only a hint.
     was_granted: bool,
@@ -46,9 +49,9 @@ impl Listening {
         self.ended_early = false;
     }
 
-    /// Gives up waiting in the store, as this user may not.
-    pub(super) fn deny(&mut self) {
-        (self.subscription, self.denied) = (None, true);
+    /// Gives up waiting in the store for now, as this user may not.
+    pub(super) fn deny(&mut self, now: Moment) {
+        (self.subscription, self.denied_until) = (None, now.after(DENIED));
     }
 
     /// Waits for the next signal. Opens a subscription first if `open` says so and there is none.
@@ -78,7 +81,8 @@ impl Listening {
             Fairness::Race => lock.as_hints(),
             Fairness::Turns | Fairness::Fifo => lock.as_queue().map(|queue| queue as _),
         };
-        if let Some(hints) = hints.filter(|_| open && !self.denied && !self.ended_early) {
+        let open = open && !self.ended_early && engine.clock.now() >= self.denied_until;
+        if let Some(hints) = hints.filter(|_| open) {
             match engine.call(engine.request_timeout, hints.subscribe()).await {
                 Ok(subscription) => {
                     (self.subscription, self.since) = (Some(subscription), engine.clock.now());
@@ -86,7 +90,9 @@ impl Listening {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "no subscription, polling instead");
-                    self.denied = error.is_denied();
+                    if error.is_denied() {
+                        self.deny(engine.clock.now());
+                    }
                 }
             }
         }
