@@ -137,8 +137,9 @@ impl Acquisition {
         let answer = self.engine.call(limit, ask(lock, fairness, listens)).await;
         if listens && answer.as_ref().is_err_and(Error::is_denied) {
             // This user may acquire the key, but not wait in the store.
-            self.listening.deny();
-            let left = limit.saturating_sub(self.now().since(sent));
+            let denied = self.engine.clock.now();
+            self.listening.deny(denied);
+            let left = limit.saturating_sub(denied.since(sent));
             return self.engine.call(left, ask(lock, fairness, false)).await;
         }
         answer

@@ -10,13 +10,16 @@ use crate::fairness::Fairness;
 /// A subscription that ends after it has lasted this long is opened again at once.
 const LASTING: Duration = Duration::from_secs(1);
 
+/// After the store has refused this user to subscribe or to queue, neither is tried for this long.
+const DENIED: Duration = Duration::from_secs(60);
+
 /// The subscription of one acquisition.
 #[derive(Default)]
 pub(super) struct Listening {
     subscription: Option<Subscription>,
     since: Moment,
-    /// The store does not let this user subscribe or queue, so the acquisition polls. Never reset.
-    denied: bool,
+    /// The store does not let this user subscribe or queue, so the acquisition polls until then.
+    denied_until: Moment,
     /// A signal has reported a grant. A second such signal counts as a hint, because the attempt
     /// after the first one was refused.
     was_granted: bool,
@@ -46,9 +49,9 @@ impl Listening {
         self.ended_early = false;
     }
 
-    /// Stops waiting in the store, because this user may not.
-    pub(super) fn deny(&mut self) {
-        (self.subscription, self.denied) = (None, true);
+    /// Stops waiting in the store for a minute, because this user may not.
+    pub(super) fn deny(&mut self, now: Moment) {
+        (self.subscription, self.denied_until) = (None, now.after(DENIED));
     }
 
     /// Waits for the next signal. If `open` is true and there is no subscription, opens one first.
@@ -79,7 +82,8 @@ impl Listening {
             Fairness::Race => lock.as_hints(),
             Fairness::Turns | Fairness::Fifo => lock.as_queue().map(|queue| queue as _),
         };
-        if let Some(hints) = hints.filter(|_| open && !self.denied && !self.ended_early) {
+        let open = open && !self.ended_early && engine.clock.now() >= self.denied_until;
+        if let Some(hints) = hints.filter(|_| open) {
             match engine.call(engine.request_timeout, hints.subscribe()).await {
                 Ok(subscription) => {
                     (self.subscription, self.since) = (Some(subscription), engine.clock.now());
@@ -87,7 +91,9 @@ impl Listening {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "no subscription, polling instead");
-                    self.denied = error.is_denied();
+                    if error.is_denied() {
+                        self.deny(engine.clock.now());
+                    }
                 }
             }
         }

@@ -381,3 +381,21 @@ async fn w1_a_denied_place_in_the_queue_does_not_double_the_time_of_an_attempt()
     let took = began.elapsed();
     assert!(took <= ms(405), "waited {took:?} of 300 ms: {outcome:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn n1_a_waiter_that_was_denied_a_subscription_for_a_moment_queues_up_later() {
+    let (store, faults, client) = setup();
+    let _holder = LockClient::new(store.clone()).lock("k").ttl(s(900)).acquire().await.unwrap();
+    let denied = Fault::Fail(Error::new(ErrorKind::Denied, "this user may not subscribe"));
+    faults.next(Verb::Subscribe, 2, denied);
+    tokio::spawn(async move { drop(client.lock("k").wait_forever().acquire().await) });
+    sleep(s(50)).await;
+    assert_eq!(
+        faults.count(Verb::Subscribe),
+        1,
+        "one that is denied is not asked for all the time"
+    );
+    sleep(s(250)).await;
+    assert_eq!(store.waiters("k"), 1, "it polls for ever, behind all who queue");
+    assert_eq!(faults.count(Verb::Subscribe), 3);
+}

@@ -121,9 +121,13 @@ impl RedisLock {
         self.claim.mode().require_exclusive()?;
         let keys = self.keys();
         let subscriber = self.store.subscriber.as_ref().zip(waiting);
-        let takes = subscriber.filter(|(all, kind)| all.takes_place(self.fingerprint(), *kind));
+        let takes = subscriber
+            .and_then(|(all, kind)| Some((all, all.takes_place(self.fingerprint(), kind)?)));
         let call = self.acquisition(&keys, takes.map(|(_, kind)| kind), floor);
         let (answer, backed) = self.store.links.grant(Lane::Acquire, call).await?;
+        if let Some((subscriber, _)) = takes {
+            subscriber.is_answered(self.fingerprint());
+        }
         match &answer {
             Value::BulkString(_) => {
                 let fencing = Some(self.note(&answer)?);
@@ -208,7 +212,7 @@ impl Lock for RedisLock {
             answer => return Err(senseless(&answer)),
         };
         if let Some((subscriber, _)) = waiter {
-            subscriber.forget(self.fingerprint());
+            subscriber.forget(self.fingerprint(), answer == Release::NotHeld);
         }
         Ok(answer)
     }
@@ -313,7 +317,7 @@ impl HandOver for RedisLock {
             _ => return Err(senseless(&answer)),
         };
         if let Some(subscriber) = &self.store.subscriber {
-            subscriber.forget(self.fingerprint());
+            subscriber.forget(self.fingerprint(), transfer == Transfer::NotHeld);
         }
         Ok(transfer)
     }

@@ -92,14 +92,19 @@ impl Subscriber {
         self.waiters.standing(owner)
     }
 
-    /// Takes note that an attempt of an owner takes a place; returns whether it does.
-    pub(crate) fn takes_place(&self, owner: OwnerFingerprint, kind: Kind) -> bool {
+    /// Takes note that an attempt of an owner takes a place; returns in what way, if it does.
+    pub(crate) fn takes_place(&self, owner: OwnerFingerprint, kind: Kind) -> Option<Kind> {
         self.waiters.takes_place(owner, kind)
     }
 
-    /// Forgets an owner that has released.
-    pub(crate) fn forget(&self, owner: OwnerFingerprint) {
-        self.waiters.remove(owner);
+    /// Takes note that such an attempt was answered.
+    pub(crate) fn is_answered(&self, owner: OwnerFingerprint) {
+        self.waiters.is_answered(owner);
+    }
+
+    /// Forgets an owner that has released, `for_good` if nothing of it can arrive late.
+    pub(crate) fn forget(&self, owner: OwnerFingerprint, for_good: bool) {
+        self.waiters.remove(owner, for_good);
     }
 
     fn denied(&self) -> MutexGuard<'_, Option<Instant>> {

@@ -38,6 +38,8 @@ struct Waiter {
     shard: Option<Arc<str>>,
     /// How the scripts may know it, if an attempt of it took a place.
     place: Option<Kind>,
+    /// How many attempts that take a place have had no answer: a copy of one may take it late.
+    unanswered: u32,
     /// A request of it may be sent, or be on its way, without anybody who waits for its answer.
     followed: bool,
     seen: Instant,
@@ -78,9 +80,10 @@ impl Waiters {
             waiters.retain(|_, waiter| waiter.listens() || waiter.seen.elapsed() < REMEMBERED);
             self.sweep_at.store(2 * waiters.len(), Ordering::Relaxed);
         }
-        let before = waiters.get(&owner.as_u64());
-        let (place, followed) = before.map_or((None, false), |one| (one.place, one.followed));
-        waiters.insert(owner.as_u64(), Waiter { sender, shard, place, followed, seen });
+        let fresh =
+            Waiter { sender: None, shard: None, place: None, unanswered: 0, followed: false, seen };
+        let waiter = waiters.entry(owner.as_u64()).or_insert(fresh);
+        (waiter.sender, waiter.shard, waiter.seen) = (sender, shard, seen);
         self.count.store(waiters.len(), Ordering::Release);
         subscription
     }
@@ -95,15 +98,21 @@ impl Waiters {
         Some(Standing { place: waiter.place, followed: waiter.followed })
     }
 
-    /// Takes note that an attempt of an owner takes a place, before it is sent. Returns whether it does:
-    /// one that nobody listens for does not.
-    pub(super) fn takes_place(&self, owner: OwnerFingerprint, kind: Kind) -> bool {
-        match self.lock().get_mut(&owner.as_u64()) {
-            Some(waiter) if waiter.listens() => {
-                (waiter.place, waiter.seen) = (Some(kind), Instant::now());
-                true
-            }
-            _ => false,
+    /// Takes note that an attempt of an owner takes a place, before it is sent. Returns in what way: one
+    /// that queues already goes on queueing, and one that nobody listens for takes none.
+    pub(super) fn takes_place(&self, owner: OwnerFingerprint, kind: Kind) -> Option<Kind> {
+        let mut waiters = self.lock();
+        let waiter = waiters.get_mut(&owner.as_u64()).filter(|waiter| waiter.listens())?;
+        let kind = if waiter.place == Some(Kind::Queues) { Kind::Queues } else { kind };
+        (waiter.place, waiter.seen) = (Some(kind), Instant::now());
+        waiter.unanswered = waiter.unanswered.saturating_add(1);
+        Some(kind)
+    }
+
+    /// Takes note that such an attempt was answered.
+    pub(super) fn is_answered(&self, owner: OwnerFingerprint) {
+        if let Some(waiter) = self.lock().get_mut(&owner.as_u64()) {
+            waiter.unanswered = waiter.unanswered.saturating_sub(1);
         }
     }
 
@@ -114,11 +123,15 @@ impl Waiters {
         }
     }
 
-    /// Forgets an owner that has released.
-    pub(super) fn remove(&self, owner: OwnerFingerprint) {
+    /// Forgets an owner that has released, unless a copy of an attempt may still take a place that the
+    /// next release has to give up. Nothing takes one any more `for_good` if it has a tombstone.
+    pub(super) fn remove(&self, owner: OwnerFingerprint, for_good: bool) {
         if self.count.load(Ordering::Acquire) > 0 {
             let mut waiters = self.lock();
-            waiters.remove(&owner.as_u64());
+            let known = waiters.get(&owner.as_u64());
+            if for_good || known.is_none_or(|waiter| waiter.unanswered == 0) {
+                waiters.remove(&owner.as_u64());
+            }
             self.count.store(waiters.len(), Ordering::Release);
         }
     }

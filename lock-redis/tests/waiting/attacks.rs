@@ -1,9 +1,13 @@
 //! Attacks on the line of a key on a real server, each kept from coming back.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
-use lock_core::backend::{Claim, Ttl};
-use lock_core::{Backoff, Fairness, LockClient, LockGuard, LockKey, LockProvider, OwnerToken};
+use lock_core::backend::{Claim, Release, Ttl};
+use lock_core::{
+    Backoff, Fairness, LockClient, LockGuard, LockKey, LockProvider, Metadata, OwnerToken,
+};
 use tokio::task::JoinHandle;
 
 use super::support::Server;
@@ -147,4 +151,62 @@ async fn g4_a_grant_with_metadata_is_confirmed_without_memory() {
     server.command("CONFIG SET maxmemory 1");
     holder.release().await.unwrap();
     assert!(w.await.unwrap().unwrap().is_held());
+}
+
+#[tokio::test]
+async fn u1_a_second_release_takes_a_late_copy_of_an_acquisition_out_of_the_line() {
+    let server = Server::start();
+    let p = server.provider().await;
+    let (holder, other) = (p.lock(claim("k", s(60))), p.lock(claim("k", s(60))));
+    let _ = holder.try_acquire().await.unwrap();
+    let w = p.lock(claim("k", s(60)));
+    let queue = w.as_queue().unwrap();
+    let _subscription = queue.subscribe().await.unwrap();
+    let _ = queue.try_acquire_or_enqueue().await.unwrap();
+    let place = server.send(&["ZRANGE", LINE, "0", "0"]);
+    let place = place.lines().last().unwrap().trim().to_owned();
+    // A copy of it leaves that nobody waits for.
+    let mut copy = queue.try_acquire_or_enqueue();
+    let sent = poll_fn(|context| Poll::Ready(copy.as_mut().poll(context).is_pending())).await;
+    assert!(sent, "nobody has read its answer yet");
+    drop(copy);
+    let _ = holder.release().await.unwrap();
+    let _ = w.try_acquire().await.unwrap();
+    assert_eq!(w.release().await.unwrap(), Release::Released);
+    let _ = other.try_acquire().await.unwrap();
+    server.send(&["ZADD", LINE, "1", &place]); // the copy arrives
+    assert_eq!(w.release().await.unwrap(), Release::NotHeld);
+    let left = server.send(&["ZCARD", LINE]);
+    assert_eq!(left.trim(), ":0", "the undone owner has a place in line");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn u1_an_owner_that_queues_and_then_listens_leaves_the_queue_when_it_is_undone() {
+    let server = Server::start();
+    let p = server.provider().await;
+    let holder = p.lock(claim("k", s(60)));
+    let _ = holder.try_acquire().await.unwrap();
+    let w = p.lock(claim("k", s(60)));
+    let _subscription = w.as_queue().unwrap().subscribe().await.unwrap();
+    let _ = w.as_queue().unwrap().try_acquire_or_enqueue().await.unwrap();
+    let _ = w.as_hints().unwrap().try_acquire_or_listen().await.unwrap();
+    let _ = w.release().await.unwrap();
+    in_line(&server, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e2_a_claim_with_metadata_that_confirms_after_a_renewal_cuts_nothing_short() {
+    let server = Server::start();
+    let p = server.provider().await;
+    let holder = p.lock(claim("k", s(60)));
+    let _ = holder.try_acquire().await.unwrap();
+    let w = p.lock(claim("k", s(10)).with_metadata(Metadata::new("me").unwrap()));
+    let _subscription = w.as_queue().unwrap().subscribe().await.unwrap();
+    let _ = w.as_queue().unwrap().try_acquire_or_enqueue().await.unwrap();
+    let _ = holder.release().await.unwrap(); // the queue grants to the waiter
+    let _ = w.renew(Ttl::new(s(60)).unwrap()).await.unwrap();
+    let _ = w.try_acquire().await.unwrap();
+    let left = server.send(&["PTTL", "k"]);
+    let left: u64 = left.trim().trim_start_matches(':').parse().unwrap();
+    assert!(left > 50_000, "renewed to a minute, then acquired again for 10 s: {left} ms are left");
 }

@@ -62,10 +62,10 @@ elseif string.sub(held, 1, 22) == string.sub(ARGV[1], 1, 22) then
     return {'fence', 'it is gone although the lock is held'}
   end
   -- A grant by the queue is without the metadata; a server out of memory leaves it so.
-  local bare = #held == 23 and #ARGV[1] > 23
-  if not bare or not open_line().call('SET', KEYS[1], ARGV[1], 'XX', 'PX', ARGV[2]) then
-    call('PEXPIRE', KEYS[1], ARGV[2], 'GT') -- it may be an old request, after a renewal
+  if #held == 23 and #ARGV[1] > 23 then
+    open_line().call('SET', KEYS[1], ARGV[1], 'XX', 'KEEPTTL')
   end
+  call('PEXPIRE', KEYS[1], ARGV[2], 'GT') -- it may be an old request, after a renewal
   return fence
 else
   held = string.sub(held, 23, 23)
