@@ -13,10 +13,10 @@ pub(crate) struct Args {
 }
 
 /// Words that stand for several scenarios, and the letter that their ids begin with.
-const GROUPS: [(&str, char); 2] = [("quorum", 'q'), ("interop", INTEROP)];
+const GROUPS: [(&str, char); 2] = [("quorum", 'v'), ("interop", INTEROP)];
 
 /// Scenarios that need libraries of other languages. They run only on request.
-const INTEROP: char = 'i';
+const INTEROP: char = 'c';
 
 impl Args {
     pub(crate) fn parse(args: &[String]) -> Result<Self> {
@@ -70,9 +70,9 @@ mod tests {
         assert!(parse("").unwrap().wants("s2"));
         assert!(parse("s99").is_err());
         let quorum = parse("quorum").unwrap();
-        assert!(quorum.wants("q1") && quorum.wants("q8") && !quorum.wants("s1"));
+        assert!(quorum.wants("v1") && quorum.wants("v8") && !quorum.wants("s1"));
         let interop = parse("interop").unwrap();
-        assert!(interop.wants("i1") && interop.wants("i2") && !interop.wants("s8"));
+        assert!(interop.wants("c1") && interop.wants("c2") && !interop.wants("s8"));
         let stems = ["", "quorum", "s1"].map(|words| parse(words).unwrap().stem());
         assert_eq!(stems, ["latest", "partial", "partial"]);
     }
@@ -80,6 +80,6 @@ mod tests {
     #[test]
     fn what_needs_other_languages_is_run_on_request_only() {
         let everything = Args::parse(&[]).unwrap();
-        assert!(everything.wants("s8") && !everything.wants("i1"));
+        assert!(everything.wants("s8") && !everything.wants("c1"));
     }
 }

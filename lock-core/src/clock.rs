@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn w15_the_system_clock_is_monotonic() {
+    fn g1_bw15_the_system_clock_is_monotonic() {
         let seen: Vec<_> = (0..1000).map(|_| SystemClock.now()).collect();
         assert!(seen.is_sorted());
     }

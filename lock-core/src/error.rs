@@ -140,6 +140,7 @@ pub enum ErrorKind {
 /// assert_eq!(refused.effect(), Effect::NotApplied);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Effect {
     /// The store refused the request, or never received it, so nothing has changed.
     NotApplied,

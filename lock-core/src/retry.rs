@@ -122,6 +122,7 @@ where
 /// assert_eq!(Backoff::fixed(ms(100)).within(ms(250)).delays().count(), 2);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[must_use = "a strategy does nothing until an acquisition uses it"]
 pub struct Backoff {
     shape: Shape,
     full_jitter: bool,
@@ -272,7 +273,6 @@ impl Backoff {
     /// let tripling = Backoff::exponential(ms(1), ms(20)).factor(3.0);
     /// assert!(tripling.delays().take(4).eq([ms(1), ms(3), ms(9), ms(20)]));
     /// ```
-    #[must_use]
     pub fn factor(mut self, by: f64) -> Self {
         if let Shape::Exponential { factor, .. } = &mut self.shape {
             *factor = if by >= 1.0 { by } else { 1.0 };
@@ -292,7 +292,6 @@ impl Backoff {
     /// let spread = Backoff::fixed(ms(100)).full_jitter();
     /// assert!(spread.delays().take(50).all(|delay| delay <= ms(100)));
     /// ```
-    #[must_use]
     pub fn full_jitter(mut self) -> Self {
         self.full_jitter = true;
         self
@@ -309,7 +308,6 @@ impl Backoff {
     /// let ms = Duration::from_millis;
     /// assert_eq!(Backoff::fixed(ms(50)).max_retries(3).delays().count(), 3);
     /// ```
-    #[must_use]
     pub fn max_retries(mut self, retries: u32) -> Self {
         self.attempts = Some(retries);
         self
@@ -330,7 +328,6 @@ impl Backoff {
     /// let ms = Duration::from_millis;
     /// assert_eq!(Backoff::fixed(ms(100)).within(ms(350)).delays().count(), 3);
     /// ```
-    #[must_use]
     pub fn within(mut self, total: Duration) -> Self {
         self.total = Some(total);
         self
@@ -351,7 +348,6 @@ impl Backoff {
     /// assert!(delays(1).eq(delays(1)));
     /// assert!(delays(1).ne(delays(2)));
     /// ```
-    #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
@@ -453,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn l26_one_value_gives_each_of_64_tasks_its_full_budget() {
+    fn bl26_one_strategy_gives_each_of_64_tasks_its_full_budget() {
         let shared: Arc<dyn RetryStrategy> =
             Arc::new(Backoff::exponential(ms(1), ms(8)).max_retries(5));
         let threads: Vec<_> = (0..64)
@@ -476,7 +472,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn l27_exponential_delays_never_fall_and_keep_their_cap(
+        fn bl27_exponential_delays_never_fall_and_keep_their_cap(
             min in any::<u64>(), max in any::<u64>(), factor in any::<f64>(),
         ) {
             let (min, max) = (Duration::from_nanos(min), Duration::from_nanos(max));
@@ -486,7 +482,7 @@ mod tests {
         }
 
         #[test]
-        fn l28_every_strategy_is_total(
+        fn bl28_no_settings_make_a_strategy_panic_or_exceed_its_longest_delay(
             a in prop_oneof![Just(Duration::ZERO), Just(Duration::MAX), any::<Duration>()],
             b in prop_oneof![Just(Duration::ZERO), Just(Duration::MAX), any::<Duration>()],
             seed in any::<u64>(),
@@ -508,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn l27_a_million_attempts_do_not_overflow() {
+    fn bl27_a_million_attempts_do_not_overflow() {
         let endless = Backoff::exponential(ms(1), ms(1000));
         assert_eq!(endless.delays().nth(1_000_000), Some(ms(1000)));
     }

@@ -182,7 +182,7 @@ fn silent_panics() {
 }
 
 #[test]
-fn e1_f1_g5_hold_under_random_faults() {
+fn e1_f1_g5_random_faults_break_neither_exclusion_nor_tokens_nor_leave_a_key_locked() {
     silent_panics();
     let (mut holds, mut calls, mut handed) = (0, 0, 0);
     for seed in seeds() {

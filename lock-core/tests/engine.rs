@@ -18,13 +18,24 @@ use lock_core::backend::{
     Attempt, Claim, Effect, Hints, ProviderInfo, Queue, Release, Renewal, Signal, Subscription, Ttl,
 };
 use lock_core::{
-    Backoff, Error, ErrorKind, FencingToken, Lock, LockClient, LockKey, LockProvider, OwnerToken,
-    Result, RetryStrategy,
+    Backoff, Capabilities, Capability, Error, ErrorKind, FencingToken, Lock, LockClient, LockKey,
+    LockProvider, OwnerToken, Result, RetryStrategy,
 };
 use lock_memory::{Fault, Faults, ManualClock, MemoryProvider, Verb};
 
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
+}
+
+#[test]
+fn pointers_and_decorators_hide_no_ability() {
+    let store = MemoryProvider::new();
+    let all = Capabilities::of(&store);
+    assert_eq!(all.iter().count(), Capability::ALL.len(), "the fake has every one");
+    assert_eq!(Capabilities::of(&Arc::new(store.clone())), all);
+    let boxed = Box::new(store.clone()) as Box<dyn LockProvider>;
+    assert_eq!(Capabilities::of(&Box::new(Arc::new(boxed))), all);
+    assert_eq!(Capabilities::of(&Faults::new().around(store)), all);
 }
 
 #[tokio::test]
@@ -51,7 +62,7 @@ async fn an_hour_of_renewals_takes_no_time_on_a_manual_clock() {
 }
 
 #[tokio::test]
-async fn w11_a_process_that_was_paused_past_its_ttl_knows_it_before_any_request() {
+async fn g1_bw11_r2_a_process_that_was_paused_past_its_ttl_knows_it_before_any_request() {
     let (clock, faults) = (ManualClock::new(), Faults::new());
     let store = MemoryProvider::builder().clock(clock.clone()).build();
     let client = LockClient::new(faults.around(store.clone()));
@@ -86,7 +97,7 @@ async fn g2_an_answer_after_the_deadline_revives_nothing() {
 }
 
 #[tokio::test]
-async fn row_3_a_grant_that_arrives_when_its_lease_is_over_is_no_guard() {
+async fn g1_r3_a_grant_that_arrives_when_its_lease_is_over_is_no_guard() {
     let (clock, faults) = (ManualClock::new(), Faults::new());
     let store = MemoryProvider::builder().clock(clock.clone()).build();
     let builder = LockClient::builder(faults.around(store.clone())).request_timeout(seconds(100));
@@ -104,7 +115,7 @@ async fn row_3_a_grant_that_arrives_when_its_lease_is_over_is_no_guard() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn g4_row_44_no_renewal_follows_a_release_in_20_000_races() {
+async fn g4_bw5_r44_no_renewal_follows_a_release_in_20_000_races() {
     let faults = Faults::new();
     let client = LockClient::new(faults.around(MemoryProvider::new()));
     for round in 0..20_000 {
@@ -244,7 +255,7 @@ fn guards_and_clients_can_go_anywhere() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w1_l24_waiting_in_line_and_at_the_head_share_one_deadline() {
+async fn w1_bl24_waiting_in_line_and_at_the_head_share_one_deadline() {
     let store = MemoryProvider::new();
     let _holder =
         LockClient::new(store.clone()).lock("k").ttl(seconds(900)).acquire().await.unwrap();
@@ -259,7 +270,7 @@ async fn w1_l24_waiting_in_line_and_at_the_head_share_one_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w1_l25_a_wait_is_bounded_unless_the_caller_says_unbounded() {
+async fn w1_bl25_a_wait_is_bounded_unless_the_caller_asks_for_unbounded() {
     let store = MemoryProvider::new();
     let holder =
         LockClient::new(store.clone()).lock("k").ttl(seconds(9_000)).acquire().await.unwrap();
@@ -275,7 +286,7 @@ async fn w1_l25_a_wait_is_bounded_unless_the_caller_says_unbounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn l29_the_options_of_one_acquisition_do_not_leak_into_another() {
+async fn bl29_the_options_of_one_acquisition_do_not_leak_into_another() {
     let client = LockClient::builder(MemoryProvider::new()).ttl(seconds(10)).build().unwrap();
     let lasting =
         |guard: &lock_core::LockGuard| guard.held_until().unwrap().since(client.clock().now());
@@ -304,7 +315,7 @@ async fn g3_a_renewal_that_fails_for_ever_is_tried_a_bounded_number_of_times() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn w6_the_renewal_of_a_former_holder_never_renews_the_next() {
+async fn e4_bw6_the_renewal_of_a_former_holder_never_renews_the_next() {
     let (store, faults) = (MemoryProvider::new(), Faults::new());
     let client = LockClient::new(faults.around(store.clone()));
     let former = client.lock("k").ttl(seconds(30)).auto_renew().acquire().await.unwrap();
@@ -340,7 +351,7 @@ async fn released_though_denied(undo: bool, denials: usize) -> (usize, bool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn u1_row_30_a_user_that_is_denied_for_a_moment_leaves_no_key_locked() {
+async fn u1_r30_a_user_that_is_denied_for_a_moment_leaves_no_key_locked() {
     for undo in [false, true] {
         for denials in 1..=8 {
             let (_, free) = released_though_denied(undo, denials).await;
@@ -350,7 +361,7 @@ async fn u1_row_30_a_user_that_is_denied_for_a_moment_leaves_no_key_locked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn u1_row_30_a_user_that_stays_denied_is_not_asked_for_for_ever() {
+async fn u1_r30_an_undo_that_stays_denied_is_not_tried_for_ever() {
     for undo in [false, true] {
         let (releases, free) = released_though_denied(undo, 10_000).await;
         assert!((8..=20).contains(&releases) && !free, "undo: {undo}, {releases} releases");

@@ -95,7 +95,7 @@ impl Observer for Hostile {
 }
 
 #[tokio::test]
-async fn l34_an_observer_that_panics_or_hangs_breaks_nothing() {
+async fn bl34_an_observer_that_panics_or_hangs_breaks_nothing() {
     let hostile = Hostile::default();
     let (seen, stuck) = (Arc::clone(&hostile.seen), Arc::clone(&hostile.stuck));
     std::panic::set_hook(Box::new(|_| {}));

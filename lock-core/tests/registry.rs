@@ -21,7 +21,7 @@ fn registry() -> ProviderRegistry {
 }
 
 #[tokio::test]
-async fn l36_an_unknown_scheme_lists_the_known_ones() {
+async fn bl36_an_unknown_scheme_is_refused_with_a_list_of_the_known_ones() {
     for (url, says) in [
         ("", "not a provider URL"),
         ("memory", "not a provider URL"),
@@ -42,7 +42,7 @@ async fn l36_an_unknown_scheme_lists_the_known_ones() {
 }
 
 #[test]
-fn l37_a_scheme_registered_twice_is_refused() {
+fn bl37_a_scheme_registered_twice_is_refused() {
     let error = registry().register(lock_memory::factory()).unwrap_err();
     assert!(error.is_misconfigured());
     assert!(error.to_string().contains("the scheme `memory` is registered twice"), "{error}");

@@ -167,7 +167,7 @@ async fn w3_an_error_says_that_another_library_holds_the_key_and_whether_it_expi
 }
 
 #[tokio::test(start_paused = true)]
-async fn p5_a_contested_key_is_left_to_others_after_a_release() {
+async fn a_contested_key_is_left_to_others_after_a_release() {
     let (provider, rivals) = contested();
     let locks = LockClient::new(provider);
     let guard = locks.lock("k").acquire().await.unwrap();
@@ -198,7 +198,7 @@ async fn p5_a_contested_key_is_left_to_others_after_a_release() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn p5_a_key_that_is_handed_over_all_the_time_is_released_every_two_seconds() {
+async fn a_key_that_is_handed_over_all_the_time_is_released_every_two_seconds() {
     let faults = Faults::new();
     let locks = LockClient::new(faults.around(MemoryProvider::new()));
     for _ in 0..4 {

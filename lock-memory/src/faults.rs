@@ -142,6 +142,7 @@ impl Fault {
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Call {
     /// The moment of the call, on the clock of the provider.
     pub at: Moment,
@@ -378,7 +379,7 @@ impl Faults {
             Ok(answer) => format!("{answer:?}"),
             Err(error) => error.to_string(),
         };
-        // The record may have been emptied while the call was under way.
+        // The record may have been emptied while the call was in flight.
         if let Some(call) = self.script().calls.get_mut(line) {
             call.answer = Some(text);
         }

@@ -15,7 +15,8 @@ use crate::campaign::{Motion, Outcome, Reach};
 use crate::shared::Shared;
 use crate::voters::{Hearing, Voters};
 
-/// The longest pauses after split votes in a row; the last one is reported as contention.
+/// The longest pauses after split votes in a row; the last one is reported as contention. The pauses are
+/// random, so that clients which have split the nodes among them come back one after the other.
 const SPLITS: [Duration; 8] = [
     Duration::from_millis(2),
     Duration::from_millis(4),
@@ -70,7 +71,6 @@ impl QuorumLock {
                 Outcome::Split(remaining) if longest.is_zero() => {
                     return Ok(Attempt::held(remaining));
                 }
-                // Those who have split the nodes among them come back one after the other.
                 Outcome::Split(_) => {
                     let pause = longest.mul_f64(fastrand::f64());
                     clock.sleep_until(clock.now().after(pause)).await;
@@ -89,8 +89,8 @@ impl QuorumLock {
 }
 
 impl Drop for QuorumLock {
-    /// Undoes what nobody knows of: a claim that was refused, and whose request to some node has
-    /// had no answer.
+    /// Undoes what nobody knows of: a claim that was refused, and whose request to some node has had
+    /// no answer.
     fn drop(&mut self) {
         if !self.voters.campaign().leaves_traces() {
             return;
@@ -134,6 +134,7 @@ impl Lock for QuorumLock {
         None
     }
 
+    /// The nodes would have to agree on the next holder and on its token, as for any grant.
     fn as_hand_over(&self) -> Option<&dyn HandOver> {
         None
     }

@@ -40,7 +40,7 @@ async fn u1_q1_a_failed_attempt_that_some_node_has_granted_is_not_called_unappli
 }
 
 #[tokio::test(start_paused = true)]
-async fn w3_q1_one_denied_node_does_not_speak_for_the_quorum() {
+async fn w3_q1_bq7_one_denied_node_does_not_speak_for_the_quorum() {
     let (frozen, denied) = (Faults::new(), Faults::new());
     frozen.always(Verb::TryAcquire, Fault::unavailable());
     let error = lock_core::Error::new(lock_core::ErrorKind::Denied, "no");
@@ -59,7 +59,7 @@ fn claim(ttl: Duration) -> Claim {
 }
 
 #[tokio::test(start_paused = true)]
-async fn u1_q1_an_owner_that_a_majority_has_seen_release_is_told_so() {
+async fn u1_q1_an_owner_that_a_majority_has_seen_release_is_refused() {
     let minute = Duration::from_secs(60);
     let stores = [MemoryProvider::new(), MemoryProvider::new(), MemoryProvider::new()];
     let (faults, late) = (Faults::new(), Faults::new());
@@ -175,7 +175,7 @@ async fn inspect(quorum: &Quorum) -> lock_core::Result<Occupancy> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn i1_q1_nobody_is_said_to_hold_only_where_no_majority_can() {
+async fn i1_q1_a_key_is_reported_free_only_where_no_majority_can_hold_it() {
     let (_, [_, second, third], quorum) = three();
     for verb in [Verb::TryAcquire, Verb::Inspect] {
         third.next(verb, 1, Fault::unavailable());
@@ -192,7 +192,7 @@ async fn i1_q1_nobody_is_said_to_hold_only_where_no_majority_can() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn u1_q1_an_attempt_that_is_dropped_goes_on_hearing_its_nodes() {
+async fn u1_q1_bq9_a_dropped_attempt_goes_on_hearing_its_nodes() {
     let (stores, [_, second, third], quorum) = three();
     for late in [&second, &third] {
         late.always(Verb::TryAcquire, Fault::DelayAnswer(Duration::from_millis(100)));
@@ -209,7 +209,7 @@ async fn u1_q1_an_attempt_that_is_dropped_goes_on_hearing_its_nodes() {
 }
 
 #[tokio::test]
-async fn row_36_a_store_that_is_named_twice_is_refused() {
+async fn q1_r36_a_store_that_is_named_twice_is_refused() {
     let store = MemoryProvider::new();
     let error = Quorum::new([store.clone(), MemoryProvider::new(), store]).unwrap_err();
     assert!(error.is_misconfigured());

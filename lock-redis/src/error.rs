@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_26_to_30_every_server_error_is_applied_or_not_or_unknown() {
+    fn w3_r26_r28_r29_r30_every_server_error_has_a_kind_and_says_whether_it_took_effect() {
         use Effect::{NotApplied, Unknown};
         use ErrorKind::{Denied, Foreign, Misconfigured, Unavailable};
         for (line, kind, effect) in [

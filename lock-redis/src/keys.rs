@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn k1_siblings_stand_in_the_slot_of_their_lock_whatever_braces_it_has() {
+    fn k1_all_keys_of_a_lock_are_in_its_slot_whatever_braces_it_has() {
         for prefix in ["", "app:", "{app}:", "}{"] {
             for key in AWKWARD {
                 let keys = keys(prefix, key);

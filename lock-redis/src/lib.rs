@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 // Each of these imports only from those before it: error, keys, config, net, wait, verbs, provider,
 // redlock, factory.

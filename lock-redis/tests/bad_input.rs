@@ -115,7 +115,7 @@ async fn a_missing_permission_is_denied_at_once() {
 }
 
 #[tokio::test]
-async fn row_31_tls_is_verified_and_never_falls_back() {
+async fn r31_tls_is_verified_and_never_falls_back() {
     let server = Server::tls();
     let port = server.port;
     let good = RedisConfig::tls("localhost", port).ca(ca());
@@ -138,7 +138,7 @@ async fn row_31_tls_is_verified_and_never_falls_back() {
 }
 
 #[tokio::test]
-async fn row_27_a_server_that_evicts_or_cannot_write_is_refused_with_the_remedy() {
+async fn r27_a_server_that_evicts_or_cannot_write_is_refused_with_the_remedy() {
     let server = Server::with(&["--maxmemory-policy", "volatile-ttl"]);
     let error = connect(&server.url()).await;
     assert!(error.is_misconfigured(), "{error:?}");
@@ -178,7 +178,7 @@ async fn bad_keys_and_ttls_are_refused_before_the_server_sees_them() {
 }
 
 #[tokio::test]
-async fn x1_a_key_that_holds_other_data_is_told_apart_and_never_touched() {
+async fn x1_r34_other_data_at_the_key_is_reported_and_never_touched() {
     let server = Server::start();
     let locks = server.client().await;
     server.command("LPUSH list a");
@@ -254,7 +254,7 @@ async fn i1_a_holder_of_another_library_is_shown_as_foreign_and_without_a_token_
 }
 
 #[tokio::test]
-async fn f5_row_35_a_damaged_fencing_counter_yields_no_lock_and_no_token() {
+async fn f1_bf5_r35_a_damaged_fencing_counter_yields_no_lock_and_no_token() {
     let server = Server::start();
     let locks = server.client().await;
     let fence = "k\u{1f}fence{k}";

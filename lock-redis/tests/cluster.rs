@@ -58,7 +58,7 @@ async fn a_url_names_a_cluster_by_some_nodes_and_keys_are_spread() {
 
 #[cfg(feature = "tls")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_31_a_cluster_is_connected_to_over_tls_by_its_names() {
+async fn r31_a_cluster_is_connected_to_over_tls_by_its_names() {
     let cluster = Cluster::tls();
     let nodes = || cluster.servers.iter().map(|server| ("localhost", server.port));
     let config = RedisConfig::cluster(nodes()).over_tls().connect_timeout(LIMIT);
@@ -71,7 +71,7 @@ async fn row_31_a_cluster_is_connected_to_over_tls_by_its_names() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_28_a_slot_that_moves_takes_its_locks_along() {
+async fn r28_a_slot_that_moves_takes_its_locks_along() {
     let cluster = Cluster::start(NODE_TIMEOUT);
     let (from, slot) = (cluster.home("app:k"), cluster.slot("app:k"));
     let to = (from + 1) % 3;
@@ -177,7 +177,7 @@ async fn e1_no_answer_is_taken_for_anothers_when_channels_move() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn waiters_hear_of_releases_and_channels_that_nobody_needs_are_closed() {
+async fn waiters_are_woken_by_releases_and_channels_that_nobody_needs_are_closed() {
     let cluster = Cluster::start(60_000);
     let provider = RedisProvider::connect(cluster.config()).await.unwrap();
     let other = RedisProvider::connect(cluster.config()).await.unwrap();
@@ -212,7 +212,7 @@ async fn waiters_hear_of_releases_and_channels_that_nobody_needs_are_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_8_a_lock_that_no_replica_knows_is_lost_with_the_master_and_the_holder_told() {
+async fn g2_f1_r8_a_lock_that_no_replica_knows_is_lost_with_the_master_and_its_holder_learns_it() {
     let mut cluster = Cluster::start(NODE_TIMEOUT);
     let home = cluster.home("k");
     let (locks, other) = (client(&cluster).await, client(&cluster).await);
@@ -233,7 +233,7 @@ async fn row_8_a_lock_that_no_replica_knows_is_lost_with_the_master_and_the_hold
 
 /// The silence is noticed although no single request waits for long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_13_a_frozen_master_is_left_by_requests_that_are_given_up_soon() {
+async fn r13_a_frozen_master_is_abandoned_even_by_requests_with_a_short_limit() {
     let cluster = Cluster::start(NODE_TIMEOUT);
     let provider =
         RedisProvider::connect(cluster.config().connect_timeout(LIMIT / 30)).await.unwrap();
@@ -245,7 +245,7 @@ async fn row_13_a_frozen_master_is_left_by_requests_that_are_given_up_soon() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_28_a_master_that_is_demoted_is_left_for_its_successor() {
+async fn r28_a_demoted_master_is_abandoned_for_its_successor() {
     let cluster = Cluster::start(NODE_TIMEOUT);
     let home = cluster.home("k");
     let locks = client(&cluster).await;
@@ -263,7 +263,7 @@ async fn row_28_a_master_that_is_demoted_is_left_for_its_successor() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_8_no_token_falls_over_a_failover_and_all_contenders_get_on() {
+async fn f1_r8_tokens_grow_across_a_failover_and_all_contenders_go_on() {
     let mut cluster = Cluster::start(NODE_TIMEOUT);
     let mut contest = Contest::new(LIMIT);
     for _ in 0..4 {
@@ -277,7 +277,7 @@ async fn row_8_no_token_falls_over_a_failover_and_all_contenders_get_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_13_a_frozen_master_is_replaced_and_all_contenders_get_on() {
+async fn r13_a_frozen_master_is_replaced_and_all_contenders_go_on() {
     let cluster = Cluster::start(NODE_TIMEOUT);
     let mut contest = Contest::new(LIMIT);
     for _ in 0..3 {
@@ -293,7 +293,7 @@ async fn row_13_a_frozen_master_is_replaced_and_all_contenders_get_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_14_connections_may_be_cut_at_any_time() {
+async fn f1_r14_contenders_go_on_while_connections_are_cut() {
     let cluster = Cluster::start(60_000);
     let mut contest = Contest::new(LIMIT);
     for _ in 0..3 {

@@ -104,7 +104,7 @@ async fn recovers(locks: &LockClient) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_10_a_connection_that_has_gone_silent_is_replaced_and_no_lock_is_lost() {
+async fn r10_a_connection_that_has_gone_silent_is_replaced_and_no_lock_is_lost() {
     let server = Server::start();
     let (proxy, port) = Proxy::to(&server).await;
     let locks =
@@ -122,7 +122,7 @@ async fn row_10_a_connection_that_has_gone_silent_is_replaced_and_no_lock_is_los
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_25_a_full_server_is_recovered_from() {
+async fn r25_a_client_recovers_from_a_full_server() {
     let server = Server::start();
     let locks = server.client().await;
     // The one connection that a full server still has.
@@ -145,7 +145,7 @@ async fn row_25_a_full_server_is_recovered_from() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_30_a_password_that_was_refused_for_a_while_is_recovered_from() {
+async fn r30_a_client_recovers_from_a_password_that_was_refused_for_a_while() {
     let server = Server::start();
     server.command("ACL SETUSER locks on >pw ~* +@all");
     let config = server.config().user("locks").password("pw");
@@ -164,7 +164,7 @@ async fn row_30_a_password_that_was_refused_for_a_while_is_recovered_from() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_29_a_server_that_was_busy_while_reconnecting_is_recovered_from() {
+async fn r29_a_client_recovers_from_a_server_that_was_busy_while_reconnecting() {
     let server = Server::with(&["--busy-reply-threshold", "1"]);
     let locks = LockClient::new(RedisProvider::connect(server.config().database(3)).await.unwrap());
     server.command("CLIENT KILL TYPE normal");
@@ -206,7 +206,7 @@ async fn idle_connections_that_the_server_closes_cost_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_25_a_pool_that_is_used_up_from_the_start_costs_no_held_lock() {
+async fn r25_a_pool_that_is_used_up_from_the_start_costs_no_held_lock() {
     let server = Server::start();
     let config = deadpool_redis::Config::from_url(server.url());
     let pool = config.builder().unwrap().max_size(4).build().unwrap();
@@ -243,7 +243,7 @@ async fn refusal<T>(mut request: impl AsyncFnMut() -> lock_core::Result<T>) -> l
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_27_a_server_that_may_lose_locks_is_refused_by_every_new_connection() {
+async fn r27_a_server_that_may_lose_locks_is_refused_by_every_new_connection() {
     let server = Server::start();
     let config = deadpool_redis::Config::from_url(server.url());
     let pool = config.create_pool(None).unwrap();
@@ -270,7 +270,7 @@ async fn row_27_a_server_that_may_lose_locks_is_refused_by_every_new_connection(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_28_a_server_that_has_become_a_replica_is_unavailable_until_it_is_a_master() {
+async fn r28_a_server_that_has_become_a_replica_is_unavailable_until_it_is_a_master() {
     let server = Server::start();
     let locks = LockClient::builder(server.provider().await).unavailable_after(LIMIT).build();
     let locks = locks.unwrap();

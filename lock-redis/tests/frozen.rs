@@ -109,14 +109,14 @@ async fn idle_behind(clients: usize, waiters_each: usize) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p5_six_stopped_clients_keep_a_released_key_idle_for_two_seconds() {
+async fn bp5_six_stopped_clients_keep_a_released_key_idle_for_about_two_seconds() {
     let idle = idle_behind(6, 1).await;
     // Windows of 1,937 ms in all, where there were six seconds, and room for a loaded machine.
     assert!(idle < Duration::from_secs(4), "idle for {idle:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p5_four_thousand_dead_waiters_are_passed_over_a_thousand_at_a_time() {
+async fn bp5_four_thousand_dead_waiters_are_passed_over_a_thousand_at_a_time() {
     let server = Server::start();
     let (holding, waiting) = (client(server.port).await, client(server.port).await);
     let holder = holding.lock("k").ttl(TTL).acquire().await.unwrap();
@@ -141,7 +141,7 @@ async fn p5_four_thousand_dead_waiters_are_passed_over_a_thousand_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p5_all_waiters_of_one_stopped_client_cost_one_window() {
+async fn bp5_all_waiters_of_one_stopped_client_cost_one_confirmation_window() {
     let idle = idle_behind(1, 12).await;
     assert!(idle < Duration::from_secs(3), "idle for {idle:?}");
 }

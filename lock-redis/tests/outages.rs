@@ -31,7 +31,7 @@ async fn acquire_again(locks: &LockClient, key: &str) -> lock_core::LockGuard {
 }
 
 #[tokio::test]
-async fn row_4_a_restart_with_saved_data_keeps_lock_and_counter() {
+async fn r4_a_restart_with_saved_data_keeps_lock_and_counter() {
     let mut server = Server::with(&["--appendonly", "yes"]);
     let locks = server.client().await;
     let guard = locks.lock("k").ttl(Duration::from_secs(60)).auto_renew().acquire().await.unwrap();
@@ -49,7 +49,7 @@ async fn row_4_a_restart_with_saved_data_keeps_lock_and_counter() {
 }
 
 #[tokio::test]
-async fn row_5_a_restart_without_data_is_a_loss_and_tokens_still_grow() {
+async fn g2_f1_r5_a_restart_without_data_is_a_loss_and_tokens_still_grow() {
     let mut server = Server::start();
     let locks =
         LockClient::builder(server.provider().await).unavailable_after(LIMIT).build().unwrap();
@@ -65,7 +65,7 @@ async fn row_5_a_restart_without_data_is_a_loss_and_tokens_still_grow() {
 }
 
 #[tokio::test]
-async fn row_6_flushed_data_is_a_loss_within_a_renewal_and_tokens_still_grow() {
+async fn g2_f1_r6_flushed_data_is_a_loss_within_a_renewal_and_tokens_still_grow() {
     let server = Server::start();
     let locks = server.client().await;
     let acquire = locks.lock("k").ttl(Duration::from_secs(20));
@@ -77,7 +77,7 @@ async fn row_6_flushed_data_is_a_loss_within_a_renewal_and_tokens_still_grow() {
 }
 
 #[tokio::test]
-async fn row_7_l32_flushed_scripts_are_loaded_again_with_one_effect() {
+async fn bl32_r7_flushed_scripts_are_loaded_again_with_one_effect() {
     let server = Server::start();
     let locks = server.client().await;
     let mut last = None;
@@ -96,7 +96,7 @@ async fn row_7_l32_flushed_scripts_are_loaded_again_with_one_effect() {
 }
 
 #[tokio::test]
-async fn row_13_a_frozen_server_gives_no_guard_and_keeps_no_zombie() {
+async fn u1_r13_a_frozen_server_gives_no_guard_and_leaves_no_key_locked() {
     let server = Server::start();
     let provider = server.provider().await;
     let short = Duration::from_millis(200);
@@ -115,7 +115,7 @@ async fn row_13_a_frozen_server_gives_no_guard_and_keeps_no_zombie() {
 }
 
 #[tokio::test]
-async fn row_14_killed_connections_are_replaced_and_no_lock_is_lost() {
+async fn r14_killed_connections_are_replaced_and_no_lock_is_lost() {
     let server = Server::start();
     let locks = server.client().await;
     let acquire = locks.lock("k").ttl(Duration::from_secs(20));
@@ -135,7 +135,7 @@ async fn row_14_killed_connections_are_replaced_and_no_lock_is_lost() {
 }
 
 #[tokio::test]
-async fn row_26_a_server_out_of_memory_refuses_to_acquire_and_still_renews_and_releases() {
+async fn r26_a_server_out_of_memory_refuses_to_acquire_and_still_renews_and_releases() {
     let server = Server::start();
     let locks = LockClient::builder(server.provider().await)
         .unavailable_after(Duration::from_millis(100))
@@ -154,7 +154,7 @@ async fn row_26_a_server_out_of_memory_refuses_to_acquire_and_still_renews_and_r
 }
 
 #[tokio::test]
-async fn row_28_a_master_that_became_a_replica_is_looked_up_anew() {
+async fn r28_a_master_that_became_a_replica_is_looked_up_again() {
     let (server, master) = (Server::start(), Server::start());
     let locks = server.client().await;
     server.command(&format!("REPLICAOF 127.0.0.1 {}", master.port));
@@ -176,7 +176,7 @@ async fn row_28_a_master_that_became_a_replica_is_looked_up_anew() {
 }
 
 #[tokio::test]
-async fn row_29_a_busy_server_is_waited_for() {
+async fn r29_a_busy_server_is_waited_for() {
     let server = Server::with(&["--busy-reply-threshold", "1"]);
     let locks = server.client().await;
     let guard = locks.lock("warm").acquire().await.unwrap();
@@ -201,7 +201,7 @@ async fn row_29_a_busy_server_is_waited_for() {
 }
 
 #[tokio::test]
-async fn row_30_a_permission_taken_while_held_is_no_retry_storm_and_a_loss_in_time() {
+async fn g2_r30_a_permission_revoked_while_held_is_a_loss_in_time_and_no_retry_storm() {
     let server = Server::acl();
     let config = server.config().user("locks").password(PASSWORD).prefix("app:");
     let locks = LockClient::new(RedisProvider::connect(config).await.unwrap());
@@ -222,7 +222,7 @@ async fn row_30_a_permission_taken_while_held_is_no_retry_storm_and_a_loss_in_ti
 }
 
 #[tokio::test]
-async fn row_30_a_password_that_changes_while_held_costs_no_lock() {
+async fn r30_a_password_that_changes_while_held_costs_no_lock() {
     let server = Server::acl();
     let known = Arc::new(Mutex::new(PASSWORD.to_owned()));
     let source = Arc::clone(&known);
@@ -253,7 +253,7 @@ async fn row_30_a_password_that_changes_while_held_costs_no_lock() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn u1_row_30_a_user_that_is_disabled_for_a_moment_leaves_no_key_locked() {
+async fn u1_r30_a_user_that_is_disabled_for_a_moment_leaves_no_key_locked() {
     let server = Server::acl();
     let config = server.config().user("locks").password(PASSWORD).prefix("app:");
     let locks = LockClient::new(RedisProvider::connect(config).await.unwrap());
@@ -277,7 +277,7 @@ async fn u1_row_30_a_user_that_is_disabled_for_a_moment_leaves_no_key_locked() {
 }
 
 #[tokio::test]
-async fn row_25_a_server_without_room_for_connections_is_unavailable() {
+async fn w3_r25_a_server_without_room_for_connections_is_unavailable() {
     let server = Server::with(&["--maxclients", "4"]);
     let locks = server.client().await;
     let guard = locks.lock("k").acquire().await.unwrap();
@@ -294,7 +294,7 @@ async fn row_25_a_server_without_room_for_connections_is_unavailable() {
 }
 
 #[tokio::test]
-async fn row_22_a_guard_that_outlives_its_runtime_neither_panics_nor_hangs() {
+async fn g5_r22_a_guard_that_outlives_its_runtime_neither_panics_nor_hangs() {
     let server = Server::start();
     let config = server.config();
     let (guard, lease) = std::thread::spawn(move || {

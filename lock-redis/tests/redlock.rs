@@ -101,7 +101,7 @@ async fn q1_a_new_quorum_waits_for_a_node_that_is_slow_to_connect() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn q1_what_a_frozen_node_grants_too_late_is_undone() {
+async fn q1_bq2_what_a_frozen_node_grants_too_late_is_undone() {
     let servers = servers::<3>();
     let locks = client(&servers).await;
     servers[2].freeze();
@@ -122,7 +122,7 @@ fn server_has_answered(server: &Server) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn q1_a_frozen_majority_is_unavailable_in_bounded_time() {
+async fn q1_bq4_r37_a_frozen_majority_is_unavailable_in_bounded_time() {
     let servers = servers::<5>();
     let config = config(&servers).node_timeout(ms(300)).connect().await.unwrap();
     let locks = LockClient::builder(config).unavailable_after(ms(1)).build().unwrap();
@@ -140,7 +140,7 @@ async fn q1_a_frozen_majority_is_unavailable_in_bounded_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_37_a_dead_minority_costs_nothing() {
+async fn q1_r37_a_dead_minority_costs_nothing() {
     let mut servers = servers::<3>();
     drop(client(&servers).await); // a new quorum needs all its nodes once
     servers[0].kill();
@@ -157,7 +157,7 @@ async fn row_37_a_dead_minority_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_5_a_node_that_has_forgotten_is_left_out_until_it_has_settled() {
+async fn e1_q1_r5_a_node_that_has_forgotten_is_left_out_until_it_has_settled() {
     let mut servers = servers::<3>();
     let connect = || config(&servers).settle(Some(ms(3_000))).connect();
     let locks = LockClient::new(connect().await.unwrap());
@@ -201,7 +201,7 @@ async fn t1_a_url_whose_servers_settle_too_soon_for_the_default_ttl_is_refused()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_36_a_server_that_is_named_twice_is_refused() {
+async fn q1_r36_a_server_that_is_named_twice_is_refused() {
     let servers = servers::<2>();
     let url = |ports: [u16; 3]| {
         let hosts = ports.map(|port| format!("127.0.0.1:{port}")).join(",");
@@ -215,7 +215,7 @@ async fn row_36_a_server_that_is_named_twice_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_36_a_replica_is_refused() {
+async fn q1_r36_a_replica_is_refused() {
     let servers = servers::<3>();
     servers[2].command(&format!("REPLICAOF 127.0.0.1 {}", servers[0].port));
     let error = config(&servers).connect().await.unwrap_err();
@@ -224,7 +224,7 @@ async fn row_36_a_replica_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn u1_q1_the_grants_of_a_minority_are_given_back() {
+async fn u1_q1_bq1_the_grants_of_a_minority_are_undone() {
     let servers = servers::<5>();
     let locks = client(&servers).await;
     for server in &servers[..3] {
@@ -237,7 +237,7 @@ async fn u1_q1_the_grants_of_a_minority_are_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_38_e1_f1_clients_that_split_the_votes_all_get_their_turns() {
+async fn e1_f1_q1_bq3_r38_clients_that_split_the_votes_are_all_served() {
     let servers = servers::<5>();
     let (inside, last) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let mut workers = Vec::new();
@@ -262,7 +262,7 @@ async fn row_38_e1_f1_clients_that_split_the_votes_all_get_their_turns() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn q1_a_cycle_takes_one_round_trip_each() {
+async fn q1_acquire_and_release_take_one_round_trip_each() {
     let servers = servers::<5>();
     let locks = client(&servers).await;
     locks.lock("k").acquire().await.unwrap().release().await.unwrap();
@@ -302,7 +302,7 @@ async fn a_node_that_saves_its_data_has_not_forgotten_any() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_14_connections_may_be_cut_at_any_time() {
+async fn f1_r14_contenders_go_on_while_connections_are_cut() {
     let servers = servers::<3>();
     let mut contest = Contest::new(LIMIT);
     for _ in 0..3 {

@@ -44,7 +44,7 @@ async fn client(config: RedisConfig) -> LockClient {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_grant_is_at_the_replicas_when_it_is_told() {
+async fn a_grant_is_at_the_replicas_when_it_is_reported() {
     let (master, replica) = pair();
     let locks = client(master.config().replicas(1, LIMIT / 20)).await;
     for number in 0..50 {
@@ -57,7 +57,7 @@ async fn a_grant_is_at_the_replicas_when_it_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_9_without_its_replicas_nothing_is_granted_nor_left_behind() {
+async fn r9_without_its_replicas_nothing_is_granted_nor_left_behind() {
     let (master, replica) = pair();
     let locks = client(master.config().replicas(1, ms(300))).await;
     let acquire = locks.lock("held").ttl(Duration::from_secs(5)).renew_every(ms(100));
@@ -76,7 +76,7 @@ async fn row_9_without_its_replicas_nothing_is_granted_nor_left_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_9_a_master_that_refuses_to_write_without_replicas_is_waited_for() {
+async fn r9_a_master_that_refuses_to_write_without_replicas_is_waited_for() {
     let (master, replica) = pair();
     assert!(master.send(&["CONFIG", "SET", "min-replicas-to-write", "1"]).starts_with("+OK"));
     let locks = client(master.config().replicas(1, LIMIT / 20)).await;

@@ -51,7 +51,7 @@ async fn a_url_names_the_master_by_its_sentinels() {
 
 #[cfg(feature = "tls")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_31_sentinels_and_master_are_connected_to_over_tls() {
+async fn r31_sentinels_and_master_are_connected_to_over_tls() {
     let (master, sentinel) = support::sentinel::over_tls();
     let config = RedisConfig::sentinel("main", [("localhost", sentinel.port)]).over_tls();
     assert!(RedisProvider::connect(config.clone()).await.is_err(), "a private authority");
@@ -62,7 +62,7 @@ async fn row_31_sentinels_and_master_are_connected_to_over_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_30_a_password_that_changes_is_asked_for_with_every_look_up() {
+async fn r30_a_password_that_changes_is_asked_for_with_every_look_up() {
     let watched = Watched::start(LIMIT);
     let known = Arc::new(Mutex::new(support::PASSWORD.to_owned()));
     let source = Arc::clone(&known);
@@ -82,7 +82,7 @@ async fn row_30_a_password_that_changes_is_asked_for_with_every_look_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_13_a_frozen_master_is_replaced_and_all_contenders_get_on() {
+async fn r13_a_frozen_master_is_replaced_and_all_contenders_go_on() {
     let watched = Watched::start(DOWN_AFTER);
     let mut contest = Contest::new(LIMIT);
     for _ in 0..3 {
@@ -96,7 +96,7 @@ async fn row_13_a_frozen_master_is_replaced_and_all_contenders_get_on() {
 
 /// The connection that listens says nothing of its own when its server is frozen.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_13_waiters_are_told_by_the_successor_of_a_frozen_master() {
+async fn n1_r13_waiters_are_woken_by_the_successor_of_a_frozen_master() {
     let watched = Watched::start(DOWN_AFTER);
     let provider = RedisProvider::connect(watched.config()).await.unwrap();
     let locks = LockClient::builder(provider.clone()).unavailable_after(LIMIT).build().unwrap();
@@ -121,7 +121,7 @@ async fn row_13_waiters_are_told_by_the_successor_of_a_frozen_master() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bad_sentinels_are_told_apart() {
+async fn sentinels_that_are_dead_or_unaware_of_the_master_are_errors() {
     let watched = Watched::start(DOWN_AFTER);
     let nowhere = RedisConfig::sentinel("main", [("127.0.0.1", 1)]);
     let error = soon(RedisProvider::connect(nowhere)).await.unwrap_err();
@@ -138,7 +138,7 @@ async fn bad_sentinels_are_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_8_a_lock_that_its_replicas_know_outlives_the_master() {
+async fn r8_a_lock_that_its_replicas_know_outlives_the_master() {
     let mut watched = Watched::start(DOWN_AFTER);
     let locks = client(&watched).await;
     let acquire = locks.lock("k").ttl(TTL).renew_every(Duration::from_millis(100));
@@ -157,7 +157,7 @@ async fn row_8_a_lock_that_its_replicas_know_outlives_the_master() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_8_a_lock_that_no_replica_knows_is_lost_with_the_master_and_the_holder_told() {
+async fn g2_f1_r8_a_lock_that_no_replica_knows_is_lost_with_the_master_and_its_holder_learns_it() {
     let mut watched = Watched::start(DOWN_AFTER);
     let locks = client(&watched).await;
     let other = client(&watched).await;
@@ -177,7 +177,7 @@ async fn row_8_a_lock_that_no_replica_knows_is_lost_with_the_master_and_the_hold
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_28_a_master_that_is_demoted_is_left_for_its_successor() {
+async fn r28_a_demoted_master_is_abandoned_for_its_successor() {
     let watched = Watched::start(DOWN_AFTER);
     let locks = client(&watched).await;
     let acquire = locks.lock("k").ttl(TTL).renew_every(Duration::from_millis(100));
@@ -192,7 +192,7 @@ async fn row_28_a_master_that_is_demoted_is_left_for_its_successor() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_8_no_token_falls_over_a_failover_and_all_contenders_get_on() {
+async fn f1_r8_tokens_grow_across_a_failover_and_all_contenders_go_on() {
     let mut watched = Watched::start(DOWN_AFTER);
     let mut contest = Contest::new(LIMIT);
     for _ in 0..4 {
@@ -205,7 +205,7 @@ async fn row_8_no_token_falls_over_a_failover_and_all_contenders_get_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_14_connections_may_be_cut_at_any_time() {
+async fn f1_r14_contenders_go_on_while_connections_are_cut() {
     let watched = Watched::start(LIMIT);
     let mut contest = Contest::new(LIMIT);
     for _ in 0..3 {

@@ -62,7 +62,7 @@ async fn plain_string_locks_of_other_libraries_exclude_us_and_are_excluded() {
 }
 
 #[tokio::test]
-async fn f1_f3_the_token_is_the_servers_time_and_outlives_the_lease() {
+async fn f1_bf3_the_token_is_the_servers_time_and_outlives_the_lease() {
     let server = Server::start();
     let locks = server.client().await;
     let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -97,7 +97,7 @@ async fn f1_a_clock_that_was_set_back_does_not_set_tokens_back() {
 }
 
 #[tokio::test]
-async fn u1_an_undo_leaves_a_tombstone_that_goes_by_itself() {
+async fn u1_an_undo_leaves_a_tombstone_that_expires() {
     let server = Server::start();
     let locks = server.client().await;
     let token = OwnerToken::mint().unwrap();
@@ -125,7 +125,7 @@ async fn the_largest_metadata_and_key_fit() {
 }
 
 #[tokio::test]
-async fn k1_l33_siblings_are_in_the_slot_that_a_cluster_node_computes() {
+async fn k1_bl33_all_keys_of_a_lock_are_in_the_slot_that_a_cluster_node_computes() {
     let node = Server::with(&["--cluster-enabled", "yes"]);
     let slot = |key: &str| number(&node.send(&["CLUSTER", "KEYSLOT", key]));
     let server = Server::start();

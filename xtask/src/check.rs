@@ -15,7 +15,7 @@ const FORBIDDEN_IN_CORE: [&str; 6] =
 /// A check: what the summary calls it, and what it does; it returns a remark for the summary.
 type Step = (&'static str, fn() -> Result<String>);
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     ("format", || quiet("fmt --all --check")),
     ("lints", || quiet("clippy --workspace --all-targets --all-features -- -D warnings")),
     ("lints, no features", no_features),
@@ -23,6 +23,7 @@ const STEPS: [Step; 11] = [
     ("docs", docs),
     ("imports run one way", structure::imports),
     ("opening sentences", structure::sentences),
+    ("citations", structure::citations),
     ("branches of functions", structure::branches),
     ("dependencies of lock-core", core_dependencies),
     ("minimum Rust version", minimum_rust),

@@ -54,11 +54,11 @@ pub(crate) enum Role {
 
 /// Every scenario over Redis, those beside another library included.
 pub(crate) const ON_REDIS: &[&str] =
-    &["s1", "s2", "s3", "s3a", "s3b", "s4", "s5", "s6", "s8", "i1", "i2"];
+    &["s1", "s2", "s3", "s3a", "s3b", "s4", "s5", "s6", "s8", "c1", "c2"];
 
 /// Every scenario of another library: those over Redis, and those over a quorum.
 pub(crate) const ON_ANY: &[&str] =
-    &["s1", "s2", "s3", "s3a", "s3b", "s4", "s5", "s6", "q1", "q2", "q3", "q8"];
+    &["s1", "s2", "s3", "s3a", "s3b", "s4", "s5", "s6", "v1", "v2", "v3", "v8"];
 
 /// Everybody who takes part.
 pub(crate) const ALL: &[Entry] = &[

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const CONTENDED: &[&str] = &["s3", "s3a", "s3b", "s5"];
 
 /// Beside other libraries as well.
-const MIXED: &[&str] = &["s3", "s3a", "s3b", "s5", "s8", "i1", "i2"];
+const MIXED: &[&str] = &["s3", "s3a", "s3b", "s5", "s8", "c1", "c2"];
 
 /// Ours, in one of its modes.
 pub(crate) struct Ours<M> {
@@ -113,7 +113,7 @@ pub(crate) struct OfFive;
 
 impl Mode for OfFive {
     const NAME: &str = "ours (quorum)";
-    const PLAYS: &[&str] = &["q1", "q2", "q3", "q4", "q5", "q6", "q7", "q8"];
+    const PLAYS: &[&str] = &["v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8"];
     const SCHEME: &str = "redlock";
 
     fn choose(acquire: Acquire) -> Acquire {

@@ -1,4 +1,4 @@
-//! S8, I1 and I2: ours and a library that locks with plain `SET NX PX` want the same key, over and
+//! S8, C1 and C2: ours and a library that locks with plain `SET NX PX` want the same key, over and
 //! over.
 
 use std::fs;
@@ -62,8 +62,8 @@ pub(super) const RSLOCK: Scenario = Scenario {
 };
 
 pub(super) const REDIS_PY: Scenario = Scenario {
-    id: "i1",
-    title: "I1 Ours against redis-py, 10 ms each turn",
+    id: "c1",
+    title: "C1 Ours against redis-py, 10 ms each turn",
     measure: |setting, entry| {
         measure(setting, entry, |server, cycle| {
             script("redis-py", "venv/bin/python", "redis_py.py", server, &cycle)
@@ -73,8 +73,8 @@ pub(super) const REDIS_PY: Scenario = Scenario {
 };
 
 pub(super) const NODE_REDLOCK: Scenario = Scenario {
-    id: "i2",
-    title: "I2 Ours against node-redlock, 10 ms each turn",
+    id: "c2",
+    title: "C2 Ours against node-redlock, 10 ms each turn",
     measure: |setting, entry| {
         measure(setting, entry, |server, cycle| {
             script("node-redlock", "node", "node_redlock.mjs", server, &cycle)

@@ -1,4 +1,4 @@
-//! Q1 to Q8: five servers of which a majority must agree, well and with faults.
+//! V1 to V8: five servers of which a majority must agree, well and with faults.
 
 use std::time::Duration;
 
@@ -65,8 +65,8 @@ const BEFORE_THE_OTHERS: &[Goal] = &[
 ];
 
 pub(super) const ALL_UP: Scenario = scenario(
-    "q1",
-    "Q1 Quorum of five servers, acquire and release on its own key",
+    "v1",
+    "V1 Quorum of five servers, acquire and release on its own key",
     |setting, entry| measure(setting, entry, Fault::None),
     &[
         ratio(MEDIAN, Bound::AtMost(1.3), Parallel::NAME),
@@ -78,50 +78,50 @@ pub(super) const ALL_UP: Scenario = scenario(
 );
 
 pub(super) const ONE_FROZEN: Scenario = scenario(
-    "q2",
-    "Q2 Quorum of five, one of them frozen",
+    "v2",
+    "V2 Quorum of five, one of them frozen",
     |setting, entry| measure(setting, entry, Fault::Frozen(1)),
     BEFORE_THE_OTHERS,
 );
 
 pub(super) const ONE_DEAD: Scenario = scenario(
-    "q3",
-    "Q3 Quorum of five, one of them dead",
+    "v3",
+    "V3 Quorum of five, one of them dead",
     |setting, entry| measure(setting, entry, Fault::Dead),
     BEFORE_THE_OTHERS,
 );
 
 pub(super) const TWO_FROZEN: Scenario = scenario(
-    "q4",
-    "Q4 Quorum of five, two of them frozen",
+    "v4",
+    "V4 Quorum of five, two of them frozen",
     |setting, entry| measure(setting, entry, Fault::Frozen(2)),
     AS_WELL_AS_ALL,
 );
 
 pub(super) const FORGETFUL: Scenario = scenario(
-    "q5",
-    "Q5 Quorum of five, one of them restarted without its data",
+    "v5",
+    "V5 Quorum of five, one of them restarted without its data",
     |setting, entry| measure(setting, entry, Fault::Forgetful),
     AS_WELL_AS_ALL,
 );
 
 pub(super) const CUT_OFF: Scenario = scenario(
-    "q6",
-    "Q6 Quorum of five, one of them cut off",
+    "v6",
+    "V6 Quorum of five, one of them cut off",
     |setting, entry| measure(setting, entry, Fault::CutOff),
     AS_WELL_AS_ALL,
 );
 
 pub(super) const SLOW: Scenario = scenario(
-    "q7",
-    "Q7 Quorum of five, one of them slow by 50 ms each way",
+    "v7",
+    "V7 Quorum of five, one of them slow by 50 ms each way",
     |setting, entry| measure(setting, entry, Fault::Slow),
     AS_WELL_AS_ALL,
 );
 
 pub(super) const THREE_FROZEN: Scenario = scenario(
-    "q8",
-    "Q8 Quorum of five, three of them frozen",
+    "v8",
+    "V8 Quorum of five, three of them frozen",
     refused,
     &[value(GRANTED, Bound::AtMost(0.0))],
 );

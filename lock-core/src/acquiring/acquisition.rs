@@ -11,7 +11,7 @@ use super::schedule::Schedule;
 use super::seen::Seen;
 use crate::backend::{Attempt, Busy, Claim, Lock};
 use crate::clock::Moment;
-use crate::engine::line::{Place, Received};
+use crate::engine::line::{Facts, Place, Received};
 use crate::engine::rivals::CONTESTED;
 use crate::engine::{Bound, Engine};
 use crate::error::{Effect, Error, ErrorKind, Result};
@@ -98,14 +98,14 @@ impl Acquisition {
         let ttl = self.bound.claim.ttl().as_duration();
         let whole = self.engine.request_timeout.min(ttl);
         let limit = whole.min(self.time_left(sent));
-        self.promise(sent.after(limit), true);
+        self.share(|facts| (facts.next_request, facts.under_way) = (sent.after(limit), true));
         self.attempts = self.attempts.saturating_add(1);
         self.schedule.last_attempt = sent;
         self.traces.under_way = true;
         let answer = self.send(limit).await;
         self.traces.under_way = false;
         let answered = self.now();
-        self.promise(answered, false);
+        self.share(|facts| facts.end_request(answered));
         self.seen.cut = (limit < whole && answered >= sent.after(limit)).then_some(limit);
         if answer.is_ok() {
             self.engine.latency.observe(answered.since(sent));
@@ -223,12 +223,11 @@ impl Acquisition {
         }
     }
 
-    /// Records for the line when the next request leaves, or the one in flight has ended, at the
-    /// latest.
-    pub(super) fn promise(&self, by: Moment, under_way: bool) {
-        self.place.iter().for_each(|place| {
-            place.share(|facts| (facts.next_request, facts.under_way) = (by, under_way));
-        });
+    /// Changes the facts that the line shares, if this acquisition is in a line.
+    pub(super) fn share(&self, lesson: impl FnOnce(&mut Facts)) {
+        if let Some(place) = &self.place {
+            place.share(lesson);
+        }
     }
 
     /// Turns a grant into a hold, unless it came too late.
@@ -245,7 +244,7 @@ impl Acquisition {
             let ours = received.passed_on.past_others < Fairness::TURN;
             place.share(|facts| {
                 (facts.ours, facts.held, facts.failing_since) = (ours, true, None);
-                (facts.next_request, facts.under_way) = (now, false);
+                facts.end_request(now);
             });
             // A hand-over that is also in flight may take effect at any time.
             self.traces.stray |= place.leave();
@@ -274,7 +273,8 @@ async fn ask(lock: &dyn Lock, fairness: Fairness, listens: bool) -> Result<Attem
 impl Drop for Acquisition {
     fn drop(&mut self) {
         if self.traces.under_way {
-            self.promise(self.now(), false);
+            let now = self.now();
+            self.share(|facts| facts.end_request(now));
         }
         self.undo();
     }

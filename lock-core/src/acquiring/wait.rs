@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use super::acquisition::Acquisition;
 use super::listening::Heard;
@@ -15,6 +16,10 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
 use crate::holding::Hold;
 use crate::observe::{Effort, EventKind};
+
+/// How late the next request of a head may be before another waiter overtakes it. Its task may have
+/// been waiting for a processor.
+const LATE: Duration = Duration::from_millis(10);
 
 /// The reason why a wait has ended.
 enum Next {
@@ -188,10 +193,10 @@ impl Acquisition {
             let mut wake = due.min(self.schedule.deadline);
             if head {
                 wake = wake.min(expiry).min(self.next_poll(began));
-                self.promise(wake, false);
+                self.share(|facts| facts.next_request = wake);
             }
             let event = self.event(head, wake).await;
-            if let Some(next) = self.react(event, wake).await? {
+            if let Some(next) = self.react(event, began, wake).await? {
                 return Ok(next);
             }
         }
@@ -232,7 +237,7 @@ impl Acquisition {
     }
 
     /// Returns the consequence of an event. `None` means that the wait goes on.
-    async fn react(&mut self, event: Event, wake: Moment) -> Result<Option<Next>> {
+    async fn react(&mut self, event: Event, began: Moment, wake: Moment) -> Result<Option<Next>> {
         let ask = Some(Next::Ask { last: false });
         Ok(match event {
             Event::News(News::Handed(received)) => Some(Next::Accept(received)),
@@ -264,7 +269,7 @@ impl Acquisition {
                 }
                 ask
             }
-            Event::Timer => self.is_time_to_ask().then_some(Next::Ask { last: false }),
+            Event::Timer => self.is_time_to_ask(began).then_some(Next::Ask { last: false }),
         })
     }
 
@@ -272,18 +277,25 @@ impl Acquisition {
         self.place.iter().for_each(|place| place.set_queued(queued));
     }
 
-    /// Returns whether this waiter makes an attempt after its delay.
+    /// Returns whether this waiter makes an attempt after its delays, which began at `began`.
     ///
-    /// A waiter overtakes a head that is overdue, because that head is not being polled. It also
-    /// overtakes a head whose next attempt comes much later than by this waiter's own strategy.
-    fn is_time_to_ask(&self) -> bool {
+    /// | the head | effect |
+    /// |---|---|
+    /// | means to ask much later than this waiter's own strategy would | it is made to ask now |
+    /// | is overdue, so it is not being polled | this waiter overtakes it |
+    fn is_time_to_ask(&self, began: Moment) -> bool {
         let (now, Some(place)) = (self.now(), &self.place) else { return true };
         // `Place::drop` does not wake a new head while this client holds the key.
         if place.is_head() || now >= self.schedule.deadline {
             return true;
         }
-        let Facts { next_request, under_way, .. } = place.facts();
-        let far = !under_way && self.schedule.is_far(next_request, now);
-        far || next_request.after(SHORTEST_PAUSE) <= now
+        let Facts { next_request, under_way, last_request, .. } = place.facts();
+        if next_request.after(LATE) <= now {
+            return true;
+        }
+        if !under_way && last_request < began && self.schedule.is_far(next_request, now) {
+            place.hurry_head(now);
+        }
+        false
     }
 }

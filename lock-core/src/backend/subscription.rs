@@ -60,6 +60,7 @@ impl Signal {
 /// assert!(!sender.send(Signal::Hint)); // the waiter has gone
 /// # });
 /// ```
+#[must_use = "dropping a subscription ends it"]
 pub struct Subscription {
     signals: mpsc::Receiver<Signal>,
 }
@@ -157,30 +158,6 @@ impl SignalSender {
     /// ```
     pub fn is_closed(&self) -> bool {
         self.signals.is_closed()
-    }
-
-    /// Waits until the waiter has dropped the subscription, to clean up after it.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses nothing.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use lock_core::backend::Subscription;
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> lock_core::Result<()> {
-    ///
-    /// let (sender, subscription) = Subscription::channel();
-    /// let cleanup = tokio::spawn(async move { sender.closed().await }); // then remove the waiter
-    /// drop(subscription);
-    /// cleanup.await.expect("it ends with the subscription");
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn closed(&self) {
-        self.signals.closed().await;
     }
 }
 

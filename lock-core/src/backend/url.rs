@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn l36_unknown_and_doubled_options_are_refused_listing_the_known_ones() {
+    fn bl36_unknown_and_repeated_options_are_refused_with_a_list_of_the_known_ones() {
         let options = |text| ProviderUrl::parse(text).unwrap().options(&["prefix", "checks"]);
         assert_eq!(
             options("redis://h?prefx=a").unwrap_err().to_string(),

@@ -44,12 +44,21 @@ pub(crate) struct Facts {
     pub(crate) next_request: Moment,
     /// A request is in flight. No other waiter sends one meanwhile (law W2).
     pub(crate) under_way: bool,
+    /// The moment at which the last request ended.
+    pub(crate) last_request: Moment,
     /// The last answer said that the key is held.
     pub(crate) held: bool,
     /// This client holds the key, so its release wakes the line.
     pub(crate) ours: bool,
     /// The moment of the first failure since the last answer of the backend.
     pub(crate) failing_since: Option<Moment>,
+}
+
+impl Facts {
+    /// Records that a request has ended.
+    pub(crate) fn end_request(&mut self, now: Moment) {
+        (self.next_request, self.under_way, self.last_request) = (now, false, now);
+    }
 }
 
 /// The mailbox of one waiter, into which other tasks put what concerns it.
@@ -301,6 +310,16 @@ impl Place {
     /// It should if it has become the head, or if this client has released the key.
     pub(crate) fn has_to_ask(&self) -> bool {
         std::mem::take(&mut self.mailbox.mail().ask)
+    }
+
+    /// Makes the head ask now, and records that it will.
+    pub(crate) fn hurry_head(&self, now: Moment) {
+        self.with_line(|line| {
+            line.facts.next_request = now;
+            if let Some(head) = line.waiters.values().next() {
+                head.put(|mail| mail.ask = true);
+            }
+        });
     }
 
     /// Takes the grant that came with the release of another holder, if there is one.

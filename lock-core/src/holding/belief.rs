@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn g1_a_stray_short_renewal_is_feared_after_a_longer_one() {
+    fn g1_a_short_renewal_without_an_answer_limits_what_a_longer_one_gives() {
         let mut belief = Belief::granted(at(0), ttl(30_000));
         let _forgotten = belief.send(at(0), ttl(10_000));
         let longer = belief.send(at(2_000), ttl(60_000));
@@ -176,7 +176,7 @@ mod tests {
             for (pause, millis, outcome, late) in steps {
                 now += pause;
                 if at(now) >= belief.deadline() {
-                    break; // a careful holder sends nothing any more
+                    break; // the holder sends nothing after its deadline
                 }
                 let sent = belief.send(at(now), ttl(millis));
                 beliefs.push((now, belief.deadline()));

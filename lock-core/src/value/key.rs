@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn l30_keys_are_byte_exact_and_case_sensitive() {
+    fn k1_bl30_keys_are_byte_exact_and_case_sensitive() {
         let key = |s: &str| LockKey::new(s).unwrap();
         assert_ne!(key("A"), key("a"));
         assert_ne!(key("\u{e9}"), key("e\u{301}"));

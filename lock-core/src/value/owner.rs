@@ -110,7 +110,7 @@ impl FromStr for OwnerToken {
             .ok_or_else(|| {
                 Error::new(
                     ErrorKind::Invalid,
-                    "the text is not an owner token; a token is 16 bytes in 22 characters of base64url",
+                    "the text is not an owner token; a token has 22 characters of base64url",
                 )
             })
     }
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn l4_texts_that_are_not_exactly_one_token_are_refused_without_repeating_them() {
+    fn bl4_texts_that_are_not_exactly_one_token_are_refused_without_showing_them() {
         let good = OwnerToken::from_bits([1; 16]);
         let longer = format!("{}A", good.expose());
         let not_canonical = format!("{}B", &good.expose()[..21]);

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn l10_submillisecond_ttls_round_up_and_the_rest_is_refused() {
+    fn t1_bl10_submillisecond_ttls_round_up_and_ttls_out_of_range_are_refused() {
         let millis = |d| Ttl::new(d).map(Ttl::as_millis);
         assert_eq!(millis(Duration::from_nanos(1)).unwrap(), 1);
         assert_eq!(millis(Duration::from_micros(999)).unwrap(), 1);

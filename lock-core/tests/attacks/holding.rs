@@ -70,7 +70,7 @@ async fn u1_a_lost_guard_undoes_its_stray_copy() {
     assert!(holder.is_free(), "the dead owner holds: {holder:?}");
 }
 #[tokio::test(start_paused = true)]
-async fn g2_a_deadline_that_came_nearer_is_told_in_time() {
+async fn g2_a_deadline_that_came_nearer_is_reported_in_time() {
     let (_store, faults, client) = setup();
     let guard = client.lock("k").ttl(s(15)).acquire().await.unwrap();
     let lease = guard.lease();
@@ -171,7 +171,7 @@ async fn g3_a_renewal_that_did_nothing_costs_nothing() {
     assert!(guard.is_held(), "lost although nothing was applied");
 }
 #[tokio::test(start_paused = true)]
-async fn row_3_a_resumed_lease_that_is_already_over_is_no_guard() {
+async fn g1_r3_a_resumed_lease_that_is_already_over_is_no_guard() {
     let clock = ManualClock::new();
     let store = MemoryProvider::builder().clock(clock.clone()).build();
     let faults = Faults::new();
@@ -233,7 +233,7 @@ async fn g5_a_dropped_guard_is_released_for_as_long_as_the_store_may_keep_it() {
 }
 
 #[test]
-fn g2_each_failed_renewal_is_told_once() {
+fn g2_each_failed_renewal_is_reported_once() {
     let (tx, rx) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let rt = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

@@ -22,7 +22,7 @@ fn spin(client: LockClient, hold: Duration, pause: Duration, count: Arc<AtomicUs
 }
 
 #[tokio::test(start_paused = true)]
-async fn p5_two_tasks_of_one_client_do_not_starve_another_client() {
+async fn m3_two_tasks_of_one_client_do_not_starve_another_client() {
     let store = MemoryProvider::new();
     let (one, two) = (LockClient::new(store.clone()), LockClient::new(store));
     let count = Arc::<AtomicUsize>::default();
@@ -39,7 +39,7 @@ async fn p5_two_tasks_of_one_client_do_not_starve_another_client() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn p5_many_tasks_of_one_client_do_not_starve_another_client() {
+async fn m3_many_tasks_of_one_client_do_not_starve_another_client() {
     let store = MemoryProvider::new();
     let (one, two) = (LockClient::new(store.clone()), LockClient::new(store));
     let count = Arc::<AtomicUsize>::default();
@@ -55,7 +55,7 @@ async fn p5_many_tasks_of_one_client_do_not_starve_another_client() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn p5_an_undo_does_not_begin_a_turn_anew() {
+async fn m3_an_undo_does_not_begin_a_new_turn() {
     let (store, faults, one) = setup();
     let two = LockClient::new(store);
     let count = Arc::<AtomicUsize>::default();
@@ -103,7 +103,7 @@ async fn g1_a_late_handover_to_one_that_acquired_by_itself_makes_no_two_holders(
 }
 
 #[tokio::test(start_paused = true)]
-async fn w1_one_who_stood_behind_a_failing_head_leaves_on_time() {
+async fn w1_a_waiter_behind_a_failing_head_leaves_on_time() {
     let (_store, faults, client) = setup();
     faults.always(Verb::TryAcquire, Fault::DelayAnswer(s(100)));
     let c = client.clone();
@@ -273,7 +273,7 @@ async fn g1_a_missed_handover_that_is_heard_too_late_makes_no_two_holders() {
     assert!(!(other.is_some() && b.is_held()), "two holders");
 }
 #[tokio::test(start_paused = true)]
-async fn g5_a_waiter_cancelled_at_any_moment_of_a_handover_leaves_the_key() {
+async fn g5_a_waiter_cancelled_at_any_moment_of_a_handover_leaves_the_key_to_the_next() {
     for late in 0..12u64 {
         for cut in 0..12u64 {
             for kind in 0..3 {
@@ -330,7 +330,7 @@ async fn g5_a_waiter_cancelled_at_any_moment_of_a_handover_leaves_the_key() {
 
 /// Ten thousand releases of which no waiter is ever told: each is found within the fallback interval.
 #[tokio::test(start_paused = true)]
-async fn row_41_ten_thousand_lost_messages_cost_a_fallback_interval_each_at_the_most() {
+async fn n1_bp1_r41_each_of_10_000_lost_messages_costs_one_fallback_interval_at_most() {
     let (store, faults, deaf) = setup();
     faults.always(Verb::Subscribe, Fault::MuteSubscription);
     let other = LockClient::new(store);

@@ -89,7 +89,7 @@ async fn g5_a_grant_of_a_store_side_queue_to_a_waiter_that_left_is_undone() {
     assert!(client.inspect("k").await.unwrap().is_free(), "undone, not left to its window");
 }
 #[tokio::test(start_paused = true)]
-async fn w2_100_waiters_make_one_request_a_hand_over() {
+async fn w2_100_waiters_make_one_request_per_handover() {
     let (store, faults, client) = setup();
     let holder = LockClient::new(store).lock("k").ttl(s(300)).acquire().await.unwrap();
     let mut set = Vec::new();
@@ -195,7 +195,7 @@ async fn w2_an_impatient_waiter_is_not_slowed_by_a_patient_head() {
     assert!(st.elapsed() < s(1), "polls every 50 ms, got a free key after {:?}", st.elapsed());
 }
 #[tokio::test(start_paused = true)]
-async fn w2_a_head_that_is_not_polled_is_passed() {
+async fn w2_a_head_that_is_not_polled_is_passed_over() {
     let (store, _faults, client) = setup();
     let holder = LockClient::new(store.clone()).lock("k").ttl(s(300)).acquire().await.unwrap();
     let mut head = Box::pin(client.lock("k").wait_forever().acquire());
@@ -282,7 +282,7 @@ async fn w3_a_dead_backend_is_no_contention_to_those_in_line() {
     assert!(e.is_unavailable(), "nobody ever held it, the backend refused every request: {e:?}");
 }
 #[tokio::test(start_paused = true)]
-async fn w3_a_dead_backend_is_told_past_a_head_that_is_not_polled() {
+async fn w3_a_dead_backend_is_reported_past_a_head_that_is_not_polled() {
     let (store, faults, client) = setup();
     let mut head = Box::pin(client.lock("k").wait_forever().acquire());
     let _holder = LockClient::new(store.clone()).lock("k").ttl(s(30000)).acquire().await.unwrap();

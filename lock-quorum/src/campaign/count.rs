@@ -2,53 +2,59 @@
 
 use std::time::Duration;
 
+use super::Campaign;
+use super::message::{Motion, Outcome};
 use super::seat::{Seat, Vote};
-use super::{Campaign, Motion, Outcome};
 use lock_core::FencingToken;
 
 impl<E: Clone> Campaign<E> {
     /// Decides by the votes, as soon as those that are missing cannot change it.
     pub(super) fn count(&self) -> Option<Outcome<E>> {
-        let passing = matches!(self.motion, Motion::Acquire { .. }) && self.fences;
-        let votes_for = self.seats.iter().filter_map(Seat::vote_token);
-        if votes_for.clone().count() >= self.majority() {
-            let mut tokens: Vec<_> = votes_for.collect();
-            tokens.sort_unstable_by(|a, b| b.cmp(a));
-            if !passing {
-                let same = |seat: &&Seat<E>| seat.vote_token() == Some(seat.token);
-                let kept = matches!(self.motion, Motion::Renew(_))
-                    && self.seats.iter().filter(same).count() >= self.majority();
-                if let Some(token) = self.fencing.filter(|_| kept) {
-                    return Some(Outcome::Passed(Some(token)));
-                }
-                return match tokens.iter().find(|token| self.is_of_a_majority(**token)) {
-                    _ if !self.fences => Some(Outcome::Passed(None)),
-                    Some(token) => Some(Outcome::Passed(*token)),
-                    None if self.may_be_alike() || self.raising() => None,
-                    // Of a majority that was granted anew: not what the holder knows.
-                    None if self.fencing.is_some() => {
-                        Some(Outcome::Passed(tokens[self.majority() - 1]))
-                    }
-                    None => None,
-                };
-            }
-            if let Some(token) = tokens.iter().find(|token| self.is_of_a_majority(**token)) {
-                return Some(Outcome::Passed(*token));
-            }
+        let votes_for = self.seats.iter().filter_map(Seat::vote_token).count();
+        if votes_for >= self.majority() {
+            return self.agreed().map(Outcome::Passed);
         }
         let pending = self.pending();
-        if self.seats.iter().filter_map(Seat::vote_token).count() + pending >= self.majority() {
+        if votes_for + pending >= self.majority() {
             return None;
         }
-        // An owner whom a majority has seen release is told so, whoever holds the key at the
-        // others.
+        // If a majority has seen the owner release, that is the answer, whoever holds the key elsewhere.
         let undone = self.seats.iter().filter(|seat| matches!(seat.vote, Vote::Undone)).count();
         if undone > 0 && pending > 0 && undone + pending > self.seats.len() - self.majority() {
             return None;
         }
         let defeat = self.defeat();
-        // Those that are still missing may tell why.
+        // The votes that are missing may give a better reason than a failure.
         (pending == 0 || !matches!(defeat, Outcome::Failed(_))).then_some(defeat)
+    }
+
+    /// Returns the token of a motion that a majority has voted for; nothing while the majority has not
+    /// agreed on one, as an acquisition needs it.
+    fn agreed(&self) -> Option<Option<FencingToken>> {
+        if !self.fences {
+            return Some(None);
+        }
+        // Grants that this campaign knows of keep the agreed token when they are renewed, also at nodes
+        // that have not gone up to it yet.
+        let same = |seat: &&Seat<E>| seat.vote_token() == Some(seat.token);
+        if matches!(self.motion, Motion::Renew(_))
+            && self.fencing.is_some()
+            && self.seats.iter().filter(same).count() >= self.majority()
+        {
+            return Some(self.fencing);
+        }
+        let mut tokens: Vec<_> = self.seats.iter().filter_map(Seat::vote_token).collect();
+        tokens.sort_unstable_by(|a, b| b.cmp(a));
+        if let Some(token) = tokens.iter().find(|token| self.is_of_a_majority(**token)) {
+            return Some(*token);
+        }
+        let undecided = self.may_be_alike() || self.raising();
+        if matches!(self.motion, Motion::Acquire { .. }) || undecided || self.fencing.is_none() {
+            return None;
+        }
+        // This majority was granted anew. No node agrees with another, and the holder knows a different
+        // token, so core takes the answer for a loss.
+        Some(tokens[self.majority() - 1])
     }
 
     fn is_of_a_majority(&self, token: Option<FencingToken>) -> bool {
@@ -75,9 +81,8 @@ impl<E: Clone> Campaign<E> {
             // Whatever the others hold is no majority.
             return Outcome::Passed(None);
         }
-        // Others that hold the key at some nodes are reason enough to wait, even if more have
-        // failed than a majority can spare; but a majority that fails is a failure, whatever the
-        // rest says.
+        // Others that hold the key at some nodes are reason enough to wait, even if more have failed
+        // than a majority can spare; but a majority that fails is a failure, whatever the rest says.
         let failed = count(|vote| matches!(vote, Vote::Failed(_) | Vote::None));
         if count(against) > minority || acquires && count(against) > 0 && failed <= minority {
             let split = acquires && !self.holds && count(|vote| matches!(vote, Vote::For(_))) > 0;
@@ -91,7 +96,7 @@ impl<E: Clone> Campaign<E> {
         Outcome::Failed(errors.collect())
     }
 
-    /// How long until the leases of others leave a majority free, as far as they tell.
+    /// How long until the leases of others leave a majority free, as far as that is known.
     fn free_in(&self) -> Option<Duration> {
         let mut times: Vec<_> = self
             .seats
@@ -103,14 +108,17 @@ impl<E: Clone> Campaign<E> {
             })
             .collect();
         times.sort_unstable();
-        // Who has not answered may be free as soon as the others.
+        // A node that has not answered may be free as soon as the others.
         let missing = self.seats.len() - times.len();
         times.get((self.majority() - 1).saturating_sub(missing)).copied()
     }
 
-    /// Whether those that have not answered are worth waiting for, as they may make the token of a
-    /// majority. That can only be an earlier grant of this claim, so it is below what is proposed
-    /// now.
+    /// Whether missing votes are worth waiting for before anything is raised, as they may complete a
+    /// majority with one token.
+    ///
+    /// The claim may hold the key already: an earlier attempt, perhaps of another process, was granted.
+    /// Its token is the one that a majority has, and it is below the floor that is proposed now. So if no
+    /// token is below the floor, all grants are new and nothing is waited for.
     pub(super) fn may_be_alike(&self) -> bool {
         if let Motion::Acquire { floor: Some(floor) } = self.motion
             && !self.holds
@@ -125,7 +133,8 @@ impl<E: Clone> Campaign<E> {
         !raising && tokens().any(|token| same(token) + pending >= self.majority())
     }
 
-    /// How many votes are missing that are worth waiting for.
+    /// How many votes are missing that are worth waiting for. Nodes that failed lately are not, once a
+    /// majority has answered: a frozen node then costs nothing.
     fn pending(&self) -> usize {
         let answered = self.seats.iter().filter(|seat| seat.has_answered()).count();
         let enough = answered >= self.majority();

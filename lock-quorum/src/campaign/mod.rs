@@ -1,100 +1,44 @@
-//! One claim's part in a quorum, as plain code without I/O or time: what the nodes answer goes in,
-//! what to ask them comes out. The same code runs in the provider and in the model checker.
-
-use std::time::Duration;
+//! One claim's part in a quorum, as plain code without I/O or time: what the nodes answer goes in, what
+//! to ask them comes out. The same code runs in the provider and in the model checker.
 
 mod count;
+mod message;
 mod seat;
 
+pub(crate) use self::message::{Answer, Ask, Motion, Outcome, Reach, Request};
 use self::seat::{Seat, Vote};
 use lock_core::FencingToken;
-use lock_core::backend::Ttl;
 
 /// The requests of one claim to its nodes, and what is known from their answers.
 ///
-/// Its owner puts one motion at a time; a later one takes the place of an earlier one.
+/// Its owner puts one motion at a time; a later one takes the place of an earlier one. Every answer is
+/// heard, however late, because only answers say what is left at a node. What is granted and not wanted
+/// is released.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Campaign<E> {
+    /// One for each node, by its number. A majority is more than half of them, whether they can be reached
+    /// or not.
     seats: Box<[Seat<E>]>,
-    /// The motion that is put, and its number: answers to earlier ones are late.
+    /// The motion that is put.
     motion: Motion,
+    /// Its number; zero before the first one. Only answers to requests of this number can be votes.
     number: u32,
-    /// Its first motion was to acquire.
+    /// Its first motion was to acquire, so nodes hold nothing that this campaign has not asked for. A claim
+    /// that was resumed has asked elsewhere: any node may hold the key for it.
     began_here: bool,
-    /// What became of it, as soon as that is certain; an undo may still be under way.
+    /// What became of the motion. It is set once, as soon as missing votes cannot change it; an undo that
+    /// follows from it may still be under way.
     outcome: Option<Outcome<E>>,
-    told: bool,
-    /// An earlier motion has given the claim the key, and none has taken it away.
+    /// The outcome was reported: the owner of the claim does not wait any more.
+    reported: bool,
+    /// An earlier motion has given the claim the key, and none has taken it away. While this is set, no
+    /// grant is released, however the present motion ends.
     holds: bool,
-    /// The fencing token that a majority has agreed on.
+    /// The fencing token that a majority has agreed on, while the claim holds the key.
     fencing: Option<FencingToken>,
+    /// All nodes have fencing tokens that can be raised. Otherwise nothing is agreed on, and votes alone
+    /// decide.
     fences: bool,
-}
-
-/// What the owner of the claim wants of the nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Motion {
-    Acquire { floor: Option<FencingToken> },
-    Renew(Ttl),
-    Raise(FencingToken),
-    Release,
-}
-
-/// What became of a motion.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Outcome<E> {
-    Passed(Option<FencingToken>),
-    /// A majority cannot be reached, as others hold the key (for so long), or as it is lost or not
-    /// held.
-    Refused(Option<Duration>),
-    /// Others hold the key at so many nodes, and this claim did at some: perhaps nobody has a
-    /// majority.
-    Split(Option<Duration>),
-    Undone,
-    /// So many nodes have failed, with these errors, that a majority cannot be reached.
-    Failed(Vec<(usize, E)>),
-}
-
-/// How a node is treated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Reach {
-    /// It is asked and waited for.
-    Awaited,
-    /// It has failed lately: it is asked, and counts if it answers in time.
-    Probed,
-    /// It has failed lately, and is being asked already.
-    Skipped,
-}
-
-/// A request to one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Ask {
-    pub(crate) node: usize,
-    pub(crate) request: Request,
-    pub(crate) number: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Request {
-    Acquire { floor: Option<FencingToken> },
-    Raise(FencingToken),
-    Renew(Ttl),
-    Release,
-}
-
-/// What a node answers.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Answer<E> {
-    /// Acquired, or renewed.
-    Yes(Option<FencingToken>),
-    /// Held by another (for so long), lost, or not held.
-    No(Option<Duration>),
-    Undone,
-    /// It failed; it may have taken effect, or yet take it.
-    Failed {
-        error: E,
-        applied: bool,
-    },
 }
 
 impl<E: Clone> Campaign<E> {
@@ -106,7 +50,7 @@ impl<E: Clone> Campaign<E> {
             number: 0,
             began_here: false,
             outcome: None,
-            told: true,
+            reported: true,
             holds: false,
             fencing: None,
             fences,
@@ -123,13 +67,13 @@ impl<E: Clone> Campaign<E> {
 
     /// Puts a motion to the nodes.
     ///
-    /// If those that can be relied on are no majority, all are asked and waited for, until a
-    /// majority has answered.
+    /// If those that can be relied on are no majority, all are asked and waited for, until a majority has
+    /// answered.
     pub(crate) fn put(&mut self, motion: Motion, reach: &[Reach]) -> Vec<Ask> {
-        // One that begins with something else was acquired elsewhere.
+        // A campaign that begins with another motion is of a claim that was acquired elsewhere.
         self.began_here |= self.number == 0 && matches!(motion, Motion::Acquire { .. });
         self.number += 1;
-        (self.motion, self.outcome, self.told) = (motion, None, false);
+        (self.motion, self.outcome, self.reported) = (motion, None, false);
         if motion == Motion::Release {
             self.holds = false;
         }
@@ -149,7 +93,7 @@ impl<E: Clone> Campaign<E> {
                 Motion::Release => (Request::Release, false),
             };
             if barred {
-                continue;
+                continue; // a release that lands late would free what is granted now
             }
             let enough = reliable >= Self::majority_of(reach.len());
             let is_doubted = reach[node] != Reach::Awaited;
@@ -176,7 +120,8 @@ impl<E: Clone> Campaign<E> {
             seat.vote = match answer {
                 Answer::Yes(token) => Vote::For(token),
                 Answer::No(left) => Vote::Against(left),
-                // By this campaign itself, so it says nothing of the claim.
+                // An undo of this campaign came after the lease had ended, and left a tombstone. That is no
+                // release by the owner, so the node counts as out of reach.
                 Answer::Undone if seat.given_back => Vote::Failed(None),
                 Answer::Undone => Vote::Undone,
                 Answer::Failed { error, .. } => Vote::Failed(Some(error)),
@@ -187,14 +132,14 @@ impl<E: Clone> Campaign<E> {
         if anew && !self.keeps_grants() && !self.seats[ask.node].is_releasing() {
             asks.push(self.ask(ask.node, Request::Release));
             if ask.number != self.number {
-                self.seats[ask.node].releasing = None; // nobody who waits will hear of it
+                self.seats[ask.node].releasing = None; // no present caller waits for it
             }
         }
         asks
     }
 
-    /// Takes note that a node has not answered in time: it counts as failed, and nobody waits for
-    /// it. Its answer is heard when it comes, and until then the request is known to be under way.
+    /// Records that a node has not answered in time. It counts as failed, and nobody waits for it. Its
+    /// answer is heard when it comes, and until then the request counts as under way.
     pub(crate) fn hear_nothing_yet(&mut self, ask: Ask, error: E) -> Vec<Ask> {
         let mut asks = Vec::new();
         let seat = &mut self.seats[ask.node];
@@ -208,38 +153,38 @@ impl<E: Clone> Campaign<E> {
         asks
     }
 
-    /// Whether what is granted now is granted for the first time, as far as is known.
+    /// Whether a grant is the claim's first one, as far as is known: only its token shows the node's clock.
     pub(crate) fn is_new(ask: Ask) -> bool {
         ask.number == 1
     }
 
     /// Returns what became of the motion, once, when everything that belongs to it is done.
     pub(crate) fn outcome(&mut self) -> Option<Outcome<E>> {
-        if self.told || self.undoing() {
+        if self.reported || self.undoing() {
             return None;
         }
         let outcome = self.outcome.clone()?;
-        self.told = true;
+        self.reported = true;
         Some(outcome)
     }
 
-    /// Whether too few nodes can be relied on and asked without doubt, while the answer to an
-    /// earlier request may change that.
+    /// Whether too few nodes can be relied on and asked without doubt, while the answer to an earlier
+    /// request may change that.
     pub(crate) fn is_barred(&self, is_reliable: impl Fn(usize) -> bool) -> bool {
         let seats = self.seats.iter().enumerate();
         let ready = seats.filter(|(node, seat)| seat.is_ready() && is_reliable(*node)).count();
         ready < self.majority() && self.seats.iter().any(Seat::may_be_ready)
     }
 
-    /// Whether no majority can be asked for this claim any more, however well the nodes are:
-    /// releases of earlier attempts have had no answer from too many, and may free what is acquired
-    /// later.
+    /// Whether no majority can be asked for this claim any more, however well the nodes are: releases
+    /// of earlier attempts have had no answer from too many, and may free what is acquired later.
     pub(crate) fn is_spent(&self) -> bool {
         let open = self.seats.iter().filter(|seat| !seat.has_lost_a_release()).count();
         open < self.majority()
     }
 
-    /// Whether nodes have not taken a release.
+    /// Whether nodes may hold the key although they were asked for its release. They are asked again until
+    /// the lease must have ended.
     pub(crate) fn leaves_grants(&self) -> bool {
         (0..self.seats.len()).any(|node| self.is_left(node))
     }
@@ -255,7 +200,8 @@ impl<E: Clone> Campaign<E> {
         asks.collect()
     }
 
-    /// Whether a node may hold the key although it was asked for its release.
+    /// Whether a node may hold the key although it was asked for its release: its release failed, or an
+    /// acquisition may have been served after it.
     fn is_left(&self, node: usize) -> bool {
         let seat = &self.seats[node];
         let unsure = seat.acquires > 0 || matches!(seat.vote, Vote::Failed(Some(_)));
@@ -264,7 +210,7 @@ impl<E: Clone> Campaign<E> {
             && (seat.granted || self.motion == Motion::Release && unsure)
     }
 
-    /// Whether something is left to be undone that nobody knows of.
+    /// Whether nodes may hold something that nobody will release, as the owner was refused the key.
     pub(crate) fn leaves_traces(&self) -> bool {
         self.motion != Motion::Release && !self.holds && self.seats.iter().any(Seat::may_hold)
     }
@@ -301,12 +247,14 @@ impl<E: Clone> Campaign<E> {
         ask
     }
 
-    /// Whether what nodes grant now is wanted.
+    /// Whether what nodes grant now is wanted. Once an acquisition has failed, every further grant is
+    /// released when its answer comes.
     fn keeps_grants(&self) -> bool {
         self.holds || matches!(self.motion, Motion::Acquire { .. }) && self.outcome.is_none()
     }
 
-    /// Whether the grants of a failed acquisition are being given back.
+    /// Whether the grants of a failed acquisition are being released. Contention is reported only after
+    /// that, so that a minority's grants do not refuse those who try next.
     fn undoing(&self) -> bool {
         matches!(self.motion, Motion::Acquire { .. })
             && !self.holds
@@ -333,7 +281,7 @@ impl<E: Clone> Campaign<E> {
             }
             Motion::Renew(_) => {
                 if self.fencing.is_none() {
-                    self.raise(asks); // taken over from elsewhere, and not told its token
+                    self.raise(asks); // a resumed claim, whose token is not known here
                 }
                 self.repair(asks);
             }
@@ -349,6 +297,7 @@ impl<E: Clone> Campaign<E> {
         }
     }
 
+    /// Releases what was granted, at every node where no release is under way.
     fn give_back(&mut self, asks: &mut Vec<Ask>) {
         for node in 0..self.seats.len() {
             let seat = &self.seats[node];
@@ -359,11 +308,11 @@ impl<E: Clone> Campaign<E> {
         }
     }
 
-    /// Asks those that have granted with a smaller token to go to the agreed one, or to the
-    /// largest.
+    /// Asks nodes with a smaller token to go to the agreed one, or to the largest.
     ///
-    /// Tokens of a majority that are alike need no second round. A node goes to a larger token only
-    /// while the claim holds its key, so no two owners ever agree on one number.
+    /// A majority with one token needs no second round. A node goes to a larger token only while the claim
+    /// holds its key, and mints above it afterwards. So no two owners ever agree on one number. Nodes that
+    /// have answered too late to matter are raised as well, so that a renewal finds one token everywhere.
     fn raise(&mut self, asks: &mut Vec<Ask>) {
         let granted = || self.seats.iter().filter_map(Seat::vote_token);
         let floor = match self.outcome {
@@ -382,7 +331,8 @@ impl<E: Clone> Campaign<E> {
         }
     }
 
-    /// Acquires again, for a renewal that has passed, at the nodes that have lost the key.
+    /// Acquires again, after a majority has renewed, at the nodes that do not hold the key any more. An
+    /// acquisition never overwrites another holder (law E1), so this is safe.
     fn repair(&mut self, asks: &mut Vec<Ask>) {
         if !matches!(self.outcome, Some(Outcome::Passed(_))) {
             return;
@@ -394,18 +344,5 @@ impl<E: Clone> Campaign<E> {
                 asks.push(self.ask(node, Request::Acquire { floor: self.fencing }));
             }
         }
-    }
-}
-
-impl Request {
-    /// Whether this is what a motion asks for, not what follows from it.
-    fn is_for(self, motion: Motion) -> bool {
-        matches!(
-            (self, motion),
-            (Self::Acquire { .. } | Self::Raise(_), Motion::Acquire { .. })
-                | (Self::Renew(_) | Self::Raise(_), Motion::Renew(_))
-                | (Self::Raise(_), Motion::Raise(_))
-                | (Self::Release, Motion::Release)
-        )
     }
 }

@@ -58,7 +58,7 @@ fn e1_u1_claims_that_try_again_and_give_back_leave_nothing_behind() {
 
 #[test]
 #[ignore = "takes long without optimisation: `cargo xtask model`"]
-fn large_e1_u1_claims_that_try_again_and_give_back_leave_nothing_behind() {
+fn e1_u1_claims_that_give_up_twice_leave_nothing_behind() {
     assert!(holds(World { attempts: 2, give_up: 2, ..World::of(3, 1) }) > 100_000);
     assert!(holds(World { attempts: 1, give_up: 1, ..World::of(2, 2) }) > 1_000_000);
 }
@@ -97,12 +97,12 @@ fn e1_q1_no_two_clients_rely_on_the_lock_at_once() {
 
 #[test]
 #[ignore = "takes long without optimisation: `cargo xtask model`"]
-fn e1_q1_a_deadline_from_the_answer_is_found() {
+fn e1_q1_bq6_a_deadline_counted_from_the_answer_is_found() {
     fails(timed(3, 3).with(Flaw::DeadlineFromTheAnswer));
 }
 
 #[test]
-fn e1_q1_a_renewal_by_one_node_is_found() {
+fn e1_q1_bq8_a_renewal_by_one_node_is_found() {
     fails(timed(3, 3).with(Flaw::RenewedByOneNode));
 }
 
@@ -118,19 +118,19 @@ fn e1_q1_a_node_that_forgets_breaks_exclusion_as_documented() {
 
 #[test]
 #[ignore = "takes long without optimisation: `cargo xtask model`"]
-fn large_f1_q1_five_nodes_and_two_acquisitions() {
+fn f1_q1_tokens_are_unique_and_grow_on_5_nodes() {
     assert!(holds(World { give_up: 1, ..World::of(5, 2) }) > 100_000);
     assert!(holds(World { proposals: true, ..World::of(5, 2) }) > 1_000_000);
 }
 
 #[test]
 #[ignore = "takes long without optimisation: `cargo xtask model`"]
-fn large_f1_q1_three_nodes_and_three_acquisitions() {
+fn f1_q1_tokens_are_unique_and_grow_over_3_acquisitions() {
     assert!(holds(World::of(3, 3)) > 1_000_000);
 }
 
 #[test]
 #[ignore = "takes long without optimisation: `cargo xtask model`"]
-fn large_e1_q1_two_clients_over_four_ticks() {
+fn e1_q1_no_two_clients_rely_on_the_lock_at_once_for_4_ticks() {
     assert!(holds(timed(3, 4)) > 1_000_000);
 }

@@ -328,7 +328,7 @@ mod tests {
 
     #[cfg(not(feature = "tls"))]
     #[test]
-    fn row_31_without_the_feature_tls_there_is_no_plain_fallback() {
+    fn r31_without_the_feature_tls_there_is_no_plain_fallback() {
         let error = read("rediss://h").unwrap().lasting_client().err().unwrap();
         assert!(error.is_unsupported());
     }

@@ -52,7 +52,8 @@ impl RedisConfig {
         }
     }
 
-    /// Returns the driver's client for the server that is meant now.
+    /// Returns the driver's client for the server that is meant now. Nothing subscribes to the events of
+    /// sentinels: a request that fails comes no later than they do.
     pub(crate) async fn client(&self) -> Result<Client> {
         match &self.place {
             #[cfg(feature = "sentinel")]

@@ -52,7 +52,8 @@ impl RedisOptions {
 
     /// Puts this before every key, byte for byte.
     ///
-    /// Two prefixes keep their locks apart unless one begins with the other.
+    /// Two prefixes keep their locks apart unless one begins with the other: `a:` and `a:b:` can name the
+    /// same key. Nothing is escaped, as other libraries could then not share a key.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self

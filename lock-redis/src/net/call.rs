@@ -100,8 +100,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The same call with the script's text instead of its name. Unlike `SCRIPT LOAD` it goes to the
-    /// one node of a cluster that has the keys.
+    /// The same call with the script's text instead of its name. `SCRIPT LOAD` would go to all nodes of a
+    /// cluster and fail with any of them; this goes to the one that has the keys, in one round trip less.
     fn in_full(&self) -> Cmd {
         let mut command = redis::cmd("EVAL");
         command.arg(&self.script.text);

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn row_27_a_server_that_may_lose_locks_is_refused_with_the_remedy() {
+    fn r27_a_server_that_may_lose_locks_is_refused_with_the_remedy() {
         assert_eq!(check(""), "fine");
         assert!(check("maxmemory_policy:volatile-ttl").contains("set it to `noeviction`"));
         assert!(check("role:slave").contains("connect to its master"));

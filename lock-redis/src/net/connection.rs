@@ -36,6 +36,10 @@ pub(crate) struct Settings {
 /// A broken connection is noticed when it is closed, when a request fails, or when requests stay
 /// without an answer; the next request then opens a new one. Whatever goes wrong while opening
 /// concerns that attempt alone.
+///
+/// The driver's connection manager is not used. It replaces a connection on I/O errors only: one reconnect
+/// that meets a wrong password or a busy server makes it repeat that answer for ever, and a connection
+/// whose packets are lost is never replaced, as no error is ever seen.
 pub(crate) struct Connection {
     settings: Arc<Settings>,
     slot: Arc<Slot>,

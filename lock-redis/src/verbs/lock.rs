@@ -326,10 +326,14 @@ impl fmt::Debug for RedisLock {
 }
 
 /// Stands between owner token and metadata of every lock of ours, and in no owner token: so the value
-/// of another library is not taken for one of ours, whatever it is made of.
+/// of another library is not taken for one of ours, whatever it is made of. Values of bsm/redislock and
+/// redsync begin with 22 characters that could be an owner token.
 const OURS: u8 = 0x1f;
 
 /// What is stored while a claim holds its key.
+///
+/// The scripts compare the owner token alone, not the whole value, so that a lock can be resumed without its
+/// metadata. No token is the beginning of another one, as all have the same length.
 fn value(claim: &Claim) -> Vec<u8> {
     [claim.owner_token().expose().as_bytes(), &[OURS], claim.metadata().as_bytes()].concat()
 }

@@ -1,5 +1,8 @@
 //! The Lua side: one file per verb, and three for what they have in common. Each script is idempotent
 //! for one owner token, because drivers and proxies may send a command more than once.
+//!
+//! Scripts that are run by `EVALSHA` cannot import each other, and server-side functions would have to be
+//! installed. So the text that scripts share stands in front of each of them.
 
 use std::time::Duration;
 

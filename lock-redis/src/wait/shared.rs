@@ -16,7 +16,8 @@ use crate::net::connection::{Connection, Settings};
 use crate::net::endpoint::Endpoint;
 use crate::net::listener::{Hook, Listener};
 
-/// A channel of one server that all waiters of a provider share.
+/// A channel of one server that all waiters of a provider share: a wait then costs no subscription. The line
+/// in the server names the waiter and its channel, so a release publishes nothing if nobody waits.
 pub(super) struct Shared {
     connection: Arc<Connection>,
     inbox: Arc<Inbox>,

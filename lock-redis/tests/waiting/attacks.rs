@@ -56,7 +56,7 @@ async fn w2_a_foreign_key_of_another_type_makes_nobody_spin() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn u1_no_place_in_line_outlives_its_undo_although_the_subscription_was_cut() {
+async fn u1_no_place_in_the_queue_outlives_its_undo_although_the_subscription_was_cut() {
     let server = Server::start();
     let holder = server.client().await.lock("k").ttl(s(60)).acquire().await.unwrap();
     let client = server.client().await;
@@ -89,7 +89,7 @@ async fn u1_no_holder_is_granted_its_own_release_although_the_subscription_was_c
 }
 
 #[tokio::test]
-async fn x1_a_handover_does_not_overwrite_foreign_data_at_the_fence() {
+async fn x1_a_handover_does_not_overwrite_foreign_data_at_the_key_of_the_fencing_counter() {
     let server = Server::start();
     let p = server.provider().await;
     let (a, b) = (p.lock(claim("k", s(30))), claim("k", s(30)));
@@ -102,7 +102,7 @@ async fn x1_a_handover_does_not_overwrite_foreign_data_at_the_fence() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn g5_a_racing_waiter_that_gives_up_leaves_the_line() {
+async fn g5_a_racing_waiter_that_gives_up_leaves_the_queue() {
     let server = Server::start();
     let client = server.client().await;
     let _holder = client.lock("k").ttl(s(60)).auto_renew().acquire().await.unwrap();
@@ -114,7 +114,7 @@ async fn g5_a_racing_waiter_that_gives_up_leaves_the_line() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p5_the_line_outlasts_the_lease_that_its_waiters_were_told_of() {
+async fn m3_the_queue_outlives_every_lease_that_was_reported_to_its_waiters() {
     let server = Server::start();
     let p = server.provider().await;
     let holder = p.lock(claim("k", s(1)));

@@ -90,28 +90,28 @@ async fn drain(server: &Server, count: usize, fairness: Fairness) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_40_ten_thousand_waiters_are_all_served() {
+async fn r40_ten_thousand_waiters_are_all_served() {
     let server = Server::start();
     let sent = drain(&server, 10_000, Fairness::Turns).await;
     assert!(sent <= 20_000, "{sent} commands for 10,000 acquisitions");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_40_two_thousand_waiters_in_strict_order_are_all_served() {
+async fn r40_two_thousand_waiters_in_strict_order_are_all_served() {
     let server = Server::start();
     let sent = drain(&server, 2_000, Fairness::Fifo).await;
     assert!(sent <= 6_000, "{sent} commands for 2,000 acquisitions");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn n1_racing_clients_are_told_of_a_release() {
+async fn n1_racing_clients_are_woken_by_a_release() {
     let server = Server::start();
     let sent = drain(&server, 200, Fairness::Race).await;
     assert!(sent <= 800, "{sent} commands for 200 acquisitions");
 }
 
 #[tokio::test]
-async fn w2_two_hundred_idle_waiters_send_two_commands_a_second_at_the_most() {
+async fn w2_two_hundred_idle_waiters_send_two_commands_per_second_at_most() {
     let server = Server::start();
     let (locks, other) = (server.client().await, server.client().await);
     let holder = other.lock("k").ttl(ms(60_000)).acquire().await.unwrap();
@@ -129,7 +129,7 @@ async fn w2_two_hundred_idle_waiters_send_two_commands_a_second_at_the_most() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p5_fifo_leaves_nobody_out_when_many_come_at_once() {
+async fn m3_fifo_leaves_nobody_out_when_many_come_at_once() {
     let server = Server::start();
     for round in 0..3 {
         let (locks, key) = (server.client().await, format!("k{round}"));
@@ -161,7 +161,7 @@ async fn p5_fifo_leaves_nobody_out_when_many_come_at_once() {
 }
 
 #[tokio::test]
-async fn p5_a_waiter_whose_connection_is_gone_is_passed_over_at_once() {
+async fn bp5_a_waiter_whose_connection_is_gone_is_passed_over_at_once() {
     let server = Server::start();
     let holder = server.client().await.lock("k").acquire().await.unwrap();
     // A process that is killed undoes nothing; its sockets are closed for it.
@@ -223,7 +223,7 @@ async fn n1_the_end_of_a_foreign_lease_is_noticed_when_it_comes() {
 }
 
 #[tokio::test]
-async fn row_41_a_subscription_that_is_cut_is_made_again() {
+async fn n1_r41_a_subscription_that_is_cut_is_opened_again() {
     let server = Server::start();
     let other = server.client().await;
     // Nothing but a message ends this wait.
@@ -248,7 +248,7 @@ async fn row_41_a_subscription_that_is_cut_is_made_again() {
 }
 
 #[tokio::test]
-async fn row_41_a_cut_between_every_two_releases_starves_nobody() {
+async fn n1_r41_a_cut_between_every_two_releases_starves_nobody() {
     let server = Server::start();
     let clients = [server.client().await, server.client().await];
     let workers: Vec<_> = (0..8)
@@ -293,7 +293,7 @@ async fn n1_without_the_right_to_publish_or_subscribe_waiters_ask_again() {
 }
 
 #[tokio::test]
-async fn w2_a_client_that_speaks_resp2_hears_all_the_same() {
+async fn w2_a_client_that_speaks_resp2_is_woken_by_a_release() {
     let server = Server::start();
     let client = redis::Client::open(server.url()).unwrap();
     let provider = RedisProvider::with_client(&client, RedisOptions::new()).await.unwrap();
@@ -307,7 +307,7 @@ async fn w2_a_client_that_speaks_resp2_hears_all_the_same() {
 }
 
 #[tokio::test]
-async fn x1_a_stranger_at_the_lines_key_keeps_nobody_from_the_lock() {
+async fn x1_foreign_data_at_the_key_of_the_queue_keeps_nobody_from_the_lock() {
     let server = Server::start();
     let locks = server.client().await;
     server.send(&["SET", LINE, "not a line"]);
@@ -335,7 +335,7 @@ async fn g4_a_server_without_memory_serves_the_queue() {
 }
 
 #[tokio::test]
-async fn g4_a_handover_on_a_server_without_memory_lets_go() {
+async fn g4_a_handover_on_a_server_without_memory_frees_the_key() {
     let server = Server::start();
     let locks = server.client().await;
     let holder = locks.lock("k").acquire().await.unwrap();
@@ -351,7 +351,7 @@ async fn g4_a_handover_on_a_server_without_memory_lets_go() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_line_stays_behind() {
+async fn nothing_of_a_queue_stays_behind() {
     let server = Server::start();
     // Nothing but a grant ends these waits, so nobody is granted the key on two ways at once.
     let patient = async || {
@@ -371,7 +371,7 @@ async fn nothing_of_a_line_stays_behind() {
 }
 
 #[tokio::test]
-async fn u1_what_a_crowd_leaves_behind_ends_by_itself() {
+async fn u1_what_a_crowd_of_waiters_leaves_behind_expires() {
     let server = Server::start();
     let sent = drain(&server, 50, Fairness::Turns).await;
     assert!(sent >= 50);

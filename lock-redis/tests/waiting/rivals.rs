@@ -81,7 +81,7 @@ async fn n1_keys_that_begin_with_one_another_are_followed_together() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p5_for_a_second_after_a_foreign_holder_a_released_key_is_free() {
+async fn for_a_second_after_a_foreign_holder_a_released_key_is_free() {
     let server = Server::start();
     let (first, second) = (server.client().await, server.client().await);
     let mut free = 0;
@@ -105,7 +105,7 @@ async fn p5_for_a_second_after_a_foreign_holder_a_released_key_is_free() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p5_a_key_that_is_passed_on_all_the_time_is_free_for_others_now_and_then() {
+async fn a_key_that_is_handed_over_all_the_time_is_free_for_others_now_and_then() {
     let server = Server::start();
     let mut workers = Vec::new();
     for fairness in [Fairness::Turns, Fairness::Fifo, Fairness::Turns] {
@@ -165,7 +165,7 @@ fn is_ours(server: &Server) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p5_a_break_that_is_due_passes_over_a_head_that_is_gone() {
+async fn bp5_a_dead_head_of_the_queue_is_passed_over_when_a_break_is_due() {
     let server = Server::start();
     let (holding, waiting) = (server.client().await, server.client().await);
     let holder = holding.lock("k").ttl(ms(60_000)).acquire().await.unwrap();

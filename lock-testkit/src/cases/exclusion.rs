@@ -21,12 +21,12 @@ pub async fn e1_one_of_two_owners_is_granted(subject: &Subject) {
 }
 
 /// Of 64 owners that try at the same time, exactly one is granted.
-pub async fn e1_l35_one_of_64_racing_owners_is_granted(subject: &Subject) {
+pub async fn e1_bl35_one_of_64_racing_owners_is_granted(subject: &Subject) {
     assert_eq!(grants_of_64(subject, &subject.key("k")).await, 1);
 }
 
 /// Of 64 owners that find a lease at its end at the same time, exactly one is granted.
-pub async fn e1_l35_one_of_64_racing_owners_succeeds_a_lease_that_ran_out(subject: &Subject) {
+pub async fn e1_bl35_one_of_64_racing_owners_takes_over_an_expired_lease(subject: &Subject) {
     let keys: Vec<_> = (0..8).map(|number| subject.key(&format!("k{number}"))).collect();
     for key in &keys {
         grant(&*subject.lock(key, subject.units(1))).await;
@@ -135,7 +135,7 @@ pub async fn e2_the_same_owner_is_granted_again_with_the_same_token(subject: &Su
 
 /// A request that is sent many times at once, as drivers and proxies do, is granted each time, and
 /// is one grant.
-pub async fn e2_l17_a_request_that_is_sent_many_times_at_once_is_one_grant(subject: &Subject) {
+pub async fn e2_bl17_a_request_that_is_sent_many_times_at_once_is_one_grant(subject: &Subject) {
     for round in 0..20 {
         let lock = subject.lock(&subject.key(&format!("k{round}")), subject.long());
         let copies: Vec<_> = (0..8)
@@ -180,7 +180,7 @@ pub async fn e2_granting_again_gives_the_whole_ttl_and_cuts_nothing(subject: &Su
 }
 
 /// No metadata makes one owner pass for another.
-pub async fn l4_metadata_cannot_pass_for_an_owner(subject: &Subject) {
+pub async fn e3_bl4_metadata_cannot_pass_for_an_owner(subject: &Subject) {
     if !subject.has(Capability::Metadata) {
         return;
     }

@@ -9,7 +9,7 @@ use super::{elapsed, grant, held, is_renewed, polled, released, succeed};
 use crate::{Subject, Verb};
 
 /// A lease that was granted after `t` is not granted to another before `t + ttl`.
-pub async fn t1_l11_a_lease_never_ends_early(subject: &Subject) {
+pub async fn t1_bl11_a_lease_never_ends_early(subject: &Subject) {
     // Neither whole units nor whole seconds: a store that counts in those is early or late.
     let ttl = subject.units(3) / 2 + Duration::from_millis(400);
     let key = subject.key("k");
@@ -33,7 +33,7 @@ pub async fn t1_an_expired_key_is_granted_to_others(subject: &Subject) {
 
 /// A request that its caller drops on the way may have taken effect, but not for ever: its lease
 /// has an end from the first moment on.
-pub async fn t1_l1_a_request_that_is_dropped_on_its_way_leaves_nothing_for_ever(subject: &Subject) {
+pub async fn t1_bl1_a_dropped_request_leaves_no_lock_without_expiry(subject: &Subject) {
     let keys: Vec<_> = (1..8).map(|polls| subject.key(&format!("k{polls}"))).collect();
     for (polls, key) in (1..).zip(&keys) {
         polled(polls, subject.lock(key, subject.units(1)).try_acquire()).await;
@@ -45,7 +45,7 @@ pub async fn t1_l1_a_request_that_is_dropped_on_its_way_leaves_nothing_for_ever(
 
 /// A refused attempt and an inspection report the time that the lease has left, if the store
 /// reports it.
-pub async fn t1_the_remaining_time_that_is_told_is_what_is_left(subject: &Subject) {
+pub async fn t1_the_remaining_time_that_is_reported_is_what_is_left(subject: &Subject) {
     let (key, ttl, clock) = (subject.key("k"), subject.units(20), subject.clock());
     let holder = subject.lock(&key, ttl);
     let sent = clock.now();
@@ -67,7 +67,7 @@ pub async fn t1_the_remaining_time_that_is_told_is_what_is_left(subject: &Subjec
 }
 
 /// A ttl below a millisecond is one millisecond, not zero and not for ever.
-pub async fn t1_l10_a_submillisecond_ttl_is_rounded_up(subject: &Subject) {
+pub async fn t1_bl10_a_submillisecond_ttl_is_rounded_up(subject: &Subject) {
     let key = subject.key("k");
     if subject.provider().info().check_ttl(Ttl::MIN).is_err() {
         let tiny = subject.client().lock(&key).ttl(Duration::from_nanos(1)).try_acquire().await;
@@ -96,7 +96,7 @@ pub async fn t1_the_longest_ttl_is_kept(subject: &Subject) {
 }
 
 /// Zero and endless ttls are refused by core, with the same error for every backend.
-pub async fn t1_l10_ttls_out_of_range_are_refused_before_any_request(subject: &Subject) {
+pub async fn t1_bl10_ttls_out_of_range_are_refused_before_any_request(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     for ttl in [Duration::ZERO, Duration::MAX, Duration::from_millis(u64::MAX)] {
         let error = client.lock(subject.key("k")).ttl(ttl).try_acquire().await.unwrap_err();
@@ -107,7 +107,7 @@ pub async fn t1_l10_ttls_out_of_range_are_refused_before_any_request(subject: &S
 }
 
 /// Renewing a live lease says so.
-pub async fn t2_l7_renewing_a_live_lease_succeeds(subject: &Subject) {
+pub async fn t2_bl7_renewing_a_live_lease_succeeds(subject: &Subject) {
     let lock = subject.lock(&subject.key("k"), subject.long());
     grant(&*lock).await;
     assert!(is_renewed(&lock).await);
@@ -115,7 +115,7 @@ pub async fn t2_l7_renewing_a_live_lease_succeeds(subject: &Subject) {
 }
 
 /// Renewing sets the remaining time to the new ttl, whether that is more or less than was left.
-pub async fn t2_l6_renewing_sets_the_remaining_time_longer_or_shorter(subject: &Subject) {
+pub async fn t2_bl6_renewing_sets_the_remaining_time_longer_or_shorter(subject: &Subject) {
     let key = subject.key("k");
     let longer = Ttl::new(subject.units(40)).unwrap();
     let lock = loop {
@@ -139,7 +139,7 @@ pub async fn t2_l6_renewing_sets_the_remaining_time_longer_or_shorter(subject: &
 }
 
 /// Twenty renewals in a row leave one ttl, not twenty.
-pub async fn t2_l8_renewing_often_never_adds_up(subject: &Subject) {
+pub async fn t2_bl8_renewing_often_never_adds_up(subject: &Subject) {
     let (key, ttl) = (subject.key("k"), subject.units(2));
     let lock = subject.lock(&key, ttl);
     grant(&*lock).await;
@@ -159,7 +159,7 @@ pub async fn t2_l8_renewing_often_never_adds_up(subject: &Subject) {
 }
 
 /// No renewal brings back a lease that has expired or was released.
-pub async fn t2_l9_renewing_never_brings_back_an_ended_lease(subject: &Subject) {
+pub async fn t2_bl9_renewing_never_brings_back_an_ended_lease(subject: &Subject) {
     let key = subject.key("k");
     let expired = subject.lock(&key, subject.units(1));
     grant(&*expired).await;
@@ -178,7 +178,7 @@ pub async fn t2_l9_renewing_never_brings_back_an_ended_lease(subject: &Subject) 
 
 /// A renewal that is in flight when its lease is released neither brings it back nor changes the
 /// time of the next holder.
-pub async fn t2_w5_a_renewal_that_races_the_release_changes_nothing_after_it(subject: &Subject) {
+pub async fn t2_bw5_a_renewal_that_races_the_release_changes_nothing_after_it(subject: &Subject) {
     for round in 0..50 {
         let key = subject.key(&format!("k{round}"));
         let first = subject.lock(&key, subject.long());
@@ -202,7 +202,7 @@ pub async fn t2_w5_a_renewal_that_races_the_release_changes_nothing_after_it(sub
 
 /// While a lease is renewed and asked for again, and when such a request is dropped on its way, the
 /// key is never free.
-pub async fn t2_nobody_gets_in_between_while_a_lease_is_renewed(subject: &Subject) {
+pub async fn t2_a_key_is_never_free_while_its_lease_is_renewed(subject: &Subject) {
     let key = subject.key("k");
     let holder = subject.lock(&key, subject.long());
     let token = grant(&*holder).await;

@@ -11,7 +11,7 @@ use crate::Subject;
 
 /// Over hundreds of grants that end by release, by expiry or by force, with undos and idle months
 /// in between, every token is larger than the one before.
-pub async fn f1_tokens_grow_over_grants_releases_and_expiries(subject: &Subject) {
+pub async fn f1_bf1_tokens_grow_over_grants_releases_and_expiries(subject: &Subject) {
     if !subject.has(Capability::Fencing) {
         return;
     }
@@ -75,7 +75,7 @@ pub async fn f1_tokens_of_racing_owners_grow_in_the_order_of_their_holds(subject
 }
 
 /// Renewing and asking again are no new grants, whatever is granted on other keys meanwhile.
-pub async fn f1_f2_renewing_and_repeating_keep_the_token(subject: &Subject) {
+pub async fn f1_bf2_renewing_and_repeating_keep_the_token(subject: &Subject) {
     let lock = subject.lock(&subject.key("k"), subject.long());
     let first = grant(&*lock).await;
     for round in 0..5 {
@@ -101,7 +101,7 @@ pub async fn f1_a_failed_attempt_mints_nothing_for_the_holder(subject: &Subject)
 }
 
 /// A provider that does not declare fencing yields no token, never a made-up one.
-pub async fn f4_without_fencing_there_is_no_token(subject: &Subject) {
+pub async fn f1_bf4_without_fencing_there_is_no_token(subject: &Subject) {
     let lock = subject.lock(&subject.key("k"), subject.long());
     let token = grant(&*lock).await;
     assert_eq!(token.is_some(), subject.has(Capability::Fencing));

@@ -12,8 +12,8 @@ use crate::{Fault, Subject, Verb};
 
 fn assert_usable_everywhere<T: Send + Sync + 'static>(_: &T) {}
 
-/// A guard returns the key, token and metadata of its acquisition.
-pub async fn l5_a_guard_tells_what_it_was_asked_for(subject: &Subject) {
+/// A guard reports key, token and metadata of its acquisition.
+pub async fn bl5_a_guard_reports_what_it_was_asked_for(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let token = OwnerToken::mint().unwrap();
     let mut wanted = client.lock(&key).owner_token(token).ttl(subject.units(20));
@@ -95,7 +95,7 @@ pub async fn g1_a_grant_that_comes_too_late_is_no_grant(subject: &Subject) {
 }
 
 /// Renewing by hand sets deadline and remaining time, longer or shorter.
-pub async fn t2_l6_a_guard_renews_by_hand(subject: &Subject) {
+pub async fn t2_bl6_a_guard_renews_by_hand(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let guard = client.lock(&key).ttl(subject.units(20)).acquire().await.unwrap();
     let (token, first) = (guard.fencing_token(), guard.held_until().unwrap());
@@ -175,7 +175,7 @@ pub async fn a_forgotten_lock_stays_until_its_ttl(subject: &Subject) {
 }
 
 /// `run` gives back what the work returned, errors included, and the key is free afterwards.
-pub async fn w14_run_returns_the_result_and_frees_the_key(subject: &Subject) {
+pub async fn w3_bw14_run_returns_the_result_and_frees_the_key(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let result: Result<u32, String> =
         client.lock(&key).run(|_| async { Ok::<_, String>(42) }).await.unwrap();
@@ -195,7 +195,7 @@ pub async fn w14_run_returns_the_result_and_frees_the_key(subject: &Subject) {
 }
 
 /// A panic of the work goes on to the caller, and the key is free.
-pub async fn w14_a_panic_in_run_reaches_the_caller_and_frees_the_key(subject: &Subject) {
+pub async fn g5_bw14_a_panic_in_run_reaches_the_caller_and_frees_the_key(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let running = {
         let (client, key) = (client.clone(), key.clone());
@@ -206,7 +206,7 @@ pub async fn w14_a_panic_in_run_reaches_the_caller_and_frees_the_key(subject: &S
 }
 
 /// When the lock is lost, `run` drops the work and reports the loss.
-pub async fn w14_run_drops_the_work_when_the_lock_is_lost(subject: &Subject) {
+pub async fn g2_bw14_run_drops_the_work_when_the_lock_is_lost(subject: &Subject) {
     struct OnDrop(Arc<AtomicBool>);
     impl Drop for OnDrop {
         fn drop(&mut self) {
@@ -231,7 +231,7 @@ pub async fn w14_run_drops_the_work_when_the_lock_is_lost(subject: &Subject) {
 
 /// Work that goes on beyond its lease without a pause, so that it cannot be dropped, has no result:
 /// another may have held the lock meanwhile.
-pub async fn w14_work_that_outlives_its_lease_has_no_result(subject: &Subject) {
+pub async fn g4_bw14_work_that_outlives_its_lease_has_no_result(subject: &Subject) {
     let (client, key, ttl) = (subject.client(), subject.key("k"), subject.units(1));
     let running =
         client.lock(&key).ttl(ttl).no_renewal().run(async |_| match subject.is_virtual() {
@@ -244,7 +244,7 @@ pub async fn w14_work_that_outlives_its_lease_has_no_result(subject: &Subject) {
 }
 
 /// A limit on the time to hold ends a lock that would be renewed for ever.
-pub async fn w12_max_hold_ends_a_hold_that_is_renewed(subject: &Subject) {
+pub async fn g2_bw12_max_hold_ends_a_hold_that_is_renewed(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let key = subject.key("k");
     let limit = subject.units(6);
@@ -266,7 +266,7 @@ pub async fn w12_max_hold_ends_a_hold_that_is_renewed(subject: &Subject) {
 }
 
 /// A ttl within the safety margins is refused. A longer one works, or fails with the reason.
-pub async fn w13_tiny_ttls_are_refused_or_work(subject: &Subject) {
+pub async fn g1_bw13_tiny_ttls_are_refused_or_work(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     for millis in [1, 2] {
         let acquire = client.lock(&key).ttl(Duration::from_millis(millis)).auto_renew();

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use lock_core::backend::{Attempt, Release, Renewal, Transfer, Ttl};
-use lock_core::{Backoff, Capability, FencingToken, LockClient, LockGuard, LockKey, Metadata};
+use lock_core::{
+    Backoff, Capability, Error, ErrorKind, FencingToken, LockClient, LockGuard, LockKey, Metadata,
+};
 use lock_memory::Faults;
 use tokio::task::JoinHandle;
 
@@ -29,7 +31,7 @@ fn pair(subject: &Subject, key: &LockKey) -> [Handle; 2] {
 
 /// The next owner has the key, with a larger token and its own ttl and note; the last one has
 /// nothing, and nobody else had a chance.
-pub async fn e1_f1_a_key_is_passed_on_whole(subject: &Subject) {
+pub async fn e1_f1_a_handover_gives_the_next_owner_its_whole_claim(subject: &Subject) {
     if !subject.has(Capability::Handover) {
         return;
     }
@@ -64,7 +66,7 @@ pub async fn e1_f1_a_key_is_passed_on_whole(subject: &Subject) {
 
 /// Only the holder can hand a key on. Another owner that tries it changes nothing, and is undone
 /// (law U1).
-pub async fn e3_u1_a_stranger_can_pass_nothing_on(subject: &Subject) {
+pub async fn e3_u1_a_stranger_can_hand_nothing_over(subject: &Subject) {
     if !subject.has(Capability::Handover) {
         return;
     }
@@ -81,7 +83,7 @@ pub async fn e3_u1_a_stranger_can_pass_nothing_on(subject: &Subject) {
 }
 
 /// A lease that has ended cannot be passed on, not even to an owner that could have the key.
-pub async fn t1_e3_an_ended_lease_is_not_passed_on(subject: &Subject) {
+pub async fn t1_e3_an_ended_lease_is_not_handed_over(subject: &Subject) {
     if !subject.has(Capability::Handover) {
         return;
     }
@@ -113,7 +115,7 @@ pub async fn e3_e4_a_late_handover_touches_no_successor(subject: &Subject) {
 }
 
 /// An owner that was undone gets nothing, but the key is given back.
-pub async fn u1_a_key_is_not_passed_on_to_an_undone_owner(subject: &Subject) {
+pub async fn u1_a_key_is_not_handed_over_to_an_undone_owner(subject: &Subject) {
     if !subject.has(Capability::Handover) {
         return;
     }
@@ -128,7 +130,7 @@ pub async fn u1_a_key_is_not_passed_on_to_an_undone_owner(subject: &Subject) {
 }
 
 /// Sent again, it is answered again, and mints nothing.
-pub async fn e2_f1_a_repeated_handover_is_one(subject: &Subject) {
+pub async fn e2_f1_a_repeated_handover_is_one_grant(subject: &Subject) {
     if !subject.has(Capability::Handover) {
         return;
     }
@@ -169,7 +171,7 @@ pub async fn e2_a_late_handover_cuts_no_lease_short(subject: &Subject) {
 }
 
 /// While a key is handed from owner to owner, every other attempt is refused.
-pub async fn e1_a_key_that_is_passed_on_is_never_free(subject: &Subject) {
+pub async fn e1_a_key_is_never_free_during_a_handover(subject: &Subject) {
     if !subject.has(Capability::Handover) {
         return;
     }
@@ -203,7 +205,7 @@ pub async fn e1_a_key_that_is_passed_on_is_never_free(subject: &Subject) {
 
 /// Waiters in the queue of the store are passed over, and the answer reports them. The next owner
 /// leaves the queue.
-pub async fn p5_a_handover_passes_over_the_queue_and_says_so(subject: &Subject) {
+pub async fn m3_a_handover_passes_over_the_queue_and_reports_that_others_wait(subject: &Subject) {
     if !subject.has(Capability::Handover) || !subject.has(Capability::Queue) {
         return;
     }
@@ -289,8 +291,24 @@ pub async fn u1_g4_a_handover_that_goes_wrong_serves_the_waiter_all_the_same(sub
     }
 }
 
+/// A client whose user may not hand over releases, and its waiter is served all the same.
+pub async fn w3_a_release_that_may_not_hand_over_is_a_plain_one(subject: &Subject) {
+    if !clients_hand_over(subject) {
+        return;
+    }
+    let (client, faults) = subject.faulty_client();
+    let key = subject.key("k");
+    let guard = client.lock(&key).acquire().await.unwrap();
+    let waiter = waiting(subject, &client, &faults, &key).await;
+    let denied = Error::new(ErrorKind::Denied, "injected: no right to hand over");
+    faults.always(Verb::HandOver, Fault::Fail(denied));
+    guard.release().await.unwrap();
+    waiter.await.unwrap().unwrap().release().await.unwrap();
+    assert_eq!(faults.count(Verb::HandOver), 1, "it would be refused again");
+}
+
 /// A waiter that is cancelled while it is handed the key leaves it to others.
-pub async fn u1_g5_a_waiter_cancelled_while_it_is_handed_the_key_leaves_it(subject: &Subject) {
+pub async fn u1_g5_a_waiter_cancelled_during_a_handover_leaves_the_key_free(subject: &Subject) {
     if !clients_hand_over(subject) {
         return;
     }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::{elapsed, grant, is_renewed, listening, released};
 use crate::{Fault, Subject, Verb};
 
-/// A subscriber of a key gets a signal when it is released.
+/// A waiter that listens gets a signal when the key is released.
 pub async fn n1_a_release_wakes_a_waiter_that_listens(subject: &Subject) {
     if !subject.has(Capability::Hints) {
         return;
@@ -29,7 +29,7 @@ pub async fn n1_a_release_wakes_a_waiter_that_listens(subject: &Subject) {
 
 /// A waiter that retries at every signal, and only then, is served. The signal of a release comes
 /// when the key is free, not before.
-pub async fn n1_p2_a_waiter_that_tries_at_every_signal_is_served(subject: &Subject) {
+pub async fn n1_bp2_a_waiter_that_tries_at_every_signal_is_served(subject: &Subject) {
     if !subject.has(Capability::Hints) {
         return;
     }
@@ -61,8 +61,8 @@ pub async fn n1_p2_a_waiter_that_tries_at_every_signal_is_served(subject: &Subje
     }
 }
 
-/// A hundred watches at a time take nothing away that the other verbs need.
-pub async fn n1_p4_many_open_subscriptions_leave_the_backend_usable(subject: &Subject) {
+/// A hundred open subscriptions take nothing away that the other verbs need.
+pub async fn n1_bp4_many_open_subscriptions_leave_the_backend_usable(subject: &Subject) {
     let mut subscriptions = Vec::new();
     for number in 0..100 {
         let key = subject.key(&format!("k{}", number / 2));
@@ -75,8 +75,8 @@ pub async fn n1_p4_many_open_subscriptions_leave_the_backend_usable(subject: &Su
     drop(subscriptions);
 }
 
-/// Dropped subscriptions have no effect on the key.
-pub async fn n1_p4_a_dropped_subscription_leaves_the_key_usable(subject: &Subject) {
+/// Subscriptions that are dropped leave the key as usable as it was.
+pub async fn n1_bp4_a_dropped_subscription_leaves_the_key_usable(subject: &Subject) {
     let key = subject.key("k");
     for _ in 0..100 {
         drop(subject.lock(&key, subject.long()).subscribe_if_it_can().await);
@@ -87,7 +87,7 @@ pub async fn n1_p4_a_dropped_subscription_leaves_the_key_usable(subject: &Subjec
 }
 
 /// When every hint is lost, a waiter is served within its backoff.
-pub async fn n1_p1_a_waiter_without_any_hint_is_served(subject: &Subject) {
+pub async fn n1_bp1_a_waiter_without_any_hint_is_served(subject: &Subject) {
     let (builder, faults) = subject.faulty_builder();
     faults.next(Verb::Subscribe, 1_000, Fault::MuteSubscription);
     let client = builder.retry(Backoff::fixed(subject.units(1) / 5)).build().unwrap();
@@ -107,7 +107,7 @@ pub async fn n1_p1_a_waiter_without_any_hint_is_served(subject: &Subject) {
 }
 
 /// A release that comes after the first try and before the subscription is found by the second try.
-pub async fn n1_p2_a_release_between_an_attempt_and_the_subscription_is_not_missed(
+pub async fn n1_bp2_a_release_between_an_attempt_and_the_subscription_is_not_missed(
     subject: &Subject,
 ) {
     let (builder, faults) = subject.faulty_builder();
@@ -133,7 +133,7 @@ pub async fn n1_p2_a_release_between_an_attempt_and_the_subscription_is_not_miss
 }
 
 /// A subscription that ends as soon as it is opened costs one request per backoff, not a busy loop.
-pub async fn n1_p3_a_subscription_that_ends_at_once_does_not_spin(subject: &Subject) {
+pub async fn n1_bp3_a_subscription_that_ends_at_once_does_not_spin(subject: &Subject) {
     let (builder, faults) = subject.faulty_builder();
     faults.next(Verb::Subscribe, 100_000, Fault::EndSubscription);
     let client = builder.retry(Backoff::fixed(subject.units(1) / 10)).build().unwrap();

@@ -21,7 +21,7 @@ pub async fn i1_a_free_key_has_no_holder(subject: &Subject) {
 }
 
 /// Inspecting shows owner, time and token of the holder, any number of times, and changes nothing.
-pub async fn i1_inspecting_tells_the_holder_and_changes_nothing(subject: &Subject) {
+pub async fn i1_inspecting_reports_the_holder_and_changes_nothing(subject: &Subject) {
     if !subject.has(Capability::Inspect) {
         return;
     }
@@ -60,7 +60,7 @@ pub async fn i1_inspecting_does_not_keep_a_lease_alive(subject: &Subject) {
 ///
 /// The token of an owner whose acquisition is in flight may still increase. It is larger than that
 /// of every earlier holder. Once the acquisition is answered, the token no longer changes.
-pub async fn i1_what_is_told_of_a_holder_belongs_together(subject: &Subject) {
+pub async fn i1_what_is_reported_together_is_of_one_holder(subject: &Subject) {
     if !subject.has(Capability::Inspect) {
         return;
     }
@@ -107,7 +107,7 @@ fn noted_with_its_owner(subject: &Subject, key: &LockKey) -> Claim {
 }
 
 /// Metadata comes back as it was given: empty, text, every byte, up to the limit, and empty again.
-pub async fn i1_l5_metadata_comes_back_byte_for_byte(subject: &Subject) {
+pub async fn i1_bl5_metadata_comes_back_byte_for_byte(subject: &Subject) {
     if !subject.has(Capability::Metadata) || !subject.has(Capability::Inspect) {
         return;
     }
@@ -149,7 +149,7 @@ pub async fn i1_the_owner_token_is_never_shown(subject: &Subject) {
 }
 
 /// A provider without inspect refuses it, rather than pretending that the key is free.
-pub async fn l38_without_inspect_it_is_refused(subject: &Subject) {
+pub async fn w3_bl38_inspect_is_refused_where_it_is_missing(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     if subject.has(Capability::Inspect) {
         return client.inspect(&key).await.map(drop).unwrap();
@@ -159,7 +159,7 @@ pub async fn l38_without_inspect_it_is_refused(subject: &Subject) {
 }
 
 /// A provider without metadata refuses it, rather than dropping it.
-pub async fn l38_without_metadata_it_is_refused(subject: &Subject) {
+pub async fn w3_bl38_metadata_is_refused_where_it_is_missing(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let noted = client.lock(subject.key("k")).metadata("note").try_acquire().await;
     if subject.has(Capability::Metadata) {
@@ -172,7 +172,7 @@ pub async fn l38_without_metadata_it_is_refused(subject: &Subject) {
 }
 
 /// What an application requires is checked when it starts, by name of provider and capability.
-pub async fn l38_a_missing_capability_is_named_at_start_up(subject: &Subject) {
+pub async fn w3_bl38_a_missing_capability_is_named_at_start_up(subject: &Subject) {
     for capability in Capability::ALL.iter().copied() {
         let built = subject.client_builder().require([capability]).build();
         if subject.has(capability) {
@@ -187,14 +187,14 @@ pub async fn l38_a_missing_capability_is_named_at_start_up(subject: &Subject) {
 
 /// What a provider can do is what its author expects, no less and no more: an optional trait that
 /// is forgotten would never be tested.
-pub async fn l38_capabilities_are_the_expected_ones(subject: &Subject) {
+pub async fn bl38_capabilities_are_the_expected_ones(subject: &Subject) {
     if let Some(expected) = subject.expected() {
         assert_eq!(subject.capabilities(), expected, "`Subject::expects` says otherwise");
     }
 }
 
 /// What a provider can do is the same for every claim, and does not change while it is used.
-pub async fn l38_capabilities_never_change(subject: &Subject) {
+pub async fn bl38_capabilities_never_change(subject: &Subject) {
     let before = subject.capabilities();
     let key = subject.key("k");
     let lock = subject.lock(&key, subject.long());

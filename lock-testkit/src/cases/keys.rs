@@ -56,7 +56,7 @@ const AWKWARD: &[&str] = &[
 
 /// Keys that differ by a byte are different locks, whatever the store makes of their characters, at
 /// the end of a key and at its beginning. Releasing one leaves the others alone.
-pub async fn k1_l30_awkward_keys_are_all_different(subject: &Subject) {
+pub async fn k1_bl30_awkward_keys_are_all_different(subject: &Subject) {
     let (behind, salt) = (|name: &&str| subject.key(name), subject.key(""));
     let in_front = |name: &&str| LockKey::new(format!("{name}{salt}")).unwrap();
     let keys: Vec<_> = AWKWARD.iter().map(behind).chain(AWKWARD.iter().map(in_front)).collect();
@@ -92,7 +92,7 @@ pub async fn k1_the_longest_key_works(subject: &Subject) {
 }
 
 /// Empty, over-long and control-character keys are refused by core, the same for every backend.
-pub async fn k1_l30_bad_keys_are_refused_before_any_request(subject: &Subject) {
+pub async fn k1_bl30_bad_keys_are_refused_before_any_request(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let too_long = "k".repeat(LockKey::MAX_LEN + 1);
     for bad in ["", "a\nb", "a\0", "\u{7f}", &too_long] {
@@ -106,7 +106,7 @@ pub async fn k1_l30_bad_keys_are_refused_before_any_request(subject: &Subject) {
 /// Two providers on one store with different prefixes share no lock, no token, no tombstone.
 ///
 /// Runs where the subject has a neighbour.
-pub async fn k1_l31_two_prefixes_never_meet(subject: &Subject) {
+pub async fn k1_bl31_two_prefixes_share_nothing(subject: &Subject) {
     let Some(neighbour) = subject.the_neighbour() else { return };
     let key = subject.key("k");
     let here = subject.lock(&key, subject.long());

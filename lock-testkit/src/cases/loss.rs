@@ -9,9 +9,8 @@ use lock_core::{Capability, LockGuard};
 use super::{elapsed, grant, released};
 use crate::{Fault, Subject, Verb};
 
-/// Without renewal, the loss is reported before the deadline, and the deadline comes before the
-/// ttl.
-pub async fn g2_w11_a_lease_that_is_not_renewed_is_lost_in_time(subject: &Subject) {
+/// Without renewal the loss is reported before the deadline, and the deadline comes before the ttl.
+pub async fn g2_a_lease_that_is_not_renewed_is_reported_lost_in_time(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let ttl = subject.units(2);
     let before = subject.clock().now();
@@ -29,7 +28,7 @@ pub async fn g2_w11_a_lease_that_is_not_renewed_is_lost_in_time(subject: &Subjec
 }
 
 /// After the loss, every call reports it at once.
-pub async fn g2_w9_a_late_subscriber_learns_of_the_loss(subject: &Subject) {
+pub async fn g2_bw9_a_late_subscriber_learns_of_the_loss(subject: &Subject) {
     let client = subject.client();
     let guard = client.lock(subject.key("k")).ttl(subject.units(1)).acquire().await.unwrap();
     subject.pass(subject.units(3)).await;
@@ -43,7 +42,7 @@ pub async fn g2_w9_a_late_subscriber_learns_of_the_loss(subject: &Subject) {
 }
 
 /// A release is no loss: none is reported, and the tasks that wait for one end.
-pub async fn g2_w7_a_release_is_no_loss(subject: &Subject) {
+pub async fn g2_bw7_a_release_is_no_loss(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let guard = client.lock(&key).auto_renew().acquire().await.unwrap();
     let (lease, token) = (guard.lease(), guard.cancellation_token());
@@ -61,7 +60,7 @@ pub async fn g2_w7_a_release_is_no_loss(subject: &Subject) {
 }
 
 /// When the backend says that the lock is another's, that is the loss, once and for all.
-pub async fn g2_w8_a_stolen_lock_is_lost_at_the_next_renewal(subject: &Subject) {
+pub async fn g2_bw8_a_stolen_lock_is_lost_at_the_next_renewal(subject: &Subject) {
     let (client, key, ttl) = (subject.client(), subject.key("k"), subject.units(6));
     let guard = client.lock(&key).ttl(ttl).auto_renew().acquire().await.unwrap();
     let early = guard.fencing_token();
@@ -80,7 +79,7 @@ pub async fn g2_w8_a_stolen_lock_is_lost_at_the_next_renewal(subject: &Subject) 
 
 /// A lock that ended and was acquired again is another lock, even under the same owner token. The
 /// first holder has lost it.
-pub async fn g2_f2_a_lock_that_was_taken_again_in_between_is_lost(subject: &Subject) {
+pub async fn g2_bw6_a_lock_that_was_taken_again_in_between_is_lost(subject: &Subject) {
     if !subject.has(Capability::Fencing) {
         return;
     }
@@ -113,7 +112,7 @@ async fn renewed_guard(subject: &Subject, client: &lock_core::LockClient) -> Loc
 }
 
 /// Renewals that fail for a while put the lock at risk, which is reported, and the lock survives.
-pub async fn g3_w1_renewals_that_fail_for_a_while_are_survived(subject: &Subject) {
+pub async fn g3_bw1_renewals_that_fail_for_a_while_are_survived(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let guard = renewed_guard(subject, &client).await;
     faults.next(Verb::Renew, 2, Fault::unavailable());
@@ -128,7 +127,7 @@ pub async fn g3_w1_renewals_that_fail_for_a_while_are_survived(subject: &Subject
 
 /// A backend that stays out of reach is a loss at the margin: not before the lease was in danger,
 /// and before its deadline.
-pub async fn g3_w2_an_unreachable_backend_is_a_loss_at_the_margin(subject: &Subject) {
+pub async fn g2_bw2_an_unreachable_backend_is_a_loss_at_the_margin(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let guard = renewed_guard(subject, &client).await;
     faults.next(Verb::Renew, 100_000, Fault::unavailable());
@@ -147,7 +146,7 @@ pub async fn g3_w2_an_unreachable_backend_is_a_loss_at_the_margin(subject: &Subj
 }
 
 /// One lost answer is no loss of the lock.
-pub async fn g3_w3_one_lost_answer_is_no_loss(subject: &Subject) {
+pub async fn g3_bw3_one_lost_answer_is_no_loss(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let guard = renewed_guard(subject, &client).await;
     faults.next(Verb::Renew, 1, Fault::LoseAnswer);
@@ -157,7 +156,7 @@ pub async fn g3_w3_one_lost_answer_is_no_loss(subject: &Subject) {
 }
 
 /// A renewal that panics is a renewal that failed: the next one follows, the process lives.
-pub async fn g3_w4_a_panicking_renewal_is_a_failure_not_the_end(subject: &Subject) {
+pub async fn g3_bw4_a_panicking_renewal_is_a_failure_not_the_end(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let guard = renewed_guard(subject, &client).await;
     faults.next(Verb::Renew, 1, Fault::Panic);
@@ -169,7 +168,7 @@ pub async fn g3_w4_a_panicking_renewal_is_a_failure_not_the_end(subject: &Subjec
 }
 
 /// Renewing by hand does not start a second renewal task.
-pub async fn w16_a_lock_has_one_renewal_task(subject: &Subject) {
+pub async fn bw16_a_lock_has_one_renewal_task(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let ttl = subject.units(12);
     let acquire = client.lock(subject.key("k")).ttl(ttl).renew_every(subject.units(2));

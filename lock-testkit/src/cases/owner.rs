@@ -9,7 +9,7 @@ use super::{grant, held, is_renewed, released, succeed};
 use crate::Subject;
 
 /// A renewal and a release by a stranger change nothing, not even the ttl, and report that.
-pub async fn e3_l2_a_stranger_can_neither_renew_nor_release(subject: &Subject) {
+pub async fn e3_bl2_a_stranger_can_neither_renew_nor_release(subject: &Subject) {
     let key = subject.key("k");
     let holder = subject.lock(&key, subject.units(10));
     grant(&*holder).await;
@@ -29,7 +29,7 @@ pub async fn e3_l2_a_stranger_can_neither_renew_nor_release(subject: &Subject) {
 
 /// Owners whose tokens differ in one character, or only in upper and lower case, or by what some
 /// store takes for a wildcard, are as different as any two.
-pub async fn e3_l4_owners_that_look_alike_are_strangers(subject: &Subject) {
+pub async fn e3_bl4_owners_that_look_alike_are_strangers(subject: &Subject) {
     let key = subject.key("k");
     let lock = |token: &str| {
         let ttl = Ttl::new(subject.long()).unwrap();
@@ -54,7 +54,7 @@ pub async fn e3_l4_owners_that_look_alike_are_strangers(subject: &Subject) {
 }
 
 /// Of many copies of a release, one frees the key, and none takes it from the next holder.
-pub async fn e3_l14_a_release_that_is_sent_many_times_at_once_frees_the_key_once(
+pub async fn e3_bl14_a_release_that_is_sent_many_times_at_once_frees_the_key_once(
     subject: &Subject,
 ) {
     for round in 0..20 {
@@ -78,7 +78,7 @@ pub async fn e3_l14_a_release_that_is_sent_many_times_at_once_frees_the_key_once
 }
 
 /// After its lease has ended, an owner cannot renew or release what the next owner holds.
-pub async fn e4_l3_a_stale_owner_cannot_touch_its_successor(subject: &Subject) {
+pub async fn e4_bl3_a_stale_owner_cannot_touch_its_successor(subject: &Subject) {
     let key = subject.key("k");
     let stale = subject.lock(&key, subject.units(1));
     grant(&*stale).await;
@@ -93,7 +93,7 @@ pub async fn e4_l3_a_stale_owner_cannot_touch_its_successor(subject: &Subject) {
 }
 
 /// Releasing an expired lease is no error, says that nothing was held, and is an undo.
-pub async fn e3_l12_release_after_expiry_says_not_held(subject: &Subject) {
+pub async fn e3_bl12_a_release_after_expiry_says_not_held(subject: &Subject) {
     let key = subject.key("k");
     let lock = subject.lock(&key, subject.units(1));
     grant(&*lock).await;
@@ -105,7 +105,7 @@ pub async fn e3_l12_release_after_expiry_says_not_held(subject: &Subject) {
 }
 
 /// A second release says that nothing was held and leaves the next holder alone.
-pub async fn e3_l13_a_second_release_touches_nobody(subject: &Subject) {
+pub async fn e3_bl13_a_second_release_touches_nobody(subject: &Subject) {
     let key = subject.key("k");
     let first = subject.lock(&key, subject.long());
     grant(&*first).await;
@@ -117,7 +117,7 @@ pub async fn e3_l13_a_second_release_touches_nobody(subject: &Subject) {
 }
 
 /// Releasing a free key says that nothing was held.
-pub async fn e3_l39_releasing_what_was_never_acquired_says_not_held(subject: &Subject) {
+pub async fn e3_bl39_releasing_what_was_never_acquired_says_not_held(subject: &Subject) {
     let key = subject.key("k");
     let lock = subject.lock(&key, subject.long());
     assert_eq!(lock.release().await.unwrap(), Release::NotHeld);

@@ -1,5 +1,5 @@
-//! The store's queue: grants in the order of arrival, and a waiter that died holds nobody up for
-//! long (bug P5).
+//! M3 order: the store's queue grants in the order of arrival, and a dead waiter does not block it
+//! for long (bug B-P5).
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -38,7 +38,7 @@ impl Queued {
 }
 
 /// A released key goes to the head of its queue, not to the owner that asks first.
-pub async fn f1_p5_a_release_grants_the_head_of_the_queue(subject: &Subject) {
+pub async fn f1_m3_a_release_grants_the_head_of_the_queue(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }
@@ -57,7 +57,7 @@ pub async fn f1_p5_a_release_grants_the_head_of_the_queue(subject: &Subject) {
 
 /// Waiters in the queue are granted the key in the order of arrival, with growing tokens. A
 /// repeated attempt keeps its place.
-pub async fn f1_p5_the_queue_is_served_in_the_order_of_arrival(subject: &Subject) {
+pub async fn f1_m3_the_queue_is_served_in_the_order_of_arrival(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }
@@ -86,7 +86,7 @@ pub async fn f1_p5_the_queue_is_served_in_the_order_of_arrival(subject: &Subject
 
 /// After the end of a lease the key goes to the head as well, not to the owner that notices it
 /// first.
-pub async fn t1_p5_an_expiry_grants_the_head_of_the_queue(subject: &Subject) {
+pub async fn t1_m3_an_expiry_grants_the_head_of_the_queue(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }
@@ -101,7 +101,7 @@ pub async fn t1_p5_an_expiry_grants_the_head_of_the_queue(subject: &Subject) {
 }
 
 /// A head that asks for itself after an expiry has the key at once and whole.
-pub async fn t1_p5_the_head_of_the_queue_can_take_an_expired_key(subject: &Subject) {
+pub async fn t1_m3_the_head_of_the_queue_can_take_an_expired_key(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }
@@ -119,7 +119,7 @@ pub async fn t1_p5_the_head_of_the_queue_can_take_an_expired_key(subject: &Subje
 }
 
 /// A waiter that never claims its grant costs those behind it no more than the claim window.
-pub async fn p5_a_dead_waiter_costs_a_claim_window_at_the_most(subject: &Subject) {
+pub async fn bp5_a_dead_waiter_costs_one_confirmation_window_at_most(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }
@@ -141,7 +141,7 @@ pub async fn p5_a_dead_waiter_costs_a_claim_window_at_the_most(subject: &Subject
 }
 
 /// A claim shorter than the window is granted for its own ttl, not for the window.
-pub async fn t1_p5_a_short_claim_is_not_granted_for_longer_than_its_ttl(subject: &Subject) {
+pub async fn t1_a_queue_grants_a_short_claim_for_no_longer_than_its_ttl(subject: &Subject) {
     if !subject.has(Capability::Queue) || !subject.has(Capability::Inspect) {
         return;
     }
@@ -158,7 +158,7 @@ pub async fn t1_p5_a_short_claim_is_not_granted_for_longer_than_its_ttl(subject:
 }
 
 /// A confirmed grant is as long, and has the same note, as any other.
-pub async fn t1_e2_a_confirmed_grant_is_whole(subject: &Subject) {
+pub async fn t1_e2_a_confirmed_grant_has_its_whole_ttl_and_its_metadata(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }
@@ -187,7 +187,7 @@ pub async fn t1_e2_a_confirmed_grant_is_whole(subject: &Subject) {
 }
 
 /// A waiter that was undone delays no other, and is never granted the key.
-pub async fn u1_p5_an_undone_waiter_has_left_the_queue(subject: &Subject) {
+pub async fn u1_bp5_an_undone_waiter_has_left_the_queue(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }
@@ -203,7 +203,7 @@ pub async fn u1_p5_an_undone_waiter_has_left_the_queue(subject: &Subject) {
 }
 
 /// A waiter that is undone between its grant and its claim passes the key on.
-pub async fn u1_p5_an_undone_grant_goes_to_the_next_in_the_queue(subject: &Subject) {
+pub async fn u1_bp5_an_undone_grant_goes_to_the_next_in_the_queue(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }
@@ -219,7 +219,7 @@ pub async fn u1_p5_an_undone_grant_goes_to_the_next_in_the_queue(subject: &Subje
 }
 
 /// An attempt without waiting takes no place.
-pub async fn p5_only_an_attempt_that_queues_and_listens_takes_a_place(subject: &Subject) {
+pub async fn bp5_only_an_attempt_that_queues_and_listens_takes_a_place(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }
@@ -241,7 +241,7 @@ pub async fn p5_only_an_attempt_that_queues_and_listens_takes_a_place(subject: &
 }
 
 /// Queues of different keys have nothing to do with each other.
-pub async fn e1_p5_every_key_has_its_own_queue(subject: &Subject) {
+pub async fn m3_every_key_has_its_own_queue(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }
@@ -297,7 +297,7 @@ async fn order_of_service(subject: &Subject, fairness: Fairness) -> Vec<usize> {
 
 /// Under [`Fairness::Fifo`] the waiters of several clients are served in the order of their
 /// arrival.
-pub async fn p5_fifo_serves_all_clients_in_the_order_of_arrival(subject: &Subject) {
+pub async fn m3_fifo_serves_all_clients_in_the_order_of_arrival(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }
@@ -307,7 +307,7 @@ pub async fn p5_fifo_serves_all_clients_in_the_order_of_arrival(subject: &Subjec
 
 /// Under [`Fairness::Turns`] each client serves its own in the order of their arrival, and nobody
 /// is left out.
-pub async fn p5_turns_serve_each_client_in_the_order_of_arrival(subject: &Subject) {
+pub async fn m3_turns_serve_each_client_in_the_order_of_arrival(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }
@@ -320,7 +320,7 @@ pub async fn p5_turns_serve_each_client_in_the_order_of_arrival(subject: &Subjec
 }
 
 /// A client whose waiters never pause does not keep another out for more than a turn.
-pub async fn p5_a_busy_client_lets_others_have_their_turn(subject: &Subject) {
+pub async fn m3_a_busy_client_lets_others_have_their_turn(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }
@@ -345,7 +345,7 @@ pub async fn p5_a_busy_client_lets_others_have_their_turn(subject: &Subject) {
     for _ in 0..5 {
         let before = count();
         drop(other.lock(&key).acquire().await.unwrap());
-        // A turn may have begun just before, and one more serve be under way.
+        // A turn may have begun just before, and one more hold may be in progress.
         let between = count() - before;
         assert!(between <= 2 * u32::from(Fairness::TURN) + 2, "{between} others came first");
     }
@@ -355,7 +355,7 @@ pub async fn p5_a_busy_client_lets_others_have_their_turn(subject: &Subject) {
 }
 
 /// A waiter that is cancelled at the head of the queue is passed over at once.
-pub async fn g5_p5_a_cancelled_waiter_at_the_head_is_passed_over(subject: &Subject) {
+pub async fn g5_bp5_a_cancelled_waiter_at_the_head_is_passed_over(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }
@@ -387,7 +387,7 @@ pub async fn g5_p5_a_cancelled_waiter_at_the_head_is_passed_over(subject: &Subje
 
 /// Of two clients the one whose messages are all lost is passed over within the claim window, and
 /// served in the end.
-pub async fn n1_p5_a_client_that_hears_nothing_is_passed_over_and_served_later(subject: &Subject) {
+pub async fn n1_bp5_a_client_that_hears_nothing_is_passed_over_and_served_later(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }
@@ -410,7 +410,7 @@ pub async fn n1_p5_a_client_that_hears_nothing_is_passed_over_and_served_later(s
 }
 
 /// A place belongs to its owner: another lock of the same claim gives it up, or takes the grant.
-pub async fn p5_a_place_in_the_queue_belongs_to_the_owner(subject: &Subject) {
+pub async fn e2_a_place_in_the_queue_belongs_to_the_owner(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }
@@ -432,7 +432,7 @@ pub async fn p5_a_place_in_the_queue_belongs_to_the_owner(subject: &Subject) {
 }
 
 /// A waiter whose user may not queue is served all the same: it polls.
-pub async fn w3_p5_a_waiter_that_may_not_queue_polls(subject: &Subject) {
+pub async fn w3_a_waiter_that_may_not_queue_polls(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }

@@ -7,7 +7,7 @@ use super::{elapsed, grant, polled, released};
 use crate::{Fault, Subject, Verb};
 
 /// A release that fails gives the guard back; it is no longer held, and can be released again.
-pub async fn g4_l15_a_failed_release_hands_the_guard_back(subject: &Subject) {
+pub async fn g4_bl15_a_failed_release_hands_the_guard_back(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let key = subject.key("k");
     let guard = client.lock(&key).acquire().await.unwrap();
@@ -23,7 +23,7 @@ pub async fn g4_l15_a_failed_release_hands_the_guard_back(subject: &Subject) {
 }
 
 /// A release whose caller goes away reaches the backend all the same.
-pub async fn g4_l16_a_cancelled_release_goes_on(subject: &Subject) {
+pub async fn g4_bl16_a_cancelled_release_goes_on(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     for polls in 0..4 {
         let key = subject.key(&format!("k{polls}"));
@@ -48,7 +48,7 @@ pub async fn g4_l16_a_cancelled_release_goes_on(subject: &Subject) {
 }
 
 /// Once a release has begun, no renewal is sent, and one in flight brings nothing back.
-pub async fn g4_w5_nothing_is_sent_after_a_release(subject: &Subject) {
+pub async fn g4_bw5_nothing_is_sent_after_a_release(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     for round in 0..50 {
         let key = subject.key(&format!("k{round}"));
@@ -73,7 +73,7 @@ pub async fn g4_w5_nothing_is_sent_after_a_release(subject: &Subject) {
 }
 
 /// A release whose answer is lost can be repeated without touching the next holder.
-pub async fn g4_l14_a_release_whose_answer_is_lost_can_be_repeated(subject: &Subject) {
+pub async fn g4_bl14_a_release_whose_answer_is_lost_can_be_repeated(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let key = subject.key("k");
     let guard = client.lock(&key).acquire().await.unwrap();
@@ -163,7 +163,7 @@ pub async fn g4_run_has_no_result_when_the_release_finds_a_loss(subject: &Subjec
 }
 
 /// A dropped guard frees the key, and its lock is no longer renewed.
-pub async fn g5_w10_a_dropped_guard_frees_the_key(subject: &Subject) {
+pub async fn g5_bw10_a_dropped_guard_frees_the_key(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let key = subject.key("k");
     let acquire = client.lock(&key).renew_every(subject.units(1) / 10);
@@ -186,7 +186,7 @@ pub async fn g5_a_guard_dropped_off_the_runtime_frees_the_key(subject: &Subject)
 }
 
 /// An acquisition that took effect without an answer is repeated by the same call and succeeds.
-pub async fn u1_l17_an_acquisition_whose_answer_is_lost_is_repeated(subject: &Subject) {
+pub async fn u1_bl17_an_acquisition_whose_answer_is_lost_is_repeated(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let key = subject.key("k");
     faults.next(Verb::TryAcquire, 2, Fault::LoseAnswer);
@@ -197,7 +197,7 @@ pub async fn u1_l17_an_acquisition_whose_answer_is_lost_is_repeated(subject: &Su
 }
 
 /// An acquisition that gives up after a lost answer leaves nothing locked.
-pub async fn u1_l17_an_acquisition_that_gives_up_after_a_lost_answer_is_undone(subject: &Subject) {
+pub async fn u1_bl17_an_acquisition_that_gives_up_after_a_lost_answer_is_undone(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let key = subject.key("k");
     faults.next(Verb::TryAcquire, 1, Fault::LoseAnswer);
@@ -206,7 +206,7 @@ pub async fn u1_l17_an_acquisition_that_gives_up_after_a_lost_answer_is_undone(s
 }
 
 /// A request that takes effect after its caller has gone, and after its undo, takes nothing.
-pub async fn u1_l18_a_late_request_of_a_cancelled_acquisition_takes_nothing(subject: &Subject) {
+pub async fn u1_bl18_a_late_request_of_a_cancelled_acquisition_takes_nothing(subject: &Subject) {
     let (builder, faults) = subject.faulty_builder();
     let client = builder.request_timeout(subject.units(1)).build().unwrap();
     let key = subject.key("k");
@@ -222,7 +222,7 @@ pub async fn u1_l18_a_late_request_of_a_cancelled_acquisition_takes_nothing(subj
 
 /// A copy of a request that arrives when the lock was acquired by a later copy, and released, takes
 /// nothing.
-pub async fn u1_l18_a_late_copy_of_a_finished_acquisition_takes_nothing(subject: &Subject) {
+pub async fn u1_bl18_a_late_copy_of_a_finished_acquisition_takes_nothing(subject: &Subject) {
     let (builder, faults) = subject.faulty_builder();
     let client = builder.request_timeout(subject.units(2)).build().unwrap();
     let key = subject.key("k");
@@ -246,7 +246,7 @@ pub async fn u1_an_owner_token_that_was_undone_is_refused(subject: &Subject) {
 }
 
 /// Wherever an acquisition is dropped, the key is free soon after, long before its ttl.
-pub async fn g5_l18_an_acquisition_dropped_at_any_point_frees_the_key(subject: &Subject) {
+pub async fn g5_bl18_an_acquisition_dropped_at_any_point_frees_the_key(subject: &Subject) {
     let client = subject.client();
     for polls in 0..6 {
         for round in 0..10 {

@@ -44,7 +44,7 @@ pub async fn u1_undoing_a_grant_frees_the_key(subject: &Subject) {
 }
 
 /// An acquisition and its undo that are in flight together leave nothing, in either order.
-pub async fn u1_l18_an_undo_that_races_its_acquisition_frees_the_key(subject: &Subject) {
+pub async fn u1_bl18_an_undo_that_races_its_acquisition_frees_the_key(subject: &Subject) {
     for round in 0..50 {
         let key = subject.key(&format!("k{round}"));
         let lock = subject.lock(&key, subject.long());
@@ -78,7 +78,7 @@ pub async fn u1_an_undo_touches_no_other_owner(subject: &Subject) {
 }
 
 /// A release that is repeated after its answer was lost does not touch the next holder.
-pub async fn u1_l14_a_release_that_is_repeated_spares_the_next_holder(subject: &Subject) {
+pub async fn u1_bl14_a_release_that_is_repeated_spares_the_next_holder(subject: &Subject) {
     let key = subject.key("k");
     let first = subject.lock(&key, subject.long());
     grant(&*first).await;

@@ -11,7 +11,7 @@ use super::{elapsed, grant, released};
 use crate::{Fault, Subject, Verb};
 
 /// A waiter gets a key that is released while it waits.
-pub async fn w1_l20_a_waiter_gets_a_key_that_is_released_in_time(subject: &Subject) {
+pub async fn w1_bl20_a_waiter_gets_a_key_that_is_released_in_time(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     // The holder is another client, because a release in the same client wakes the waiter.
     let holder = subject.client().lock(&key).acquire().await.unwrap();
@@ -24,7 +24,7 @@ pub async fn w1_l20_a_waiter_gets_a_key_that_is_released_in_time(subject: &Subje
 }
 
 /// A last attempt is made at the deadline, even with a longer backoff.
-pub async fn w1_l21_a_last_attempt_is_made_at_the_deadline(subject: &Subject) {
+pub async fn w1_bl21_a_last_attempt_is_made_at_the_deadline(subject: &Subject) {
     let (builder, faults) = subject.faulty_builder();
     faults.next(Verb::Subscribe, 1_000, Fault::MuteSubscription);
     let client = builder.retry(Backoff::fixed(subject.units(1_000))).build().unwrap();
@@ -41,7 +41,7 @@ pub async fn w1_l21_a_last_attempt_is_made_at_the_deadline(subject: &Subject) {
 }
 
 /// A wait ends at its deadline, not a backoff later, and the error says what was tried.
-pub async fn w1_l22_a_wait_does_not_overshoot(subject: &Subject) {
+pub async fn w1_bl22_a_wait_does_not_overshoot(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let _holder = client.lock(&key).acquire().await.unwrap();
     let started = subject.clock().now();
@@ -117,7 +117,7 @@ pub async fn w3_a_last_attempt_without_an_answer_is_reported_as_that(subject: &S
 }
 
 /// The ttl begins with the grant: a long wait leaves all of it.
-pub async fn w1_l23_waiting_does_not_eat_the_ttl(subject: &Subject) {
+pub async fn t1_bl23_waiting_does_not_shorten_the_lease(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let holder = subject.client().lock(&key).acquire().await.unwrap();
     let ttl = subject.units(10);
@@ -144,7 +144,7 @@ pub async fn w1_an_expired_holder_is_succeeded_at_once(subject: &Subject) {
 }
 
 /// Contended, timed out, cancelled and exhausted are distinct errors, each with its effort.
-pub async fn w3_l41_each_way_to_give_up_has_its_own_kind(subject: &Subject) {
+pub async fn w3_bl41_each_way_to_give_up_has_its_own_kind(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let _holder = client.lock(&key).acquire().await.unwrap();
     let kind = |error: Error| {
@@ -171,7 +171,7 @@ pub async fn w3_l41_each_way_to_give_up_has_its_own_kind(subject: &Subject) {
 }
 
 /// A backend that stays out of reach is reported as such, with its cause, in bounded time.
-pub async fn w3_l40_a_dead_backend_is_unavailable_not_contended(subject: &Subject) {
+pub async fn w3_bl40_a_dead_backend_is_unavailable_not_contended(subject: &Subject) {
     let (builder, faults) = subject.faulty_builder();
     let cause = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
     let dead = Error::new(ErrorKind::Unavailable, "gone").with_source(cause);
@@ -188,7 +188,7 @@ pub async fn w3_l40_a_dead_backend_is_unavailable_not_contended(subject: &Subjec
 }
 
 /// A backend that refuses this user ends the wait with its first answer.
-pub async fn w3_l19_a_refusing_backend_ends_the_wait_at_once(subject: &Subject) {
+pub async fn w3_bl19_a_refusing_backend_ends_the_wait_at_once(subject: &Subject) {
     for kind in
         [ErrorKind::Denied, ErrorKind::Misconfigured, ErrorKind::Foreign, ErrorKind::Corrupt]
     {
@@ -210,7 +210,7 @@ pub async fn w3_a_passing_failure_is_survived(subject: &Subject) {
 
 /// Two hundred waiters of one client cost the backend a first and a last attempt each, and in
 /// between no more than one waiter.
-pub async fn w2_l42_200_waiters_do_not_flood_the_backend(subject: &Subject) {
+pub async fn w2_bl42_200_waiters_do_not_flood_the_backend(subject: &Subject) {
     let (client, faults) = subject.faulty_client();
     let key = subject.key("k");
     let holder = subject.lock(&key, subject.long());

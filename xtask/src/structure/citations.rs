@@ -1,39 +1,49 @@
-//! Every law and bug that code, tests and documents cite is in the catalogue.
-
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for `cargo xtask check`, once LAWS.md is the catalogue")
-)]
+//! Every law, bug and fault that code, tests and documents cite is in the catalogue, and the other way
+//! round.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Lists, with file and line, every citation of a law or bug that the catalogue lacks, and every
-/// entry that the catalogue has twice.
+/// Lists, with file and line, what is wrong between the catalogue and what cites it: citations of what
+/// it lacks, entries that it has twice, and entries that the name of no function cites.
 ///
-/// An entry is a heading or the first cell of a table's row that begins with an identifier: `E1`,
-/// or `B-L4` for a bug of another project. Citations are
+/// An entry is a heading or the first cell of a table's row that begins with an identifier: a law `E1`,
+/// a bug of another library `B-L4`, or a fault `R-31`. Citations are
 ///
 /// * `law E2` and `laws E2, E3 and T1`,
 /// * identifiers alone in parentheses, `(E2)` or `(E2, B-L4)`,
-/// * `B-L4` anywhere,
-/// * the beginning of a function's name, `e2_u1_…`, `b_l4_…` or `b_row_26_…`. `row_26_…` cites nothing
-///   that could be in the catalogue.
-pub(super) fn unknown(catalogue: &str, texts: &BTreeMap<String, String>) -> Vec<String> {
-    let mut entries = BTreeSet::new();
+/// * `B-L4` and `R-31` anywhere, and every identifier in the catalogue itself,
+/// * the beginning of a function's name, as in `e2_u1_bl4_r31_…`.
+///
+/// `bug L4` and `row_31_…` cite something as well, and never what is in the catalogue.
+pub(super) fn wrong(
+    (file, catalogue): (&str, &str),
+    texts: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let mut entries = BTreeMap::new();
     let mut found = Vec::new();
-    for (number, entry) in (1..).zip(catalogue.lines().map(entry)) {
-        if let Some(entry) = entry.filter(|entry| !entries.insert(*entry)) {
-            found.push(format!("the catalogue, line {number}: {entry} has an entry already"));
+    for (number, line) in (1..).zip(catalogue.lines()) {
+        let Some(entry) = entry(line) else { continue };
+        if entries.insert(entry, number).is_some() {
+            found.push(format!("{file}:{number}: {entry} has an entry already"));
         }
+    }
+    let mut shown = BTreeSet::new();
+    let mut check = |file: &str, number: usize, cited: BTreeSet<String>| {
+        let missing = cited.into_iter().filter(|id| !entries.contains_key(id.as_str()));
+        found.extend(missing.map(|id| format!("{file}:{number}: {id} is not in the catalogue")));
+    };
+    for (number, line) in (1..).zip(catalogue.lines()) {
+        check(file, number, words(line).filter(|word| is_id(word)).map(str::to_owned).collect());
     }
     for (file, text) in texts {
         for (number, line) in (1..).zip(text.lines()) {
-            let cited: BTreeSet<_> = in_prose(line).into_iter().chain(in_name(line)).collect();
-            let missing = cited.iter().filter(|id| !entries.contains(id.as_str()));
-            found
-                .extend(missing.map(|id| format!("{file}:{number}: {id} is not in the catalogue")));
+            let named = in_name(line);
+            shown.extend(named.iter().cloned());
+            check(file, number, in_prose(line).into_iter().chain(named).collect());
         }
     }
+    let hidden = entries.iter().filter(|(id, _)| !shown.contains(**id));
+    found.extend(hidden.map(|(id, number)| format!("{file}:{number}: no test's name cites {id}")));
     found
 }
 
@@ -49,74 +59,86 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(sign).filter(|word| !word.is_empty())
 }
 
-/// Whether a word is a law (`E1`, a capital and one or two digits) or a bug (`B-…`).
 fn is_id(word: &str) -> bool {
-    is_bug(word) || is_law(word)
+    is_law(word) || is_bug(word) || is_fault(word)
 }
 
+/// Whether a word is a capital and one or two digits. The letters of bugs and faults name no law, so
+/// that `b1` and `r1` in a name have one meaning.
 fn is_law(word: &str) -> bool {
-    let mut letters = word.chars();
-    let first = letters.next().is_some_and(|letter| letter.is_ascii_uppercase());
-    first && (2..=3).contains(&word.len()) && letters.all(|letter| letter.is_ascii_digit())
+    is_numbered(word) && !word.starts_with(['B', 'R'])
 }
 
 fn is_bug(word: &str) -> bool {
-    let Some(name) = word.strip_prefix("B-") else { return false };
-    let capital = |letter: char| letter.is_ascii_uppercase() || letter.is_ascii_digit();
-    name.ends_with(|letter: char| letter.is_ascii_digit())
-        && name.split('-').all(|part| !part.is_empty() && part.chars().all(capital))
+    word.strip_prefix("B-").is_some_and(is_numbered)
+}
+
+fn is_fault(word: &str) -> bool {
+    word.strip_prefix("R-").is_some_and(is_number)
+}
+
+fn is_numbered(word: &str) -> bool {
+    word.split_at_checked(1).is_some_and(|(letter, number)| {
+        letter.bytes().all(|sign| sign.is_ascii_uppercase()) && is_number(number)
+    })
+}
+
+fn is_number(word: &str) -> bool {
+    (1..=2).contains(&word.len()) && word.bytes().all(|sign| sign.is_ascii_digit())
 }
 
 fn in_prose(line: &str) -> Vec<String> {
-    let mut found: Vec<&str> = words(line).filter(|word| is_bug(word)).collect();
+    let unique = words(line).filter(|word| is_bug(word) || is_fault(word));
+    let mut found: Vec<_> = unique.map(str::to_owned).collect();
     for inside in line.split('(').skip(1).filter_map(|rest| rest.split(')').next()) {
         if words(inside).all(is_id) {
-            found.extend(words(inside));
+            found.extend(words(inside).map(str::to_owned));
         }
     }
-    let mut law = false;
+    let mut kind = "";
     for word in words(line) {
-        law = match word {
-            "law" | "laws" | "Law" | "Laws" => true,
-            "and" | "or" => law,
+        kind = match word {
+            "law" | "laws" | "Law" | "Laws" => "law",
+            "bug" | "bugs" | "Bug" | "Bugs" => "bug",
+            "and" | "or" => kind,
             id if is_id(id) => {
-                found.extend(law.then_some(id));
-                law
+                match kind {
+                    "law" => found.push(id.to_owned()),
+                    "bug" if is_law(id) => found.push(format!("bug {id}")),
+                    _ => {}
+                }
+                kind
             }
-            _ => false,
+            _ => "",
         };
     }
-    found.into_iter().map(str::to_owned).collect()
+    found
 }
 
 /// What the name of a function cites, if the line declares one.
 fn in_name(line: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let Some((before, rest)) = line.split_once("fn ") else { return found };
+    let Some((before, rest)) = line.split_once("fn ") else { return Vec::new() };
     if before.contains("//") || before.ends_with(|letter: char| letter.is_alphanumeric()) {
-        return found;
+        return Vec::new();
     }
     let name = rest.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').next();
-    let mut parts: &[_] = &name.unwrap_or_default().split('_').collect::<Vec<_>>();
-    while let [first, rest @ ..] = parts {
-        let number =
-            |part: &str| !part.is_empty() && part.bytes().all(|sign| sign.is_ascii_digit());
-        let (id, left) = match (*first, rest) {
-            ("b", [name, id, left @ ..]) if number(id) => (format!("b-{name}-{id}"), left),
-            // The row of a table, without a prefix that says which.
-            ("row" | "rows", [id, left @ ..]) if number(id) => (format!("row-{id}"), left),
-            ("b", [name, left @ ..]) if is_law(&name.to_uppercase()) => (format!("b-{name}"), left),
+    let parts: Vec<_> = name.unwrap_or_default().split('_').collect();
+    let cited = parts.iter().enumerate().map_while(|(at, part)| {
+        let id = part.to_uppercase();
+        let in_two = |letter| id.strip_prefix(letter).map(|rest| format!("{letter}-{rest}"));
+        let written_out = [in_two("B"), in_two("R")].into_iter().flatten().find(|id| is_id(id));
+        match *part {
             // A type, as in `f64_from`.
-            ("f32" | "f64" | "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64", _) => {
-                break;
-            }
-            (first, left) if is_law(&first.to_uppercase()) => (first.to_owned(), left),
-            _ => break,
-        };
-        found.push(id.to_uppercase());
-        parts = left;
-    }
-    found
+            "f32" | "f64" | "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" => None,
+            "row" | "rows" if at == 0 => parts
+                .get(1)
+                .filter(|number| is_number(number))
+                .map(|number| format!("{part}_{number}")),
+            _ if is_law(&id) => Some(id),
+            _ => written_out,
+        }
+    });
+    cited.collect()
 }
 
 #[cfg(test)]
@@ -131,58 +153,83 @@ mod tests {
 
 | law | promise |
 |---|---|
-| **G1 validity** | see E9 |
+| **G1 validity** | see E1 |
 | B-L4 | |
-| B-ROW-26 | |
+| R-26 | |
 ";
 
     /// What is unknown in one text, without file and line.
     fn unknown_in(text: &str) -> Vec<String> {
         let texts = BTreeMap::from([("a.rs".to_owned(), text.to_owned())]);
-        let strip = |line: String| {
-            let line = line.strip_suffix(" is not in the catalogue").unwrap().to_owned();
-            line.rsplit(' ').next().unwrap().to_owned()
-        };
-        unknown(CATALOGUE, &texts).into_iter().map(strip).collect()
+        let found = wrong(("LAWS.md", CATALOGUE), &texts).into_iter();
+        let unknown = found.filter_map(|line| {
+            let (_, id) = line.strip_suffix(" is not in the catalogue")?.rsplit_once(": ")?;
+            Some(id.to_owned())
+        });
+        unknown.collect()
     }
 
     #[test]
     fn entries_are_headings_and_first_cells() {
-        assert!(unknown_in("laws E1, E2 and G1; B-L4, B-ROW-26").is_empty());
+        assert!(unknown_in("laws E1, E2 and G1; B-L4, R-26").is_empty());
         assert_eq!(unknown_in("law E9"), ["E9"]);
     }
 
     #[test]
     fn an_unknown_citation_is_named_with_file_and_line() {
         let texts = BTreeMap::from([("a.md".to_owned(), "one\nas law W5 says\n".to_owned())]);
-        assert_eq!(unknown(CATALOGUE, &texts), ["a.md:2: W5 is not in the catalogue"]);
+        assert_eq!(wrong(("LAWS.md", ""), &texts), ["a.md:2: W5 is not in the catalogue"]);
     }
 
     #[test]
     fn citations_in_prose_are_found() {
         assert_eq!(unknown_in("/// Laws W1, E1 and W2 hold."), ["W1", "W2"]);
         assert_eq!(unknown_in("// told (W4) or (E1, W9), not (a W8)"), ["W4", "W9"]);
-        assert_eq!(unknown_in("the bug B-P3, the row B-ROW-27."), ["B-P3", "B-ROW-27"]);
-        assert!(unknown_in("the law of E9; S8, I1 and I2; B-tree, B-; (UTF8); ()").is_empty());
+        assert_eq!(unknown_in("the bug B-P3, the fault R-27."), ["B-P3", "R-27"]);
+        assert!(unknown_in("the law of E9; S8, C1 and C2; B-tree, B-; (UTF8); ()").is_empty());
+    }
+
+    #[test]
+    fn a_bug_with_the_name_of_a_law_is_found() {
+        assert_eq!(unknown_in("//! (bug E1)"), ["bug E1"]);
+        assert!(unknown_in("a bug, as law E1 says").is_empty());
     }
 
     #[test]
     fn citations_in_the_names_of_functions_are_found() {
         assert_eq!(unknown_in("    async fn e1_w5_a_lock_is_held() {"), ["W5"]);
         assert_eq!(unknown_in("pub fn l15_a_release_fails<T>()"), ["L15"]);
-        assert_eq!(unknown_in("fn b_p3_a_queue()"), ["B-P3"]);
-        assert_eq!(unknown_in("fn b_row_27_ends()"), ["B-ROW-27"]);
-        assert_eq!(unknown_in("fn row_26_ends()"), ["ROW-26"]);
-        assert!(unknown_in("fn e2_b_l4_b_row_26_e1() {}").is_empty());
+        assert_eq!(unknown_in("fn e1_bp3_r27_a_queue()"), ["B-P3", "R-27"]);
+        assert_eq!(unknown_in("fn row_26_ends()"), ["row_26"]);
+        assert!(unknown_in("fn e2_bl4_r26_e1() {}").is_empty());
         assert!(unknown_in("fn f64_from(); // fn w5_x").is_empty());
         assert!(unknown_in("fn a_lock_w5_is() {}").is_empty());
+        assert!(unknown_in("fn row_unless() {}").is_empty());
+    }
+
+    #[test]
+    fn laws_have_neither_the_letter_of_bugs_nor_that_of_faults() {
+        assert_eq!(entry("| R1 revocation |"), None);
+        assert_eq!(entry("| B1 barriers |"), None);
     }
 
     #[test]
     fn an_entry_that_is_there_twice_is_named() {
-        assert_eq!(
-            unknown("## E1\n| E1 | x |\n", &BTreeMap::new()),
-            ["the catalogue, line 2: E1 has an entry already"]
-        );
+        let texts = BTreeMap::from([("a.rs".to_owned(), "fn e1_holds() {}".to_owned())]);
+        let catalogue = ("LAWS.md", "## E1\n| E1 | x |\n");
+        assert_eq!(wrong(catalogue, &texts), ["LAWS.md:2: E1 has an entry already"]);
+    }
+
+    #[test]
+    fn an_entry_that_no_test_shows_is_named() {
+        let texts = BTreeMap::from([("a.md".to_owned(), "law E1".to_owned())]);
+        assert_eq!(wrong(("LAWS.md", "## E1"), &texts), ["LAWS.md:1: no test's name cites E1"]);
+    }
+
+    #[test]
+    fn everything_that_the_catalogue_mentions_is_checked() {
+        let found = wrong(("LAWS.md", "it breaks E1 and B-L4"), &BTreeMap::new());
+        let unknown = |id| format!("LAWS.md:1: {id} is not in the catalogue");
+        assert_eq!(found, ["B-L4", "E1"].map(unknown));
     }
 }

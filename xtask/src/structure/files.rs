@@ -1,20 +1,26 @@
-//! Reads the Rust sources below a folder.
+//! Reads the sources and documents below a folder.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
 use crate::run::Result;
 
-/// Reads every `.rs` file below a folder; hidden folders and what cargo builds are left out.
+/// Reads every `.rs` file below a folder, as [`ending`] does.
+pub(super) fn rust(folder: &str) -> Result<BTreeMap<String, String>> {
+    ending(folder, &[".rs"])
+}
+
+/// Reads every file below a folder whose name ends so; hidden folders and what cargo builds are left
+/// out.
 ///
 /// The keys are paths from where the task runs, with `/` between folders.
-pub(super) fn rust(folder: &str) -> Result<BTreeMap<String, String>> {
+pub(super) fn ending(folder: &str, endings: &[&str]) -> Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
-    walk(Path::new(folder), &mut files)
+    walk(Path::new(folder), endings, &mut files)
         .map_err(|error| format!("cannot read the sources in {folder}: {error}"))?;
     Ok(files)
 }
 
-fn walk(folder: &Path, files: &mut BTreeMap<String, String>) -> io::Result<()> {
+fn walk(folder: &Path, endings: &[&str], files: &mut BTreeMap<String, String>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let (path, name) = (entry.path(), entry.file_name());
@@ -23,8 +29,8 @@ fn walk(folder: &Path, files: &mut BTreeMap<String, String>) -> io::Result<()> {
             continue;
         }
         if entry.file_type()?.is_dir() {
-            walk(&path, files)?;
-        } else if name.ends_with(".rs") {
+            walk(&path, endings, files)?;
+        } else if endings.iter().any(|ending| name.ends_with(ending)) {
             let parts = path.strip_prefix(".").unwrap_or(&path).components();
             let parts: Vec<_> = parts.map(|part| part.as_os_str().to_string_lossy()).collect();
             files.insert(parts.join("/"), fs::read_to_string(&path)?);

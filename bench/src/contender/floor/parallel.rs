@@ -27,7 +27,7 @@ pub(crate) struct Guard {
 impl Contender for Parallel {
     const NAME: &str = "floor: parallel";
     const ROLE: Role = Role::Floor;
-    const PLAYS: &[&str] = &["q1", "q2", "q3"];
+    const PLAYS: &[&str] = &["v1", "v2", "v3"];
     type Guard = Guard;
 
     async fn connect(url: &str, ttl: Duration) -> Result<Self> {
@@ -80,7 +80,7 @@ const MARK: (&str, u64) = ("\u{1f}settled", 60_000);
 impl Contender for ParallelScripts {
     const NAME: &str = "floor: parallel, same scripts";
     const ROLE: Role = Role::Floor;
-    const PLAYS: &[&str] = &["q1", "q2", "q3"];
+    const PLAYS: &[&str] = &["v1", "v2", "v3"];
     type Guard = ScriptsGuard;
 
     async fn connect(url: &str, ttl: Duration) -> Result<Self> {

@@ -73,6 +73,8 @@ end
 
 local left = pause or call('PTTL', KEYS[1])
 local foreign = held ~= '\31'
+-- Data of another type without expiry is no lock, and never becomes free. A string without expiry is most
+-- likely the lock of a library that sets none unless asked (redis-py), so it counts as held.
 if not held and left < 0 then
   return {'foreign'}
 end

@@ -19,7 +19,9 @@ local function now()
   return micros
 end
 
--- The largest token is 2^53 - 1: beyond it Lua numbers skip integers.
+-- The largest token is 2^53 - 1: beyond it Lua numbers skip integers. In µs since 1970 that is the year
+-- 2255. Nothing fits in beside the time: the configuration epoch of sentinels would help where the clocks
+-- of two masters differ by more than a failover takes, and has no room.
 
 -- Reads a fence: its number (0 for none) and its mark, which may be empty; nil and why if it is no
 -- token.
@@ -58,8 +60,8 @@ local function mint(last, floor)
   end
 end
 
--- Keeps a fencing token beyond a lease of `ttl` ms. One ahead of the clock (it was set back) is kept
--- until the clock has caught up.
+-- Keeps a fencing token beyond a lease of `ttl` ms. It may go when time has moved on, as the next token is
+-- then larger anyway. One ahead of the clock (it was set back) is kept until the clock has caught up.
 local function keep(fence, token, mark, ttl, ahead)
   call('SET', fence, token .. mark, 'PX', ttl + FENCE_OUTLIVES + ahead)
 end

@@ -51,7 +51,9 @@ local function open_line(mark)
   function line.queue()
     local queue = {}
     local most_passed_over = 1000 -- by one call; the next one goes on
-    local shortest_window = 60 -- ms: 1000, 500, 250, 125 and 62 are less than two seconds
+    -- In ms. Clients that are paused cost those behind them two seconds per release at most: 1000, 500, 250,
+    -- 125 and 62. Six of them would cost 6 s if each had a whole window (measured with stopped processes).
+    local shortest_window = 60
     local since, break_until, window, channels =
       string.match(mark, '^%*%d*,?(%d*),?(%d*);?(%d*);?(.*)$')
     since, break_until, window = tonumber(since), tonumber(break_until), tonumber(window)

@@ -1,5 +1,7 @@
 -- What says that a node of a quorum remembers. A snapshot may bring back the mark and not the leases
--- that came after it, so the mark names the server's process: whoever was restarted has none.
+-- that came after it, so the mark names the server's process: a server that was restarted has none. It is
+-- looked for in the same script as the grant, because a check by the client could come before the restart
+-- that it should find.
 --
 -- The mark is: process  when it is settled, in ms  when it was last saved, in s
 
