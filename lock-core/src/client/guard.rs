@@ -96,7 +96,7 @@ impl LockGuard {
     /// # use lock_core::LockClient;
     /// # use lock_memory::MemoryProvider;
     /// # use std::time::Duration;
-    /// # #[tokio::main(flavor = "current_thread")]
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     /// # let locks = LockClient::new(MemoryProvider::new());
     ///
