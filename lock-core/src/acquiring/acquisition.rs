@@ -102,8 +102,11 @@ impl Acquisition {
         self.attempts = self.attempts.saturating_add(1);
         self.schedule.last_attempt = sent;
         self.traces.under_way = true;
-        let answer = self.send(limit).await;
+        let answer = self.send(sent, limit).await;
         self.traces.under_way = false;
+        // Only one whose attempt was refused, and not lost or denied, stands in the store's queue.
+        let queues = self.listening.is_open() && self.patience.fairness != Fairness::Race;
+        self.set_queued(queues && matches!(answer, Ok(Attempt::Held(_))));
         let answered = self.now();
         self.share(|facts| facts.end_request(answered));
         self.seen.cut = (limit < whole && answered >= sent.after(limit)).then_some(limit);
@@ -128,14 +131,15 @@ impl Acquisition {
     }
 
     /// Sends a plain attempt, or with an open subscription one that joins the waiters of the store.
-    async fn send(&mut self, limit: Duration) -> Result<Attempt> {
+    async fn send(&mut self, sent: Moment, limit: Duration) -> Result<Attempt> {
         let (lock, fairness) = (&*self.bound.lock, self.patience.fairness);
         let listens = self.listening.is_open();
         let answer = self.engine.call(limit, ask(lock, fairness, listens)).await;
         if listens && answer.as_ref().is_err_and(Error::is_denied) {
             // This user may acquire the key, but not wait in the store.
             self.listening.deny();
-            return self.engine.call(limit, ask(lock, fairness, false)).await;
+            let left = limit.saturating_sub(self.now().since(sent));
+            return self.engine.call(left, ask(lock, fairness, false)).await;
         }
         answer
     }

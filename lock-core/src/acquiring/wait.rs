@@ -252,7 +252,6 @@ impl Acquisition {
             Event::Freed => ask,
             // The attempt that follows finds a release before the subscription was open.
             Event::Heard(Heard::Opened) => {
-                self.set_queued(self.patience.fairness != Fairness::Race);
                 self.traces.in_store = true;
                 ask
             }
@@ -273,7 +272,7 @@ impl Acquisition {
         })
     }
 
-    fn set_queued(&self, queued: bool) {
+    pub(super) fn set_queued(&self, queued: bool) {
         self.place.iter().for_each(|place| place.set_queued(queued));
     }
 
@@ -290,10 +289,14 @@ impl Acquisition {
             return true;
         }
         let Facts { next_request, under_way, last_request, .. } = place.facts();
+        // Somebody has asked since then, past the head or at a deadline of its own.
+        if last_request >= began {
+            return false;
+        }
         if next_request.after(LATE) <= now {
             return true;
         }
-        if !under_way && last_request < began && self.schedule.is_far(next_request, now) {
+        if !under_way && self.schedule.is_far(next_request, now) {
             place.hurry_head(now);
         }
         false

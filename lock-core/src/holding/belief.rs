@@ -59,7 +59,12 @@ impl Belief {
         self.ttl
     }
 
-    /// Returns the moment until which the lock is certainly held.
+    /// Whether a renewal without a known outcome may have set the lease to any other time.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.stray.is_some()
+    }
+
+    /// Returns the moment until which the lock may be believed to be held.
     pub(crate) fn deadline(&self) -> Moment {
         self.deadline
     }

@@ -202,7 +202,9 @@ impl Hold {
         let hold = Arc::clone(self);
         // On a runtime that has shut down the task is dropped, and the ttl frees the key.
         self.runtime.spawn(async move {
-            let give_up = hold.now().after(hold.ttl().as_duration());
+            let belief = hold.state().belief;
+            let lasts = hold.now().after(belief.ttl().as_duration());
+            let give_up = if belief.is_in_doubt() { Moment::NEVER } else { lasts };
             let key = hold.bound.key().clone();
             let retried = hold.engine.retry_until(give_up, || hold.give_back()).await;
             if let Err(cause) = retried {

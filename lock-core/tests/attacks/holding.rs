@@ -232,6 +232,19 @@ async fn g5_a_dropped_guard_is_released_for_as_long_as_the_store_may_keep_it() {
     assert!(h.is_free(), "{} releases tried, still {h:?}", faults.count(Verb::Release));
 }
 
+#[tokio::test(start_paused = true)]
+async fn g5_a_dropped_guard_is_released_for_as_long_as_a_renewal_without_an_answer_may_last() {
+    let (store, faults, client) = setup();
+    let guard = client.lock("k").ttl(s(2)).acquire().await.unwrap();
+    faults.next(Verb::Renew, 1, Fault::LoseAnswer);
+    let _ = guard.renew(s(600)).await; // applied, and the client does not know
+    faults.next(Verb::Release, 12, Fault::unavailable());
+    drop(guard);
+    sleep(s(40)).await;
+    let h = LockClient::new(store).inspect("k").await.unwrap();
+    assert!(h.is_free(), "{} releases tried, still {h:?}", faults.count(Verb::Release));
+}
+
 #[test]
 fn g2_each_failed_renewal_is_reported_once() {
     let (tx, rx) = std::sync::mpsc::channel();

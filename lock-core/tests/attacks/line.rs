@@ -1,6 +1,6 @@
 //! Lines, hand-over and the store's queue.
 
-use lock_core::{Backoff, Fairness, LockClient};
+use lock_core::{Backoff, Error, ErrorKind, Fairness, LockClient};
 use lock_memory::{Fault, MemoryProvider, Verb};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -347,4 +347,43 @@ async fn n1_bp1_r41_each_of_10_000_lost_messages_costs_one_fallback_interval_at_
         faults.forget_calls();
     }
     assert!(longest <= interval + ms(2), "waited {longest:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn w2_a_waiter_that_times_out_makes_nobody_pass_a_head_that_is_on_time() {
+    let (store, faults, client) = setup();
+    let _holder = LockClient::new(store).lock("k").ttl(s(900)).acquire().await.unwrap();
+    for _ in 0..100 {
+        let c = client.clone();
+        tokio::spawn(async move { drop(c.lock("k").wait_forever().acquire().await) });
+    }
+    let c = client.clone();
+    tokio::spawn(async move {
+        loop {
+            drop(c.lock("k").wait_at_most(s(1)).acquire().await);
+        }
+    });
+    sleep(s(60)).await; // every delay has grown to its longest
+    faults.forget_calls();
+    sleep(s(60)).await;
+    // One a second at a deadline, and one every second or two by the head.
+    let requests = faults.count(Verb::TryAcquire);
+    assert!(requests <= 200, "{requests} requests in a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn w2_a_release_wakes_a_waiter_whose_request_to_queue_up_was_refused_or_lost() {
+    let denied = Fault::Fail(Error::new(ErrorKind::Denied, "this user may not queue"));
+    for fault in [denied, Fault::unavailable()] {
+        let (_store, faults, client) = setup();
+        let holder = client.lock("k").ttl(s(900)).acquire().await.unwrap();
+        faults.next(Verb::TryAcquire, 1, Fault::DelayAnswer(ms(1)));
+        faults.next(Verb::TryAcquire, 1, fault.clone()); // the one that is to take a place
+        let waiter = client.lock("k").fairness(Fairness::Fifo).retry(Backoff::fixed(s(600)));
+        let waiter = tokio::spawn(async move { waiter.wait_forever().acquire().await.unwrap() });
+        sleep(s(1)).await;
+        holder.release().await.unwrap();
+        let woken = timeout(s(1), waiter).await;
+        assert!(woken.is_ok(), "after {fault:?} it slept on beside a free key");
+    }
 }

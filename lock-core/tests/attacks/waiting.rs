@@ -363,3 +363,21 @@ async fn w2_a_slow_backend_gets_one_request_at_a_time() {
     sleep(s(30)).await;
     assert!(most.load(Ordering::SeqCst) <= 1, "{} requests at a time", most.load(Ordering::SeqCst));
 }
+
+#[tokio::test(start_paused = true)]
+async fn w1_a_denied_place_in_the_queue_does_not_double_the_time_of_an_attempt() {
+    let (store, slow, denying) = (MemoryProvider::new(), Faults::new(), Faults::new());
+    let client = LockClient::new(slow.around(denying.around(store.clone())));
+    let _holder = LockClient::new(store).lock("k").ttl(s(900)).acquire().await.unwrap();
+    let fine = Fault::DelayAnswer(ms(1));
+    let denied = Fault::Fail(Error::new(ErrorKind::Denied, "this user may not queue"));
+    denying.next(Verb::TryAcquire, 1, fine.clone());
+    denying.next(Verb::TryAcquire, 1, denied); // the one that is to take a place
+    slow.next(Verb::TryAcquire, 1, fine);
+    slow.next(Verb::TryAcquire, 1, Fault::DelayAnswer(ms(350)));
+    slow.next(Verb::TryAcquire, 1, Fault::DelayAnswer(s(100)));
+    let began = Instant::now();
+    let outcome = client.lock("k").wait_at_most(ms(300)).acquire().await;
+    let took = began.elapsed();
+    assert!(took <= ms(405), "waited {took:?} of 300 ms: {outcome:?}");
+}

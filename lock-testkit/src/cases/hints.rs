@@ -61,7 +61,7 @@ pub async fn n1_bp2_a_waiter_that_tries_at_every_signal_is_served(subject: &Subj
     }
 }
 
-/// A hundred open subscriptions take nothing away that the other verbs need.
+/// A hundred subscriptions at a time take nothing away that the other verbs need.
 pub async fn n1_bp4_many_open_subscriptions_leave_the_backend_usable(subject: &Subject) {
     let mut subscriptions = Vec::new();
     for number in 0..100 {
@@ -75,7 +75,7 @@ pub async fn n1_bp4_many_open_subscriptions_leave_the_backend_usable(subject: &S
     drop(subscriptions);
 }
 
-/// Subscriptions that are dropped leave the key as usable as it was.
+/// Dropped subscriptions have no effect on the key.
 pub async fn n1_bp4_a_dropped_subscription_leaves_the_key_usable(subject: &Subject) {
     let key = subject.key("k");
     for _ in 0..100 {
