@@ -289,7 +289,7 @@ impl Acquisition {
             return true;
         }
         let Facts { next_request, under_way, last_request, .. } = place.facts();
-        // Somebody has asked since then, past the head or at a deadline of its own.
+        // Another waiter has asked since then, past the head or at its deadline.
         if last_request >= began {
             return false;
         }
