@@ -15,8 +15,9 @@ use crate::campaign::{Motion, Outcome, Reach};
 use crate::shared::Shared;
 use crate::voters::{Hearing, Voters};
 
-/// The longest pauses after split votes in a row; the last one is reported as contention. The pauses are
-/// random, so that clients which have split the nodes among them come back one after the other.
+/// The longest pauses after split votes in a row; the last one is reported as contention. The
+/// pauses are random, so that clients which have split the nodes among them come back one after the
+/// other.
 const SPLITS: [Duration; 8] = [
     Duration::from_millis(2),
     Duration::from_millis(4),
@@ -89,8 +90,8 @@ impl QuorumLock {
 }
 
 impl Drop for QuorumLock {
-    /// Undoes what nobody knows of: a claim that was refused, and whose request to some node has had
-    /// no answer.
+    /// Undoes what nobody knows of: a claim that was refused, and whose request to some node has
+    /// had no answer.
     fn drop(&mut self) {
         if !self.voters.campaign().leaves_traces() {
             return;

@@ -1,6 +1,6 @@
 //! Checks the campaigns exhaustively: every order of requests, answers, losses, repetitions and
-//! expiries that a small quorum can meet. The campaigns are the ones that run; nodes and network are
-//! models, and each broken variant must be found out.
+//! expiries that a small quorum can meet. The campaigns are the ones that run; nodes and network
+//! are models, and each broken variant must be found out.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -45,12 +45,14 @@ struct World {
     repeats: bool,
     /// Claims propose a token, which nodes never fall below.
     proposals: bool,
-    /// How often a claim tries. Above zero it is a whole life: it tries again when it is refused, may be
-    /// cancelled, releases what it holds, and gives back what it leaves behind; and no lease ends.
+    /// How often a claim tries. Above zero it is a whole life: it tries again when it is refused,
+    /// may be cancelled, releases what it holds, and gives back what it leaves behind; and no lease
+    /// ends.
     attempts: u8,
     /// How often each client may stop waiting for a node.
     give_up: u8,
-    /// Only the first client tries again and stops waiting; the others keep the number of states small.
+    /// Only the first client tries again and stops waiting; the others keep the number of states
+    /// small.
     first_alone: bool,
     /// How many nodes may lose their memory, and whether they then go on above the time.
     forget: u8,
