@@ -57,7 +57,8 @@ pub enum Fairness {
 
 impl Fairness {
     /// How many waiters of one client are served in a row under [`Fairness::Turns`] while another
-    /// client waits. With 8, two clients that never pause had a third fewer turns per second (measured).
+    /// client waits. With 8, two clients that never pause had a third fewer turns per second
+    /// (measured).
     pub const TURN: u8 = 16;
 }
 

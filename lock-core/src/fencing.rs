@@ -32,7 +32,8 @@ use crate::value::{FencingToken, OwnerFingerprint};
 /// use lock_core::{FencingToken, OwnerToken};
 ///
 /// let gate = FencingGate::new();
-/// let [paused, successor] = [OwnerToken::mint()?.fingerprint(), OwnerToken::mint()?.fingerprint()];
+/// let paused = OwnerToken::mint()?.fingerprint();
+/// let successor = OwnerToken::mint()?.fingerprint();
 /// let token = |n| FencingToken::new(n).unwrap();
 ///
 /// assert!(gate.admit(token(33), paused).is_ok());

@@ -12,7 +12,7 @@ use crate::error::Error;
 /// # use lock_core::LockClient;
 /// # use lock_memory::MemoryProvider;
 /// use lock_core::loss::Loss;
-/// # #[tokio::main(flavor = "current_thread")]
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> lock_core::Result<()> {
 ///
 /// # let store = MemoryProvider::new();
@@ -53,7 +53,7 @@ impl Loss {
     /// # use lock_memory::MemoryProvider;
     /// # use std::time::Duration;
     /// use lock_memory::{Fault, Faults, Verb};
-    /// # #[tokio::main(flavor = "current_thread")]
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     ///
     /// # let faults = Faults::new();
@@ -93,7 +93,7 @@ impl fmt::Display for Loss {
 /// # use lock_memory::MemoryProvider;
 /// # use std::time::Duration;
 /// use lock_memory::{Fault, Faults, Verb};
-/// # #[tokio::main(flavor = "current_thread")]
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> lock_core::Result<()> {
 ///
 /// # let faults = Faults::new();

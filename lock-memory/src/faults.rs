@@ -379,7 +379,7 @@ impl Faults {
             Ok(answer) => format!("{answer:?}"),
             Err(error) => error.to_string(),
         };
-        // The record may have been emptied while the call was under way.
+        // The record may have been emptied while the call was in flight.
         if let Some(call) = self.script().calls.get_mut(line) {
             call.answer = Some(text);
         }

@@ -23,10 +23,10 @@ struct Seen {
 
 /// Reports who holds a key at a majority of the nodes.
 ///
-/// Returns the owner that a majority reports, with the token that a majority reports. Returns a free key
-/// once no owner can reach a majority, whatever the missing nodes would answer. Otherwise it is unavailable.
-/// An owner whose acquisition is under way may be reported with a token that still grows; every token that
-/// is reported is larger than those of earlier holders.
+/// Returns the owner that a majority reports, with the token that a majority reports. Returns a
+/// free key once no owner can reach a majority, whatever the missing nodes would answer. Otherwise
+/// it is unavailable. An owner whose acquisition is under way may be reported with a token that
+/// still grows; every token that is reported is larger than those of earlier holders.
 pub(crate) async fn inspect(shared: &Shared, key: &LockKey) -> Result<Occupancy> {
     let mut last = None;
     for _ in 0..=INSPECTIONS {
@@ -105,7 +105,8 @@ fn most_alike(answers: &[Holder]) -> usize {
     answers.iter().map(alike).max().unwrap_or_default()
 }
 
-/// Finds the holder that a majority names. Its remaining time is the longest that a majority confirms.
+/// Finds the holder that a majority names. Its remaining time is the longest that a majority
+/// confirms.
 fn elected(answers: &[Holder], majority: usize, fences: bool) -> Option<Seen> {
     let of_majority = |same: &dyn Fn(&Holder) -> bool| {
         answers.iter().filter(|holder| same(holder)).count() >= majority

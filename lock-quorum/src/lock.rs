@@ -15,8 +15,9 @@ use crate::campaign::{Motion, Outcome, Reach};
 use crate::shared::Shared;
 use crate::voters::{Hearing, Voters};
 
-/// The longest pauses after split votes in a row; the last one is reported as contention. The pauses are
-/// random, so that clients which have split the nodes among them come back one after the other.
+/// The longest pauses after split votes in a row; the last one is reported as contention. The
+/// pauses are random, so that clients which have split the nodes among them come back one after the
+/// other.
 const SPLITS: [Duration; 8] = [
     Duration::from_millis(2),
     Duration::from_millis(4),

@@ -16,9 +16,9 @@ use lock_core::{Error, LockProvider};
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) provider: Arc<dyn LockProvider>,
-    /// When a node that has failed is asked again, in ns; zero for one that works. Only the one request
-    /// that moves it forward is sent, so a frozen node is probed once per time limit, however many locks
-    /// there are.
+    /// When a node that has failed is asked again, in ns; zero for one that works. Only the one
+    /// request that moves it forward is sent, so a frozen node is probed once per time limit,
+    /// however many locks there are.
     again: AtomicU64,
 }
 
@@ -31,8 +31,8 @@ impl Node {
         Self::new(Arc::clone(&self.provider))
     }
 
-    /// How to treat it now. A node that has failed costs its time limit once; then it is probed by one
-    /// request at a time, and nobody waits for it until it has answered.
+    /// How to treat it now. A node that has failed costs its time limit once; then it is probed by
+    /// one request at a time, and nobody waits for it until it has answered.
     pub(crate) fn reach(&self, now: Moment, every: Duration) -> Reach {
         let (now, again) = (nanos(now), self.again.load(Ordering::Relaxed));
         if again == 0 {

@@ -11,8 +11,9 @@ use lock_core::{Capabilities, Capability, Error, ErrorKind, FencingToken, Result
 use crate::campaign::{Campaign, Reach};
 use crate::node::Node;
 
-/// How far ahead of the nodes' clocks a token is proposed: further than requests differ in their
-/// way.
+/// How far ahead of the nodes' clocks a token is proposed. Requests arrive at different times, and
+/// each node would answer with its own time: two round trips always. So the proposal is ahead of
+/// all arrivals.
 const LEAD_MICROS: i64 = 5_000;
 
 /// What the locks of one quorum share.
@@ -25,8 +26,8 @@ pub(crate) struct Shared {
     fences: bool,
     /// Every node reports its holder.
     inspects: bool,
-    /// How far the nodes' tokens were ahead of our clock, in µs: a guess, which answers correct. A wrong one
-    /// costs a second round trip, never a promise.
+    /// How far the nodes' tokens were ahead of our clock, in µs: a guess, which answers correct. A
+    /// wrong one costs a second round trip, never a promise.
     lead: AtomicI64,
 }
 

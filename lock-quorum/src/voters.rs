@@ -14,9 +14,12 @@ use crate::shared::Shared;
 use lock_core::backend::{Attempt, Claim, Effect, Release, Renewal, limited};
 use lock_core::{Error, ErrorKind, Result};
 
-/// How long the answer of a node is listened for that nobody waits for any longer. Without it, a
-/// node that was slow once would stay useless to the claim: a request without an answer may take
-/// effect at any time.
+/// How long the answer of a node is listened for that nobody waits for any longer.
+///
+/// A request without an answer may take effect at any time. After a slow undo, the claim could not
+/// ask the node to acquire again. After a slow grant, it would undo twice, and the second undo
+/// leaves a tombstone. So a node that was slow once would stay useless to the claim, and with
+/// another node of three cut off, the claim could never be granted.
 const LATEST: Duration = Duration::from_secs(1);
 
 /// What a verb's future and what goes on behind it share.
@@ -24,10 +27,11 @@ pub(crate) struct Voters {
     pub(crate) shared: Arc<Shared>,
     pub(crate) claim: Claim,
     campaign: Mutex<Campaign<Error>>,
-    /// How many tasks go on behind earlier verbs, and whom to wake when one has heard something or
-    /// ended.
+    /// How many tasks hear answers to earlier verbs. While there is one, a node may yet become
+    /// ready.
     behind: AtomicUsize,
-    /// Wakes an acquisition that waits for such a node, whenever a task has heard something or ended.
+    /// Wakes an acquisition that waits for such a node, whenever a task has heard something or
+    /// ended.
     heard: Notify,
 }
 
@@ -69,9 +73,9 @@ impl Voters {
         true
     }
 
-    /// Sees to the nodes that have not answered when a majority has decided: what they grant too
-    /// late is undone, who lags behind is brought level, and who has not taken a release is asked
-    /// for it again while its lease may last.
+    /// Hears the nodes that have not answered when a majority has decided. Grants that come too
+    /// late are undone, tokens that lag behind are raised, and nodes that did not confirm a release
+    /// are asked again while the lease may last.
     pub(crate) fn go_on(self: Arc<Self>, mut answers: Answers) {
         if answers.is_empty() {
             return;
@@ -89,8 +93,8 @@ impl Voters {
         }
     }
 
-    /// Retries releases that nodes did not confirm, with exponential backoff, for one ttl: after that, the
-    /// lease has ended by itself.
+    /// Retries releases that nodes did not confirm, with exponential backoff, for one ttl: after
+    /// that, the lease has ended by itself.
     async fn release_again(self: &Arc<Self>, mut answers: Answers) {
         let Shared { clock, node_timeout, .. } = &*self.shared;
         let give_up = clock.now().after(self.claim.ttl().as_duration());

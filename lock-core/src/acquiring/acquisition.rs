@@ -228,7 +228,7 @@ impl Acquisition {
         }
     }
 
-    /// Shares what was learned with everybody in line.
+    /// Changes the facts that the line shares, if this acquisition is in a line.
     pub(super) fn share(&self, lesson: impl FnOnce(&mut Facts)) {
         if let Some(place) = &self.place {
             place.share(lesson);

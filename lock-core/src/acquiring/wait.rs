@@ -17,8 +17,8 @@ use crate::fairness::Fairness;
 use crate::holding::Hold;
 use crate::observe::{Effort, EventKind};
 
-/// A head that asks no later than this after it was to is not overtaken: its task may have been
-/// waiting for a processor.
+/// How late the next request of a head may be before another waiter overtakes it. Its task may have
+/// been waiting for a processor.
 const LATE: Duration = Duration::from_millis(10);
 
 /// The reason why a wait has ended.
@@ -276,10 +276,12 @@ impl Acquisition {
         self.place.iter().for_each(|place| place.set_queued(queued));
     }
 
-    /// Returns whether this waiter makes an attempt after its delays, which began then.
+    /// Returns whether this waiter makes an attempt after its delays, which began at `began`.
     ///
-    /// A waiter overtakes a head that is overdue, because that head is not being polled. A head whose
-    /// next attempt comes much later than by this waiter's own strategy is made to ask now.
+    /// | the head | effect |
+    /// |---|---|
+    /// | means to ask much later than this waiter's own strategy would | it is made to ask now |
+    /// | is overdue, so it is not being polled | this waiter overtakes it |
     fn is_time_to_ask(&self, began: Moment) -> bool {
         let (now, Some(place)) = (self.now(), &self.place) else { return true };
         // `Place::drop` does not wake a new head while this client holds the key.
@@ -287,7 +289,7 @@ impl Acquisition {
             return true;
         }
         let Facts { next_request, under_way, last_request, .. } = place.facts();
-        // Somebody has asked since then, past the head or at a deadline of its own.
+        // Another waiter has asked since then, past the head or at its deadline.
         if last_request >= began {
             return false;
         }

@@ -12,6 +12,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Runs one request to a backend with a time limit, and turns its panic into an error.
 ///
+/// So a panic in a renewal does not end the renewals.
+///
 /// # Errors
 ///
 /// The error of the request, or [`ErrorKind::Unavailable`] when the limit was reached or the

@@ -25,7 +25,7 @@ use crate::value::FencingToken;
 /// let node = lock.as_fencing_floor().expect("this store can");
 ///
 /// let floor = FencingToken::new(1_000).unwrap();
-/// let Attempt::Granted(grant) = node.try_acquire_above(floor).await? else { panic!("it is free") };
+/// let Attempt::Granted(grant) = node.try_acquire_above(floor).await? else { panic!("held") };
 /// assert!(grant.fencing >= Some(floor));
 ///
 /// let higher = FencingToken::new(grant.fencing.unwrap().get() + 5).unwrap();

@@ -60,6 +60,8 @@ pub trait LockProvider: Debug + Send + Sync + 'static {
 
     /// Binds a claim to this store, without any I/O.
     ///
+    /// It returns an `Arc`, because the guard, the renewal task and the undo share the lock.
+    ///
     /// # Examples
     ///
     /// ```
@@ -177,6 +179,9 @@ pub trait Lock: Debug + Send + Sync + 'static {
     ///
     /// Replace the remaining time (law T2). Never add to it. Never bring back a lease that has
     /// ended. The fencing token does not change.
+    ///
+    /// The answer contains the token. A resumed guard learns its token from it, and core detects a
+    /// lease that was replaced under the same owner.
     ///
     /// # Errors
     ///

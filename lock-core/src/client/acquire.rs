@@ -102,7 +102,7 @@ impl Acquire {
     /// # use lock_core::LockClient;
     /// # use lock_memory::MemoryProvider;
     /// # use std::time::Duration;
-    /// # #[tokio::main(flavor = "current_thread")]
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     /// # let locks = LockClient::new(MemoryProvider::new());
     ///
@@ -131,7 +131,7 @@ impl Acquire {
     /// # use lock_core::LockClient;
     /// # use lock_memory::MemoryProvider;
     /// # use std::time::Duration;
-    /// # #[tokio::main(flavor = "current_thread")]
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     /// # let locks = LockClient::new(MemoryProvider::new());
     ///
@@ -206,7 +206,7 @@ impl Acquire {
     /// # use lock_memory::MemoryProvider;
     /// # use std::time::Duration;
     /// use lock_core::Backoff;
-    /// # #[tokio::main(flavor = "current_thread")]
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     ///
     /// # let locks = LockClient::new(MemoryProvider::new());
@@ -318,7 +318,7 @@ impl Acquire {
     /// # use lock_memory::MemoryProvider;
     /// # use std::time::Duration;
     /// use lock_core::loss::Loss;
-    /// # #[tokio::main(flavor = "current_thread")]
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     ///
     /// # let locks = LockClient::new(MemoryProvider::new());
@@ -345,7 +345,7 @@ impl Acquire {
     /// # use lock_core::LockClient;
     /// # use lock_memory::MemoryProvider;
     /// # use std::time::Duration;
-    /// # #[tokio::main(flavor = "current_thread")]
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     /// # let locks = LockClient::new(MemoryProvider::new());
     ///
@@ -398,7 +398,7 @@ impl Acquire {
     /// # use lock_core::LockClient;
     /// # use lock_memory::MemoryProvider;
     /// # use std::time::Duration;
-    /// # #[tokio::main(flavor = "current_thread")]
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     /// # let locks = LockClient::new(MemoryProvider::new());
     ///

@@ -174,7 +174,7 @@ impl ClientBuilder {
     /// # use lock_core::LockClient;
     /// # use lock_memory::MemoryProvider;
     /// # use std::time::Duration;
-    /// # #[tokio::main(flavor = "current_thread")]
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     /// # let store = MemoryProvider::new();
     /// let locks = LockClient::builder(store).ttl(Duration::from_secs(10)).build()?;
@@ -196,7 +196,7 @@ impl ClientBuilder {
     /// # use lock_core::LockClient;
     /// # use lock_memory::MemoryProvider;
     /// # use std::time::Duration;
-    /// # #[tokio::main(flavor = "current_thread")]
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     /// # let store = MemoryProvider::new();
     /// let locks = LockClient::builder(store).wait_at_most(Duration::from_millis(20)).build()?;
@@ -309,7 +309,7 @@ impl ClientBuilder {
     /// # use lock_memory::MemoryProvider;
     /// use std::time::Duration;
     /// use lock_memory::{Fault, Faults, Verb};
-    /// # #[tokio::main(flavor = "current_thread")]
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     ///
     /// let faults = Faults::new();

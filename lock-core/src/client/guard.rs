@@ -96,7 +96,7 @@ impl LockGuard {
     /// # use lock_core::LockClient;
     /// # use lock_memory::MemoryProvider;
     /// # use std::time::Duration;
-    /// # #[tokio::main(flavor = "current_thread")]
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     /// # let locks = LockClient::new(MemoryProvider::new());
     ///
@@ -147,14 +147,16 @@ impl LockGuard {
     /// # Examples
     ///
     /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// use lock_core::LockClient;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
     ///
     /// let store = lock_memory::MemoryProvider::new();
     /// let guard = LockClient::new(store.clone()).lock("invoice/42").acquire().await?;
     /// store.expire_now(guard.key()); // for instance because the process was paused
     /// assert!(guard.release().await.unwrap_err().is_lost());
-    /// # Ok::<(), lock_core::Error>(()) }).unwrap();
+    /// # Ok(())
+    /// # }
     /// ```
     pub async fn release(mut self) -> Result<(), ReleaseError> {
         let released = self.lease.hold.release().await;

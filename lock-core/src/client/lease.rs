@@ -128,7 +128,7 @@ impl Lease {
     /// # use lock_core::LockClient;
     /// # use lock_memory::MemoryProvider;
     /// # use std::time::Duration;
-    /// # #[tokio::main(flavor = "current_thread")]
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     /// # let locks = LockClient::new(MemoryProvider::new());
     ///
@@ -194,7 +194,7 @@ impl Lease {
     /// # use lock_core::LockClient;
     /// # use lock_memory::MemoryProvider;
     /// # use std::time::Duration;
-    /// # #[tokio::main(flavor = "current_thread")]
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     /// let store = MemoryProvider::new();
     /// let locks = LockClient::new(store.clone());
@@ -229,7 +229,7 @@ impl Lease {
     /// # use lock_core::LockClient;
     /// # use lock_memory::MemoryProvider;
     /// # use std::time::Duration;
-    /// # #[tokio::main(flavor = "current_thread")]
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     /// # let locks = LockClient::new(MemoryProvider::new());
     ///
@@ -265,7 +265,7 @@ impl Lease {
     /// # use lock_memory::MemoryProvider;
     /// # use std::time::Duration;
     /// use lock_memory::{Fault, Faults, Verb};
-    /// # #[tokio::main(flavor = "current_thread")]
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     ///
     /// let faults = Faults::new();
@@ -294,7 +294,7 @@ impl Lease {
     /// # use lock_core::LockClient;
     /// # use lock_memory::MemoryProvider;
     /// # use std::time::Duration;
-    /// # #[tokio::main(flavor = "current_thread")]
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     /// # let locks = LockClient::new(MemoryProvider::new());
     ///

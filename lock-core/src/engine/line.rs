@@ -44,9 +44,9 @@ pub(crate) struct Facts {
     pub(crate) next_request: Moment,
     /// A request is in flight. No other waiter sends one meanwhile (law W2).
     pub(crate) under_way: bool,
-    /// When the last request ended.
+    /// The moment at which the last request ended.
     pub(crate) last_request: Moment,
-    /// The key was seen to be held.
+    /// The last answer said that the key is held.
     pub(crate) held: bool,
     /// This client holds the key, so its release wakes the line.
     pub(crate) ours: bool,
@@ -55,13 +55,13 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Takes note that a request has ended.
+    /// Records that a request has ended.
     pub(crate) fn end_request(&mut self, now: Moment) {
         (self.next_request, self.under_way, self.last_request) = (now, false, now);
     }
 }
 
-/// Where one waiter is told what concerns it.
+/// The mailbox of one waiter, into which other tasks put what concerns it.
 #[derive(Debug)]
 struct Mailbox {
     claim: Claim,
@@ -312,7 +312,7 @@ impl Place {
         std::mem::take(&mut self.mailbox.mail().ask)
     }
 
-    /// Makes the head ask now, and takes its word for it.
+    /// Makes the head ask now, and records that it will.
     pub(crate) fn hurry_head(&self, now: Moment) {
         self.with_line(|line| {
             line.facts.next_request = now;
@@ -322,7 +322,7 @@ impl Place {
         });
     }
 
-    /// Takes the grant that came with another's release, if there is one.
+    /// Takes the grant that came with the release of another holder, if there is one.
     pub(crate) fn handed(&self) -> Option<Received> {
         self.mailbox.mail().take_grant()
     }

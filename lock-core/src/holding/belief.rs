@@ -181,7 +181,7 @@ mod tests {
             for (pause, millis, outcome, late) in steps {
                 now += pause;
                 if at(now) >= belief.deadline() {
-                    break; // a careful holder sends nothing any more
+                    break; // the holder sends nothing after its deadline
                 }
                 let sent = belief.send(at(now), ttl(millis));
                 beliefs.push((now, belief.deadline()));

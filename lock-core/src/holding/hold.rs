@@ -345,7 +345,8 @@ impl Hold {
         self.engine.call(self.engine.request_timeout, waiting).await
     }
 
-    /// Renews once, to a new ttl or to the present one. Never overlaps another request (law W5).
+    /// Renews once, to a new ttl or to the present one. Never overlaps another request, so none is
+    /// sent after a release (law G4, bug B-W5).
     pub(crate) async fn renew(&self, ttl: Option<Ttl>) -> Result<()> {
         let nothing_sent = |error: Error| error.with_effect(Effect::NotApplied);
         let _alone = self.alone().await.map_err(nothing_sent)?;

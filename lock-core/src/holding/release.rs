@@ -27,7 +27,8 @@ const NOT_HELD: &str = "the lease had ended before the release, so another owner
                         lock meanwhile";
 
 impl Hold {
-    /// Waits for the request in flight, so that none takes effect later, and ends the hold.
+    /// Waits for the request in flight, and ends the hold. A renewal that took effect later would
+    /// change the lease of the process that resumes the lock.
     pub(crate) async fn settle_and_end(&self) {
         let _alone = self.alone().await;
         self.leave_to_its_ttl();

@@ -159,7 +159,8 @@ impl LocksConfig {
                 let entry = ProviderConfig::new(value);
                 if config.providers.insert(name.clone(), entry).is_some() {
                     return Err(Error::misconfigured(format!(
-                        "two environment variables name the provider `{name}`; remove one, as names ignore case"
+                        "two environment variables name the provider `{name}`; remove one, as \
+                         names ignore case"
                     )));
                 }
             }

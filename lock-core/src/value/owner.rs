@@ -110,7 +110,7 @@ impl FromStr for OwnerToken {
             .ok_or_else(|| {
                 Error::new(
                     ErrorKind::Invalid,
-                    "the text is not an owner token; a token is 16 bytes in 22 characters of base64url",
+                    "the text is not an owner token; a token has 22 characters of base64url",
                 )
             })
     }

@@ -18,8 +18,8 @@ impl<E: Clone> Campaign<E> {
         if votes_for + pending >= self.majority() {
             return None;
         }
-        // An owner whom a majority has seen release is told so, whoever holds the key at the
-        // others.
+        // If a majority has seen the owner release, that is the answer, whoever holds the key
+        // elsewhere.
         let undone = self.seats.iter().filter(|seat| matches!(seat.vote, Vote::Undone)).count();
         if undone > 0 && pending > 0 && undone + pending > self.seats.len() - self.majority() {
             return None;
@@ -29,14 +29,14 @@ impl<E: Clone> Campaign<E> {
         (pending == 0 || !matches!(defeat, Outcome::Failed(_))).then_some(defeat)
     }
 
-    /// Returns the token of a motion that a majority has voted for; nothing while the majority has not
-    /// agreed on one, as an acquisition needs it.
+    /// Returns the token of a motion that a majority has voted for; nothing while the majority has
+    /// not agreed on one, as an acquisition needs it.
     fn agreed(&self) -> Option<Option<FencingToken>> {
         if !self.fences {
             return Some(None);
         }
-        // Grants that this campaign knows of keep the agreed token when they are renewed, also at nodes
-        // that have not gone up to it yet.
+        // Grants that this campaign knows of keep the agreed token when they are renewed, also at
+        // nodes that have not gone up to it yet.
         let same = |seat: &&Seat<E>| seat.vote_token() == Some(seat.token);
         if matches!(self.motion, Motion::Renew(_))
             && self.fencing.is_some()
@@ -53,8 +53,8 @@ impl<E: Clone> Campaign<E> {
         if matches!(self.motion, Motion::Acquire { .. }) || undecided || self.fencing.is_none() {
             return None;
         }
-        // This majority was granted anew. No node agrees with another, and the holder knows a different
-        // token, so core takes the answer for a loss.
+        // This majority was granted anew. No node agrees with another, and the holder knows a
+        // different token, so core takes the answer for a loss.
         Some(tokens[self.majority() - 1])
     }
 
@@ -115,9 +115,13 @@ impl<E: Clone> Campaign<E> {
         times.get((self.majority() - 1).saturating_sub(missing)).copied()
     }
 
-    /// Whether those that have not answered are worth waiting for, as they may make the token of a
-    /// majority. That can only be an earlier grant of this claim, so it is below what is proposed
-    /// now.
+    /// Whether missing votes are worth waiting for before anything is raised, as they may complete
+    /// a majority with one token.
+    ///
+    /// The claim may hold the key already: an earlier attempt, perhaps of another process, was
+    /// granted. Its token is the one that a majority has, and it is below the floor that is
+    /// proposed now. So if no token is below the floor, all grants are new and nothing is waited
+    /// for.
     pub(super) fn may_be_alike(&self) -> bool {
         if let Motion::Acquire { floor: Some(floor) } = self.motion
             && !self.holds
@@ -132,8 +136,8 @@ impl<E: Clone> Campaign<E> {
         !raising && tokens().any(|token| same(token) + pending >= self.majority())
     }
 
-    /// How many votes are missing that are worth waiting for. Nodes that failed lately are not, once a
-    /// majority has answered: a frozen node then costs nothing.
+    /// How many votes are missing that are worth waiting for. Nodes that failed lately are not,
+    /// once a majority has answered: a frozen node then costs nothing.
     fn pending(&self) -> usize {
         let answered = self.seats.iter().filter(|seat| seat.has_answered()).count();
         let enough = answered >= self.majority();

@@ -1,12 +1,13 @@
-//! What is said in a campaign: what the claim wants, what the nodes are asked and answer, what comes of it.
+//! What is said in a campaign: what the claim wants, what the nodes are asked and answer, what
+//! comes of it.
 
 use std::time::Duration;
 
 use lock_core::FencingToken;
 use lock_core::backend::Ttl;
 
-/// What the owner of the claim wants of the nodes. One request to each node follows from it, and further
-/// requests from the answers.
+/// What the owner of the claim wants of the nodes. One request to each node follows from it, and
+/// further requests from the answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Motion {
     Acquire { floor: Option<FencingToken> },
@@ -22,8 +23,8 @@ pub(crate) enum Outcome<E> {
     Passed(Option<FencingToken>),
     /// No majority is possible: others hold the key (for so long), or it is lost or not held.
     Refused(Option<Duration>),
-    /// Others hold the key at some nodes, and this claim did at others: perhaps nobody has a majority, so
-    /// it is worth trying again soon.
+    /// Others hold the key at some nodes, and this claim did at others: perhaps nobody has a
+    /// majority, so it is worth trying again soon.
     Split(Option<Duration>),
     /// So many nodes have seen this owner release that it can never have a majority again (law U1).
     Undone,
@@ -47,8 +48,8 @@ pub(crate) enum Reach {
 pub(crate) struct Ask {
     pub(crate) node: usize,
     pub(crate) request: Request,
-    /// The motion that was put when it was sent. An answer to an earlier motion is no vote on the present
-    /// one, but it still says what the node holds.
+    /// The motion that was put when it was sent. An answer to an earlier motion is no vote on the
+    /// present one, but it still says what the node holds.
     pub(crate) number: u32,
 }
 
@@ -75,7 +76,8 @@ pub(crate) enum Answer<E> {
 }
 
 impl Request {
-    /// Whether its answer is a vote on the motion, and not on what follows from it, such as an undo.
+    /// Whether its answer is a vote on the motion, and not on what follows from it, such as an
+    /// undo.
     pub(super) fn is_for(self, motion: Motion) -> bool {
         matches!(
             (self, motion),

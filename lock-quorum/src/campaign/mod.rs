@@ -11,33 +11,33 @@ use lock_core::FencingToken;
 
 /// The requests of one claim to its nodes, and what is known from their answers.
 ///
-/// Its owner puts one motion at a time; a later one takes the place of an earlier one. Every answer is
-/// heard, however late, because only answers say what is left at a node. What is granted and not wanted
-/// is released.
+/// Its owner puts one motion at a time; a later one takes the place of an earlier one. Every answer
+/// is heard, however late, because only answers say what is left at a node. What is granted and not
+/// wanted is released.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Campaign<E> {
-    /// One for each node, by its number. A majority is more than half of them, whether they can be reached
-    /// or not.
+    /// One for each node, by its number. A majority is more than half of them, whether they can be
+    /// reached or not.
     seats: Box<[Seat<E>]>,
     /// The motion that is put.
     motion: Motion,
     /// Its number; zero before the first one. Only answers to requests of this number can be votes.
     number: u32,
-    /// Its first motion was to acquire, so nodes hold nothing that this campaign has not asked for. A claim
-    /// that was resumed has asked elsewhere: any node may hold the key for it.
+    /// Its first motion was to acquire, so nodes hold nothing that this campaign has not asked for.
+    /// A claim that was resumed has asked elsewhere: any node may hold the key for it.
     began_here: bool,
-    /// What became of the motion. It is set once, as soon as missing votes cannot change it; an undo that
-    /// follows from it may still be under way.
+    /// What became of the motion. It is set once, as soon as missing votes cannot change it; an
+    /// undo that follows from it may still be under way.
     outcome: Option<Outcome<E>>,
     /// The outcome was reported: the owner of the claim does not wait any more.
     reported: bool,
-    /// An earlier motion has given the claim the key, and none has taken it away. While this is set, no
-    /// grant is released, however the present motion ends.
+    /// An earlier motion has given the claim the key, and none has taken it away. While this is
+    /// set, no grant is released, however the present motion ends.
     holds: bool,
     /// The fencing token that a majority has agreed on, while the claim holds the key.
     fencing: Option<FencingToken>,
-    /// All nodes have fencing tokens that can be raised. Otherwise nothing is agreed on, and votes alone
-    /// decide.
+    /// All nodes have fencing tokens that can be raised. Otherwise nothing is agreed on, and votes
+    /// alone decide.
     fences: bool,
 }
 
@@ -120,8 +120,8 @@ impl<E: Clone> Campaign<E> {
             seat.vote = match answer {
                 Answer::Yes(token) => Vote::For(token),
                 Answer::No(left) => Vote::Against(left),
-                // An undo of this campaign came after the lease had ended, and left a tombstone. That is no
-                // release by the owner, so the node counts as out of reach.
+                // An undo of this campaign came after the lease had ended, and left a tombstone.
+                // That is no release by the owner, so the node counts as out of reach.
                 Answer::Undone if seat.given_back => Vote::Failed(None),
                 Answer::Undone => Vote::Undone,
                 Answer::Failed { error, .. } => Vote::Failed(Some(error)),
@@ -138,8 +138,8 @@ impl<E: Clone> Campaign<E> {
         asks
     }
 
-    /// Takes note that a node has not answered in time: it counts as failed, and nobody waits for
-    /// it. Its answer is heard when it comes, and until then the request is known to be under way.
+    /// Records that a node has not answered in time. It counts as failed, and nobody waits for it.
+    /// Its answer is heard when it comes, and until then the request counts as under way.
     pub(crate) fn hear_nothing_yet(&mut self, ask: Ask, error: E) -> Vec<Ask> {
         let mut asks = Vec::new();
         let seat = &mut self.seats[ask.node];
@@ -153,7 +153,8 @@ impl<E: Clone> Campaign<E> {
         asks
     }
 
-    /// Whether a grant is the claim's first one, as far as is known: only its token shows the node's clock.
+    /// Whether a grant is the claim's first one, as far as is known: only its token shows the
+    /// node's clock.
     pub(crate) fn is_new(ask: Ask) -> bool {
         ask.number == 1
     }
@@ -184,8 +185,8 @@ impl<E: Clone> Campaign<E> {
         open < self.majority()
     }
 
-    /// Whether nodes may hold the key although they were asked for its release. They are asked again until
-    /// the lease must have ended.
+    /// Whether nodes may hold the key although they were asked for its release. They are asked
+    /// again until the lease must have ended.
     pub(crate) fn leaves_grants(&self) -> bool {
         (0..self.seats.len()).any(|node| self.is_left(node))
     }
@@ -201,8 +202,8 @@ impl<E: Clone> Campaign<E> {
         asks.collect()
     }
 
-    /// Whether a node may hold the key although it was asked for its release: its release failed, or an
-    /// acquisition may have been served after it.
+    /// Whether a node may hold the key although it was asked for its release: its release failed,
+    /// or an acquisition may have been served after it.
     fn is_left(&self, node: usize) -> bool {
         let seat = &self.seats[node];
         let unsure = seat.acquires > 0 || matches!(seat.vote, Vote::Failed(Some(_)));
@@ -248,14 +249,14 @@ impl<E: Clone> Campaign<E> {
         ask
     }
 
-    /// Whether what nodes grant now is wanted. Once an acquisition has failed, every further grant is
-    /// released when its answer comes.
+    /// Whether what nodes grant now is wanted. Once an acquisition has failed, every further grant
+    /// is released when its answer comes.
     fn keeps_grants(&self) -> bool {
         self.holds || matches!(self.motion, Motion::Acquire { .. }) && self.outcome.is_none()
     }
 
-    /// Whether the grants of a failed acquisition are being released. Contention is reported only after
-    /// that, so that a minority's grants do not refuse those who try next.
+    /// Whether the grants of a failed acquisition are being released. Contention is reported only
+    /// after that, so that a minority's grants do not refuse those who try next.
     fn undoing(&self) -> bool {
         matches!(self.motion, Motion::Acquire { .. })
             && !self.holds
@@ -309,12 +310,12 @@ impl<E: Clone> Campaign<E> {
         }
     }
 
-    /// Asks those that have granted with a smaller token to go to the agreed one, or to the
-    /// largest.
+    /// Asks nodes with a smaller token to go to the agreed one, or to the largest.
     ///
-    /// A majority with one token needs no second round. A node goes to a larger token only while the claim
-    /// holds its key, and mints above it afterwards. So no two owners ever agree on one number. Nodes that
-    /// have answered too late to matter are raised as well, so that a renewal finds one token everywhere.
+    /// A majority with one token needs no second round. A node goes to a larger token only while
+    /// the claim holds its key, and mints above it afterwards. So no two owners ever agree on one
+    /// number. Nodes that have answered too late to matter are raised as well, so that a renewal
+    /// finds one token everywhere.
     fn raise(&mut self, asks: &mut Vec<Ask>) {
         let granted = || self.seats.iter().filter_map(Seat::vote_token);
         let floor = match self.outcome {
@@ -333,8 +334,8 @@ impl<E: Clone> Campaign<E> {
         }
     }
 
-    /// Acquires again, after a majority has renewed, at the nodes that do not hold the key any more. An
-    /// acquisition never overwrites another holder (law E1), so this is safe.
+    /// Acquires again, after a majority has renewed, at the nodes that do not hold the key any
+    /// more. An acquisition never overwrites another holder (law E1), so this is safe.
     fn repair(&mut self, asks: &mut Vec<Ask>) {
         if !matches!(self.outcome, Some(Outcome::Passed(_))) {
             return;

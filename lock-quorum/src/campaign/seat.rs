@@ -7,47 +7,51 @@ use lock_core::FencingToken;
 
 /// What one node may hold for the claim, and its vote on the present motion.
 ///
-/// A request is *under way* from its sending to its answer. After a failure that may have taken effect, it
-/// has *no known outcome*: it may take effect at any time, or never. The counts keep the two apart.
+/// A request is *under way* from its sending to its answer. After a failure that may have taken
+/// effect, it has *no known outcome*: it may take effect at any time, or never. The counts keep the
+/// two apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Seat<E> {
     /// Its vote on the present motion. Every new motion resets it.
     pub(super) vote: Vote<E>,
-    /// Its vote is worth waiting for. Otherwise it counts only if it comes before the others have decided.
+    /// Its vote is worth waiting for. Otherwise it counts only if it comes before the others have
+    /// decided.
     pub(super) awaited: bool,
     /// It has failed lately: it is not worth waiting for once a majority has answered.
     pub(super) doubted: bool,
-    /// How many acquisitions are under way or have no known outcome. While there are any, the node may
-    /// hold the key for this claim. A release that answers "not held" sets it to zero: its tombstone
-    /// refuses all of them.
+    /// How many acquisitions are under way or have no known outcome. While there are any, the node
+    /// may hold the key for this claim. A release that answers "not held" sets it to zero: its
+    /// tombstone refuses all of them.
     pub(super) acquires: u8,
     /// How many acquisitions are under way. They may still be answered, so waiting may help.
     acquiring: u8,
-    /// When it was asked last, an earlier acquisition was under way or had no known outcome. That one may
-    /// be served later, so a refusal does not show that nothing is held.
+    /// When it was asked last, an earlier acquisition was under way or had no known outcome. That
+    /// one may be served later, so a refusal does not show that nothing is held.
     overlaps: bool,
     /// It has granted the key to this campaign, and no answer has shown the grant to be gone.
     pub(super) granted: bool,
-    /// The token of that grant; none once an acquisition or a raise has left that may change it. A renewal that
-    /// answers another token is of a grant that this campaign knows nothing of.
+    /// The token of that grant; none once an acquisition or a raise has left that may change it. A
+    /// renewal that answers another token is of a grant that this campaign knows nothing of.
     pub(super) token: Option<FencingToken>,
-    /// How many releases are under way or have no known outcome. One that lands late frees whatever is
-    /// acquired here, so nothing is acquired while there are any.
+    /// How many releases are under way or have no known outcome. One that lands late frees whatever
+    /// is acquired here, so nothing is acquired while there are any.
     pub(super) releases: u8,
-    /// How many releases are under way; never more than `releases`. The rest have no known outcome, and no
-    /// answer will ever change that.
+    /// How many releases are under way; never more than `releases`. The rest have no known outcome,
+    /// and no answer will ever change that.
     unanswered: u8,
-    /// The motion that waits for its release. None if the release was answered, or if nobody waits for it.
+    /// The motion that waits for its release. None if the release was answered, or if nobody waits
+    /// for it.
     pub(super) releasing: Option<u32>,
-    /// When the last release was sent, more than one acquisition may have been under way. Then a release
-    /// that frees something may have freed the earlier one, and the later one may be served after it: the
-    /// node is released once more.
+    /// When the last release was sent, more than one acquisition may have been under way. Then a
+    /// release that frees something may have freed the earlier one, and the later one may be served
+    /// after it: the node is released once more.
     doubtful: bool,
     /// The last motion whose release has freed a grant before its answer had come. That answer,
     /// and those to acquisitions of earlier motions, say nothing any more. Zero if there was none.
     freed_by: u32,
-    /// An undo of this campaign was sent here since the last motion that was no acquisition. If the lease
-    /// had ended before it, it left a tombstone: a refusal as undone is then the campaign's own doing.
+    /// An undo of this campaign was sent here since the last motion that was no acquisition. If the
+    /// lease had ended before it, it left a tombstone: a refusal as undone is then the campaign's
+    /// own doing.
     pub(super) given_back: bool,
 }
 
@@ -58,14 +62,15 @@ pub(super) enum Vote<E> {
     None,
     /// For the motion, with this fencing token.
     For(Option<FencingToken>),
-    /// As [`Vote::For`], but it was asked to go to a larger token, and its present one is not agreed on.
+    /// As [`Vote::For`], but it was asked to go to a larger token, and its present one is not
+    /// agreed on.
     Raising(Option<FencingToken>),
     /// Against it: another owner holds the key (for so long), or this one does not.
     Against(Option<Duration>),
     /// This owner may not acquire there any more.
     Undone,
-    /// It has no vote: with an error, if it was asked and failed; without, if it was not asked, or if its
-    /// answer says nothing of the claim.
+    /// It has no vote: with an error, if it was asked and failed; without, if it was not asked, or
+    /// if its answer says nothing of the claim.
     Failed(Option<E>),
 }
 
@@ -111,8 +116,8 @@ impl<E> Seat<E> {
         }
     }
 
-    /// Takes note of an answer, and returns whether the node may have granted the key anew; `None`
-    /// for an answer that a release has overtaken.
+    /// Records an answer, and returns whether the node may have granted the key anew; `None` for an
+    /// answer that a release has overtaken.
     pub(super) fn heard(&mut self, ask: Ask, answer: &Answer<E>) -> Option<bool> {
         let in_doubt = matches!(answer, Answer::Failed { applied: true, .. });
         let mut missed = false;
@@ -139,7 +144,8 @@ impl<E> Seat<E> {
         {
             self.token = *token;
         }
-        // A refusal shows that the grant is gone, unless an earlier request may be served after this one.
+        // A refusal shows that the grant is gone, unless an earlier request may be served after
+        // this one.
         let gone = matches!(answer, Answer::No(_)) && !self.overlaps && self.acquires == 0;
         let granted = matches!((ask.request, answer), (Request::Acquire { .. }, Answer::Yes(_)));
         self.granted = granted || self.granted && !gone;
@@ -167,8 +173,8 @@ impl<E> Seat<E> {
         }
     }
 
-    /// Whether an answer counts as its vote. Of several releases, the first that was answered does: the
-    /// second one finds nothing, and would say that the key had not been held.
+    /// Whether an answer counts as its vote. Of several releases, the first that was answered does:
+    /// the second one finds nothing, and would say that the key had not been held.
     pub(super) fn has_to_vote(&self, ask: Ask) -> bool {
         ask.request != Request::Release || matches!(self.vote, Vote::None | Vote::Failed(Some(_)))
     }

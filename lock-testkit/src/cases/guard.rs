@@ -12,7 +12,7 @@ use crate::{Fault, Subject, Verb};
 
 fn assert_usable_everywhere<T: Send + Sync + 'static>(_: &T) {}
 
-/// A guard returns the key, token and metadata of its acquisition.
+/// A guard reports key, token and metadata of its acquisition.
 pub async fn bl5_a_guard_reports_what_it_was_asked_for(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let token = OwnerToken::mint().unwrap();

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::{elapsed, grant, is_renewed, listening, released};
 use crate::{Fault, Subject, Verb};
 
-/// A subscriber of a key gets a signal when it is released.
+/// A waiter that listens gets a signal when the key is released.
 pub async fn n1_a_release_wakes_a_waiter_that_listens(subject: &Subject) {
     if !subject.has(Capability::Hints) {
         return;

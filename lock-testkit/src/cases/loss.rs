@@ -9,8 +9,7 @@ use lock_core::{Capability, LockGuard};
 use super::{elapsed, grant, released};
 use crate::{Fault, Subject, Verb};
 
-/// Without renewal, the loss is reported before the deadline, and the deadline comes before the
-/// ttl.
+/// Without renewal the loss is reported before the deadline, and the deadline comes before the ttl.
 pub async fn g2_a_lease_that_is_not_renewed_is_reported_lost_in_time(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let ttl = subject.units(2);

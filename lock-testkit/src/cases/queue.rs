@@ -1,5 +1,5 @@
-//! M3 order: the store's queue grants in the order of arrival, and a dead waiter does not block it for
-//! long (bug B-P5).
+//! M3 order: the store's queue grants in the order of arrival, and a dead waiter does not block it
+//! for long (bug B-P5).
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -345,7 +345,7 @@ pub async fn m3_a_busy_client_lets_others_have_their_turn(subject: &Subject) {
     for _ in 0..5 {
         let before = count();
         drop(other.lock(&key).acquire().await.unwrap());
-        // A turn may have begun just before, and one more serve be under way.
+        // A turn may have begun just before, and one more hold may be in progress.
         let between = count() - before;
         assert!(between <= 2 * u32::from(Fairness::TURN) + 2, "{between} others came first");
     }
