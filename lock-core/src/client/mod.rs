@@ -6,6 +6,8 @@ mod defaults;
 mod guard;
 mod lease;
 mod lock_client;
+mod plan;
+mod renewing;
 
 pub use acquire::Acquire;
 pub use builder::ClientBuilder;

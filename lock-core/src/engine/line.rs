@@ -284,9 +284,7 @@ impl Place {
     fn with_line<T>(&self, look: impl FnOnce(&mut Line) -> T) -> Option<T> {
         let mut lines = self.lines.lock();
         let line = lines.get_mut(self.mailbox.claim.key())?;
-        // The line may have ended, and a new one begun. Numbers repeat then, mailboxes do not.
-        let own = line.waiters.get(&self.number).is_some_and(|one| Arc::ptr_eq(one, &self.mailbox));
-        own.then(|| look(line))
+        self.stands_in(line).then(|| look(line))
     }
 
     pub(crate) fn is_head(&self) -> bool {
@@ -352,16 +350,20 @@ impl Place {
 
     /// Ends the line with a failure, which all its waiters get. The next waiter begins a new line.
     pub(crate) fn fail(&self, error: &Error) {
-        let waiters = self.with_line(|line| std::mem::take(&mut line.waiters));
+        let key = self.mailbox.claim.key();
         let mut lines = self.lines.lock();
-        if waiters.is_some() {
-            lines.remove(self.mailbox.claim.key());
-            self.lines.count.store(lines.len(), Ordering::Release);
-        }
+        let line =
+            lines.get(key).filter(|line| self.stands_in(line)).is_some().then(|| lines.remove(key));
+        self.lines.count.store(lines.len(), Ordering::Release);
         drop(lines);
-        for mailbox in waiters.into_iter().flat_map(BTreeMap::into_values) {
+        for mailbox in line.flatten().into_iter().flat_map(|line| line.waiters.into_values()) {
             mailbox.put(|mail| mail.failure = Some(error.clone()));
         }
+    }
+
+    /// Whether this place is in that line: one that was given up has been followed by another line.
+    fn stands_in(&self, line: &Line) -> bool {
+        line.waiters.get(&self.number).is_some_and(|one| Arc::ptr_eq(one, &self.mailbox))
     }
 }
 

@@ -1,0 +1,139 @@
+//! A checked description, bound to the backend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::acquire::Acquire;
+use super::guard::LockGuard;
+use super::renewing::Renewing;
+use crate::acquiring::{Acquisition, Patience};
+use crate::backend::{Capability, Claim};
+use crate::engine::{Bound, Engine};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::holding::{Hold, check_margin, keep_alive, usable_ttl};
+use crate::value::{LockKey, Ttl};
+
+impl Acquire {
+    /// Checks the whole description, before any request.
+    pub(super) fn plan(self, renew_unless_told: bool) -> Result<Plan> {
+        let name = Arc::clone(self.engine.provider.info().name());
+        let key = self.key.as_ref().ok().cloned();
+        let checked = self.checked(renew_unless_told);
+        checked.map_err(|error| {
+            error.in_operation(Operation::Acquire, key.as_ref().map(LockKey::shared), &name)
+        })
+    }
+
+    fn checked(self, renew_unless_told: bool) -> Result<Plan> {
+        let engine = self.engine;
+        let (key, metadata) = (self.key?, self.metadata?);
+        let info = engine.provider.info();
+        if !metadata.is_empty() {
+            info.declared().require(info.name(), [Capability::Metadata])?;
+        }
+        let ttl = usable_ttl(self.defaults.ttl)?;
+        info.check_ttl(ttl)?;
+        let renew = match self.renewing {
+            Renewing::Unset => renew_unless_told.then_some(None),
+            Renewing::Never => None,
+            Renewing::Every(interval) => Some(interval),
+        };
+        let margin = engine.stop_margin;
+        check_times(ttl, margin, renew.flatten(), self.max_hold)?;
+        let runtime = Handle::try_current().map_err(|source| {
+            Error::new(ErrorKind::Misconfigured, "there is no tokio runtime; acquire locks in one")
+                .with_source(source)
+        })?;
+        let owner_is_minted = self.owner.is_none();
+        let owner = match self.owner {
+            Some(token) => token,
+            None => (engine.mint)()?,
+        };
+        let claim = Claim::new(key.clone(), owner, ttl).with_metadata(metadata);
+        let bound = Bound::new(&*engine.provider, claim);
+        let queues = bound.lock.as_queue().is_some();
+        let fairness = self.defaults.fairness(queues, &*engine.provider)?;
+        let hints = bound.lock.as_hints().is_some();
+        Ok(Plan {
+            bound,
+            engine,
+            runtime,
+            key,
+            renew,
+            max_hold: self.max_hold,
+            patience: Patience {
+                wait: self.defaults.wait,
+                retry: self.defaults.retry,
+                hints,
+                fairness,
+                cancelled: self.cancelled,
+                owner_is_minted,
+            },
+        })
+    }
+}
+
+/// Checks that the ttl leaves time for the stop margin and for a renewal.
+fn check_times(
+    ttl: Ttl,
+    margin: Option<Duration>,
+    every: Option<Duration>,
+    max_hold: Option<Duration>,
+) -> Result<()> {
+    let refuse = |message: String| Err(Error::new(ErrorKind::Invalid, message));
+    let usable = check_margin(ttl, margin)?;
+    match every {
+        Some(Duration::ZERO) => {
+            return refuse("the renewal interval is zero; it must be longer".into());
+        }
+        // The interval varies by a tenth.
+        Some(every) if every.saturating_mul(11) / 10 >= usable => {
+            return refuse(format!(
+                "renewing every {every:?} is too late for the ttl {ttl}, of which {usable:?} can \
+                 be used; leave a tenth of the interval to spare"
+            ));
+        }
+        _ => {}
+    }
+    if max_hold.is_some_and(|limit| limit.is_zero()) {
+        return refuse("the longest time to hold is zero; it must be longer".into());
+    }
+    Ok(())
+}
+
+/// A description that was checked, with its claim bound to the backend.
+pub(super) struct Plan {
+    engine: Arc<Engine>,
+    runtime: Handle,
+    pub(super) key: LockKey,
+    bound: Bound,
+    renew: Option<Option<Duration>>,
+    max_hold: Option<Duration>,
+    patience: Patience,
+}
+
+impl Plan {
+    pub(super) fn provider(&self) -> &Arc<str> {
+        self.engine.provider.info().name()
+    }
+
+    pub(super) async fn acquire(self) -> Result<LockGuard> {
+        let Self { engine, runtime, bound, max_hold, patience, .. } = self;
+        let hold = Acquisition::new(engine, runtime, bound, max_hold, patience).run().await?;
+        Ok(guard(hold, self.renew))
+    }
+
+    pub(super) async fn resume(self) -> Result<LockGuard> {
+        let hold = Hold::resume(self.engine, self.runtime, self.bound, self.max_hold).await?;
+        Ok(guard(Arc::new(hold), self.renew))
+    }
+}
+
+fn guard(hold: Arc<Hold>, renew: Option<Option<Duration>>) -> LockGuard {
+    if let Some(every) = renew {
+        hold.runtime.spawn(keep_alive(Arc::clone(&hold), every));
+    }
+    LockGuard::new(hold)
+}
