@@ -67,7 +67,7 @@ impl Event {
             }
             EventKind::Acquired { fencing, effort } => {
                 let (fencing, Effort { attempts, waited }) =
-                    (fencing.map(FencingToken::get), effort);
+                    (fencing.map(FencingToken::as_u64), effort);
                 tracing::debug!(%provider, %key, fencing, attempts, ?waited, "acquired");
             }
             EventKind::NotAcquired { reason, effort: Effort { attempts, waited } } => {

@@ -347,7 +347,7 @@ impl HandOver for MemoryLock {
 #[async_trait]
 impl FencingFloor for MemoryLock {
     async fn try_acquire_above(&self, floor: FencingToken) -> Result<Attempt> {
-        self.attempt(Waiting::No, floor.get())
+        self.attempt(Waiting::No, floor.as_u64())
     }
 
     async fn raise(&self, to: FencingToken) -> Result<Option<FencingToken>> {

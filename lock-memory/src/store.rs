@@ -256,7 +256,7 @@ impl Store {
         let lease = self.live_of(claim, now)?;
         lease.fencing = lease.fencing.max(Some(fencing));
         let raised = lease.fencing;
-        self.last_fencing = self.last_fencing.max(raised.map_or(0, FencingToken::get));
+        self.last_fencing = self.last_fencing.max(raised.map_or(0, FencingToken::as_u64));
         raised
     }
 

@@ -108,7 +108,7 @@ impl Shared {
 
     /// Learns from a node's token how far its clock is ahead, if it did not take what was proposed.
     pub(crate) fn learn(&self, sent: Moment, floor: Option<FencingToken>, token: FencingToken) {
-        let lead = i64::try_from(token.get()).unwrap_or(i64::MAX).saturating_sub(micros(sent));
+        let lead = i64::try_from(token.as_u64()).unwrap_or(i64::MAX).saturating_sub(micros(sent));
         match floor {
             Some(floor) if floor == token => {}
             Some(floor) if token < floor => self.lead.store(lead, Ordering::Relaxed),

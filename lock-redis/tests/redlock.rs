@@ -248,7 +248,7 @@ async fn e1_f1_q1_bq3_r38_clients_that_split_the_votes_are_all_served() {
             for _ in 0..10 {
                 let guard = locks.lock("k").wait_at_most(LIMIT).acquire().await.unwrap();
                 assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two hold the lock");
-                let token = guard.fencing_token().unwrap().get();
+                let token = guard.fencing_token().unwrap().as_u64();
                 assert!(last.swap(token, Ordering::SeqCst) < token, "a token fell");
                 tokio::time::sleep(ms(1)).await;
                 inside.fetch_sub(1, Ordering::SeqCst);

@@ -37,7 +37,7 @@ async fn the_value_is_token_and_metadata_under_prefix_and_key() {
     let left = number(&server.command("PTTL app:invoice/42"));
     assert!((1..=30_000).contains(&left), "{left}");
     let fence = server.send(&["GET", "app:invoice/42\u{1f}fence{app:invoice/42}"]);
-    assert_eq!(fence, bulk(&guard.fencing_token().unwrap().get().to_string()));
+    assert_eq!(fence, bulk(&guard.fencing_token().unwrap().as_u64().to_string()));
     guard.release().await.unwrap();
     assert_eq!(server.command("EXISTS app:invoice/42"), ":0\r\n");
 }
@@ -68,7 +68,7 @@ async fn f1_bf3_the_token_is_the_servers_time_and_outlives_the_lease() {
     let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let before = now().as_micros();
     let guard = locks.lock("k").ttl(Duration::from_secs(30)).acquire().await.unwrap();
-    let token = u128::from(guard.fencing_token().unwrap().get());
+    let token = u128::from(guard.fencing_token().unwrap().as_u64());
     assert!(before <= token && token <= now().as_micros(), "{token} is not the time in µs");
     guard.release().await.unwrap();
     let left = number(&server.send(&["PTTL", "k\u{1f}fence{k}"]));

@@ -61,7 +61,7 @@ impl<M: Mode> Contender for Ours<M> {
     }
 
     fn fencing(guard: &LockGuard) -> Option<u64> {
-        guard.fencing_token().map(|token| token.get())
+        guard.fencing_token().map(|token| token.as_u64())
     }
 }
 

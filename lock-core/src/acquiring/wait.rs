@@ -124,7 +124,7 @@ impl Acquisition {
             return Err(self.give_up(ErrorKind::Contended, ""));
         }
         if self.now() >= self.schedule.deadline {
-            return Err(self.give_up(ErrorKind::TimedOut, ""));
+            return Err(self.give_up(ErrorKind::TimedOut, ", and the time to wait is over"));
         }
         if was_last { Err(self.exhausted()) } else { Ok(()) }
     }

@@ -28,7 +28,7 @@ use crate::value::FencingToken;
 /// let Attempt::Granted(grant) = node.try_acquire_above(floor).await? else { panic!("held") };
 /// assert!(grant.fencing >= Some(floor));
 ///
-/// let higher = FencingToken::new(grant.fencing.unwrap().get() + 5).unwrap();
+/// let higher = FencingToken::new(grant.fencing.unwrap().as_u64() + 5).unwrap();
 /// assert_eq!(node.raise(higher).await?, Some(higher));
 /// # Ok::<(), lock_core::Error>(()) }).unwrap();
 /// ```

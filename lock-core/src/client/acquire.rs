@@ -213,7 +213,8 @@ impl Acquire {
 
     /// Sets the order in which waiters get the key.
     ///
-    /// Every choice except [`Fairness::Race`] needs a provider with [`Capability::Queue`].
+    /// Every choice except [`Fairness::Race`] needs a provider with
+    /// [`Capability::Queue`](crate::Capability::Queue).
     ///
     /// # Examples
     ///
@@ -238,7 +239,8 @@ impl Acquire {
 
     /// Stores a note beside the lock, for processes that inspect the key.
     ///
-    /// The note is bytes or text. It needs a provider with [`Capability::Metadata`].
+    /// The note is bytes or text. It needs a provider with
+    /// [`Capability::Metadata`](crate::Capability::Metadata).
     ///
     /// # Examples
     ///

@@ -16,7 +16,7 @@ use std::num::NonZeroU64;
 ///
 /// let (earlier, later) = (FencingToken::new(33).unwrap(), FencingToken::new(34).unwrap());
 /// assert!(later > earlier);
-/// assert_eq!(later.get(), 34);
+/// assert_eq!(later.as_u64(), 34);
 /// assert!(FencingToken::new(0).is_none());
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,7 +33,7 @@ impl FencingToken {
     /// ```
     /// use lock_core::FencingToken;
     ///
-    /// assert_eq!(FencingToken::LARGEST.get(), 9_007_199_254_740_991);
+    /// assert_eq!(FencingToken::LARGEST.as_u64(), 9_007_199_254_740_991);
     /// ```
     pub const LARGEST: Self = match Self::new((1 << 53) - 1) {
         Some(largest) => largest,
@@ -49,7 +49,21 @@ impl FencingToken {
     }
 
     /// Returns the number, to send along with a write.
-    pub const fn get(self) -> u64 {
+    ///
+    /// A database keeps it in a column of 64 bits, such as `BIGINT`. The tokens of this project's
+    /// stores fit a signed one: they begin with the time in microseconds since 1970, or with 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::FencingToken;
+    ///
+    /// let token = FencingToken::new(34).unwrap();
+    /// let column = i64::try_from(token.as_u64())?; // for a driver without unsigned integers
+    /// assert_eq!(column, 34);
+    /// # Ok::<(), std::num::TryFromIntError>(())
+    /// ```
+    pub const fn as_u64(self) -> u64 {
         self.0.get()
     }
 }

@@ -110,7 +110,7 @@ impl World {
         }
         let counter = state.nodes[node].counter;
         let time = if self.time_is_a_floor { state.clock + 1 } else { 0 };
-        let token = (counter + 1).max(time).max(floor.map_or(0, FencingToken::get));
+        let token = (counter + 1).max(time).max(floor.map_or(0, FencingToken::as_u64));
         state.nodes[node].counter = token;
         state.clock = state.clock.max(token);
         FencingToken::new(token).unwrap()
@@ -139,12 +139,12 @@ impl World {
                 Answer::Yes(Some(token))
             }
             Request::Raise(to) if self.has(Flaw::RaisesAreNotStrict) => {
-                state.nodes[node].counter = to.get();
+                state.nodes[node].counter = to.as_u64();
                 Answer::Yes(Some(to))
             }
             Request::Raise(to) if mine => {
                 let node = &mut state.nodes[node];
-                node.counter = node.counter.max(to.get());
+                node.counter = node.counter.max(to.as_u64());
                 Answer::Yes(token(node))
             }
             Request::Renew(_) if mine => {
@@ -240,7 +240,7 @@ impl World {
             (Stage::Acquiring, Outcome::Passed(token)) => self.acquired(state, client, token),
             (Stage::Renewing, Outcome::Passed(token)) => {
                 let known = state.clients[client].token;
-                if self.is_of_whole_lives() && token.map_or(0, FencingToken::get) != known {
+                if self.is_of_whole_lives() && token.map_or(0, FencingToken::as_u64) != known {
                     state.wrong = Some("a renewal tells another token");
                 }
                 self.renewed(state, client);
@@ -268,7 +268,7 @@ impl World {
     }
 
     fn acquired(&self, state: &mut State, client: usize, token: Option<FencingToken>) {
-        let (token, until) = (token.map_or(0, FencingToken::get), self.until(state, client));
+        let (token, until) = (token.map_or(0, FencingToken::as_u64), self.until(state, client));
         if self.horizon.is_some() && state.now >= until {
             state.clients[client].stage = Stage::Done; // the grant came too late
             return;

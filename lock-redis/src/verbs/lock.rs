@@ -160,7 +160,7 @@ impl RedisLock {
     /// Remembers the token of the grant, for a renewal that finds its counter deleted.
     fn note(&self, token: &Value) -> Result<FencingToken> {
         let token = fencing(token)?;
-        self.token.store(token.get(), Ordering::Relaxed);
+        self.token.store(token.as_u64(), Ordering::Relaxed);
         Ok(token)
     }
 }
@@ -263,7 +263,7 @@ impl Queue for RedisLock {
 #[async_trait]
 impl FencingFloor for RedisLock {
     async fn try_acquire_above(&self, floor: FencingToken) -> Result<Attempt> {
-        self.attempt(None, floor.get()).await
+        self.attempt(None, floor.as_u64()).await
     }
 
     async fn raise(&self, to: FencingToken) -> Result<Option<FencingToken>> {
@@ -273,7 +273,7 @@ impl FencingFloor for RedisLock {
         }
         let keys = self.keys();
         let mut call = Call::new(&self.store.scripts.raise, [keys.lock(), keys.fence()]);
-        call.arg(self.owner()).arg(to.get());
+        call.arg(self.owner()).arg(to.as_u64());
         let answer = self.store.links.invoke(Lane::Acquire, call).await?;
         match &answer {
             Value::BulkString(_) => Ok(Some(self.note(&answer)?)),

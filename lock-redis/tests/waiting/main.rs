@@ -70,7 +70,7 @@ async fn drain(server: &Server, count: usize, fairness: Fairness) -> u64 {
             let (waiter, last) = (waiter(&clients[number % 2], fairness), Arc::clone(&last));
             tokio::spawn(async move {
                 let guard = waiter.await.unwrap().unwrap();
-                let token = guard.fencing_token().unwrap().get();
+                let token = guard.fencing_token().unwrap().as_u64();
                 let before = last.swap(token, Ordering::SeqCst);
                 assert!(before < token, "{token} after {before}");
                 assert_eq!(last.load(Ordering::SeqCst), token, "two hold at a time");

@@ -145,7 +145,7 @@ pub async fn e2_locks_of_one_claim_are_interchangeable(subject: &Subject) {
     assert_eq!(lock.another().renew(ttl).await.unwrap(), Renewal::renewed(token));
     assert_eq!(grant(&*lock.another()).await, token);
     if subject.has(Capability::FencingFloor) {
-        let raised = FencingToken::new(token.unwrap().get() + 5);
+        let raised = FencingToken::new(token.unwrap().as_u64() + 5);
         assert_eq!(lock.another().floor().raise(raised.unwrap()).await.unwrap(), raised);
         assert_eq!(lock.renew(ttl).await.unwrap(), Renewal::renewed(raised));
     }

@@ -226,7 +226,7 @@ impl CarelessLock {
         if let Some(floor) = floor
             && !self.has(Flaw::FloorIsIgnored)
         {
-            *last = floor.get().max(*last);
+            *last = floor.as_u64().max(*last);
         }
         *last
     }

@@ -129,7 +129,7 @@ impl CarelessLock {
         }
         self.confirm_keeps_the_window(&mut ends, lease);
         if self.has(Flaw::FloorIsForEveryGrant) {
-            let floor = floor.map_or(0, FencingToken::get);
+            let floor = floor.map_or(0, FencingToken::as_u64);
             let last = tables.counters.entry(self.counter()).or_default();
             *last = floor.max(*last);
         }
@@ -478,7 +478,7 @@ impl FencingFloor for CarelessLock {
         }
         let last = tables.counters.entry(self.counter()).or_default();
         let lowers = self.has(Flaw::RaiseLowers);
-        *last = if lowers { fencing.get() } else { fencing.get().max(*last) };
+        *last = if lowers { fencing.as_u64() } else { fencing.as_u64().max(*last) };
         Ok(FencingToken::new(*last))
     }
 }

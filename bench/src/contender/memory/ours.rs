@@ -38,6 +38,6 @@ impl Contender for OursInMemory {
     }
 
     fn fencing(guard: &LockGuard) -> Option<u64> {
-        guard.fencing_token().map(|token| token.get())
+        guard.fencing_token().map(|token| token.as_u64())
     }
 }
