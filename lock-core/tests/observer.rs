@@ -1,4 +1,4 @@
-//! What observers are told, and that they cannot break a lock.
+//! Which events observers get, and that observers cannot break a lock.
 
 #![allow(
     clippy::unwrap_used,

@@ -431,6 +431,7 @@ impl<P: LockProvider> LockProvider for Faulty<P> {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl<P: LockProvider> Inspect for Faulty<P> {
     async fn inspect(&self, key: &LockKey) -> Result<Occupancy> {
         let provider = Arc::clone(&self.provider);

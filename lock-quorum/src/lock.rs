@@ -146,6 +146,7 @@ impl Lock for QuorumLock {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl FencingFloor for QuorumLock {
     async fn try_acquire_above(&self, floor: FencingToken) -> Result<Attempt> {
         self.attempt(Some(floor)).await

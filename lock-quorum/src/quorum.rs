@@ -112,6 +112,7 @@ impl LockProvider for Quorum {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl Inspect for Quorum {
     /// Asks all nodes, and reports the owner that holds the key at a majority of them.
     ///

@@ -124,13 +124,13 @@ impl Shared {
         let same = |kind| errors.iter().filter(|(_, error)| error.kind() == kind).count();
         let kind = errors.iter().map(|(_, error)| error.kind()).find(|kind| same(*kind) >= needed);
         let kind = kind.unwrap_or(ErrorKind::Unavailable);
-        let told: Vec<_> =
+        let reported: Vec<_> =
             errors.iter().map(|(node, error)| format!("node {}: {error:#}", node + 1)).collect();
-        let why = match told.join("; ") {
-            told if told.is_empty() => "the others failed recently, or have not yet confirmed the \
+        let why = match reported.join("; ") {
+            none if none.is_empty() => "the others failed recently, or have not yet confirmed the \
                 rollback of an earlier attempt"
                 .into(),
-            told => told,
+            some => some,
         };
         let message = format!("cannot reach a majority: need {needed} of {size} nodes; {why}");
         let untouched = errors.len() == size

@@ -1,4 +1,4 @@
-//! The claim of an acquisition: key, owner, ttl, mode and note.
+//! The claim of an acquisition: key, owner, ttl, mode and metadata.
 
 use std::fmt;
 use std::time::Duration;
@@ -40,8 +40,7 @@ pub struct Claim {
 
 /// Sets which other grants of a key may exist at the same time.
 ///
-/// Every store supports exclusive locks. Core binds no claim of another mode to a store that does
-/// not declare that mode.
+/// Every store supports exclusive locks. A store refuses a claim of a mode that it does not support.
 ///
 /// # Examples
 ///

@@ -82,7 +82,6 @@ pub trait FencingFloor: Send + Sync {
     ///
     /// The remaining time does not change. The next grant of the key gets a token larger than `to`.
     ///
-    ///
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) above [`FencingToken::LARGEST`], so that

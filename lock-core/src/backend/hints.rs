@@ -97,7 +97,6 @@ pub trait Hints: Send + Sync {
     ///
     /// As for [`Lock`](super::Lock).
     ///
-    ///
     /// # Examples
     ///
     /// ```

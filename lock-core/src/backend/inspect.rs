@@ -42,7 +42,6 @@ pub trait Inspect: Send + Sync {
     ///
     /// Dropping the future loses nothing but the answer.
     ///
-    ///
     /// # Examples
     ///
     /// ```

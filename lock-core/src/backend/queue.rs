@@ -68,7 +68,6 @@ pub trait Queue: Hints {
     ///
     /// As for [`Lock`](super::Lock).
     ///
-    ///
     /// # Examples
     ///
     /// ```

@@ -44,19 +44,19 @@ use crate::value::{FencingToken, LockKey, Metadata, OwnerFingerprint, OwnerToken
 pub struct Lease {
     pub(super) hold: Arc<Hold>,
     /// How many failed renewals [`at_risk`](Self::at_risk) has reported. Each clone counts its own.
-    told: AtomicU64,
+    reported: AtomicU64,
 }
 
 impl Clone for Lease {
     fn clone(&self) -> Self {
-        let told = AtomicU64::new(self.told.load(Ordering::Relaxed));
-        Self { hold: Arc::clone(&self.hold), told }
+        let reported = AtomicU64::new(self.reported.load(Ordering::Relaxed));
+        Self { hold: Arc::clone(&self.hold), reported }
     }
 }
 
 impl Lease {
     pub(super) fn new(hold: Arc<Hold>) -> Self {
-        Self { hold, told: AtomicU64::new(0) }
+        Self { hold, reported: AtomicU64::new(0) }
     }
 
     /// Returns the key of the lock.
@@ -278,8 +278,8 @@ impl Lease {
     /// # }
     /// ```
     pub async fn at_risk(&self) -> Option<AtRisk> {
-        let (risk, failures) = self.hold.risk(self.told.load(Ordering::Relaxed)).await?;
-        self.told.store(failures, Ordering::Relaxed);
+        let (risk, failures) = self.hold.risk(self.reported.load(Ordering::Relaxed)).await?;
+        self.reported.store(failures, Ordering::Relaxed);
         Some(risk)
     }
 

@@ -17,16 +17,16 @@ use crate::value::{LockKey, Ttl};
 
 impl Acquire {
     /// Checks the whole description, before any request.
-    pub(super) fn plan(self, renew_unless_told: bool) -> Result<Plan> {
+    pub(super) fn plan(self, renew_by_default: bool) -> Result<Plan> {
         let name = Arc::clone(self.engine.provider.info().name());
         let key = self.key.as_ref().ok().cloned();
-        let checked = self.checked(renew_unless_told);
+        let checked = self.checked(renew_by_default);
         checked.map_err(|error| {
             error.in_operation(Operation::Acquire, key.as_ref().map(LockKey::shared), &name)
         })
     }
 
-    fn checked(self, renew_unless_told: bool) -> Result<Plan> {
+    fn checked(self, renew_by_default: bool) -> Result<Plan> {
         let engine = self.engine;
         let (key, metadata) = (self.key?, self.metadata?);
         let info = engine.provider.info();
@@ -36,7 +36,7 @@ impl Acquire {
         let ttl = usable_ttl(self.defaults.ttl)?;
         info.check_ttl(ttl)?;
         let renew = match self.renewing {
-            Renewing::Unset => renew_unless_told.then_some(None),
+            Renewing::Unset => renew_by_default.then_some(None),
             Renewing::Never => None,
             Renewing::Every(interval) => Some(interval),
         };

@@ -176,16 +176,16 @@ impl Lines {
 
     /// Reports to the line that this client has released the key, so that its head sends a request.
     ///
-    /// `told` is true if the store reports the release to the waiters in its queue. A head that is
-    /// in that queue then sends no request.
-    pub(crate) fn freed(&self, key: &LockKey, told: bool) {
+    /// `reported` is true if the store reports the release to the waiters in its queue. A head that
+    /// is in that queue then sends no request.
+    pub(crate) fn freed(&self, key: &LockKey, reported: bool) {
         if self.are_none() {
             return;
         }
         if let Some(line) = self.lock().get_mut(key) {
             line.facts.ours = false;
             if let Some(head) = line.waiters.values().next()
-                && !(told && head.mail().queued)
+                && !(reported && head.mail().queued)
             {
                 head.put(|mail| mail.ask = true);
             }

@@ -261,10 +261,10 @@ impl Hold {
         }
     }
 
-    /// Waits for a failed renewal after the first `told` failures.
+    /// Waits for a failed renewal after the first `reported` failures.
     ///
     /// Returns it with the number of failures so far, or `None` when the hold ends first.
-    pub(crate) async fn risk(&self, told: u64) -> Option<(AtRisk, u64)> {
+    pub(crate) async fn risk(&self, reported: u64) -> Option<(AtRisk, u64)> {
         loop {
             let changed = self.changed.notified();
             self.stop_if_due();
@@ -276,7 +276,7 @@ impl Hold {
                 let failures = state.rest.as_ref().map_or(0, |rest| rest.failures);
                 (state.at_risk().cloned(), failures)
             };
-            if let Some(risk) = risk.filter(|_| failures > told) {
+            if let Some(risk) = risk.filter(|_| failures > reported) {
                 return Some((risk, failures));
             }
             tokio::select! {

@@ -328,7 +328,7 @@ async fn g5_a_waiter_cancelled_at_any_moment_of_a_handover_leaves_the_key_to_the
     }
 }
 
-/// Ten thousand releases of which no waiter is ever told: each is found within the fallback interval.
+/// Ten thousand releases that are reported to no waiter: each is found within the fallback interval.
 #[tokio::test(start_paused = true)]
 async fn n1_bp1_r41_each_of_10_000_lost_messages_costs_one_fallback_interval_at_most() {
     let (store, faults, deaf) = setup();

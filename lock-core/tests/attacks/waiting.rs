@@ -37,7 +37,7 @@ async fn n1_a_hanging_subscription_does_not_stop_polling() {
     let (_g, t) = h.await.unwrap();
     assert!(
         t < ms(500),
-        "polling every 50ms, released after 100ms, got it after {t:?}; watches {}",
+        "polling every 50ms, released after 100ms, got it after {t:?}; subscriptions {}",
         faults.count(Verb::Subscribe)
     );
 }
@@ -141,7 +141,7 @@ async fn w2_100_waiters_without_hints_poll_like_one() {
     let w = faults.count(Verb::Subscribe);
     assert!(
         n < 500,
-        "{n} attempts and {w} watches in 10 s of 100 waiters of one process on one key"
+        "{n} attempts and {w} subscriptions in 10 s of 100 waiters of one process on one key"
     );
 }
 #[test]

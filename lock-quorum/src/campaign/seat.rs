@@ -1,4 +1,4 @@
-//! What one node may hold for the claim, as its requests and answers tell.
+//! What one node may hold for the claim, as far as its requests and answers show.
 
 use std::time::Duration;
 

@@ -241,7 +241,7 @@ impl World {
             (Stage::Renewing, Outcome::Passed(token)) => {
                 let known = state.clients[client].token;
                 if self.is_of_whole_lives() && token.map_or(0, FencingToken::as_u64) != known {
-                    state.wrong = Some("a renewal tells another token");
+                    state.wrong = Some("a renewal answers another token");
                 }
                 self.renewed(state, client);
             }
@@ -287,7 +287,7 @@ impl World {
     fn refused(&self, state: &mut State, number: usize, outcome: &Outcome<()>) {
         let client = &mut state.clients[number];
         if *outcome == Outcome::Undone {
-            state.wrong = Some("an owner that has not released is told that it has");
+            state.wrong = Some("an owner that has not released is answered that it has");
         } else if client.attempts > 0 {
             (client.stage, client.attempts) = (Stage::Waiting, client.attempts - 1);
         } else if client.campaign.leaves_traces() {

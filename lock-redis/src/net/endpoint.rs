@@ -82,8 +82,8 @@ impl Endpoint {
 
 /// Returns a client for a connection that listens, and is idle otherwise.
 ///
-/// Such a connection never sends, so the kernel must find out that its other end is gone: after some 8
-/// seconds.
+/// Such a connection never sends, so the kernel must find out that its other end is gone: after about
+/// 8 seconds.
 fn listening(client: &Client) -> Result<Client> {
     let info = client.get_connection_info().clone();
     // Messages arrive beside answers with RESP3 only, whatever the application's client speaks.

@@ -198,7 +198,7 @@ impl Listener for Waiters {
                 let granted = token.parse::<u64>().is_ok();
                 self.send(id, if granted { Signal::Granted } else { Signal::Hint });
             }
-            // A waiter whose slot has moved to another node opens another watch there.
+            // A waiter whose slot has moved to another node opens another subscription there.
             (PushKind::SUnsubscribe, [Value::BulkString(shard), ..]) => {
                 let of_it = |waiter: &Waiter| {
                     waiter.shard.as_ref().is_some_and(|one| one.as_bytes() == shard.as_slice())

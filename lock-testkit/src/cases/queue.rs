@@ -30,7 +30,7 @@ impl Queued {
         let limit = subject.clock().sleep_until(subject.clock().now().after(subject.units(10)));
         let told = tokio::select! {
             signal = self.subscription.next() => signal.expect("the subscription has ended"),
-            () = limit => panic!("the head of the queue was told nothing"),
+            () = limit => panic!("the head of the queue got no signal"),
         };
         assert_eq!(told, Signal::Granted);
         grant(&*self.lock).await;
@@ -118,7 +118,7 @@ pub async fn t1_m3_the_head_of_the_queue_can_take_an_expired_key(subject: &Subje
     next.is_served(subject).await;
 }
 
-/// A waiter that never claims its grant costs those behind it no more than the claim window.
+/// A waiter that never confirms its grant delays those behind it by no more than one window.
 pub async fn bp5_a_dead_waiter_costs_one_confirmation_window_at_most(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
@@ -385,7 +385,7 @@ pub async fn g5_bp5_a_cancelled_waiter_at_the_head_is_passed_over(subject: &Subj
     assert!(waited < subject.units(5), "waited {waited:?} for one that had left");
 }
 
-/// Of two clients the one whose messages are all lost is passed over within the claim window, and
+/// Of two clients the one whose messages are all lost is passed over within one window, and
 /// served in the end.
 pub async fn n1_bp5_a_client_that_hears_nothing_is_passed_over_and_served_later(subject: &Subject) {
     if !subject.has(Capability::Queue) {
