@@ -35,6 +35,7 @@ pub enum Loss {
     /// The lease has expired, or another process has deleted or taken over the key.
     NotYours,
     /// No renewal was confirmed in time, so the lease may have ended.
+    #[non_exhaustive]
     Expired {
         /// The error of the last renewal, if it failed.
         cause: Option<Error>,

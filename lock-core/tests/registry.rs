@@ -172,7 +172,7 @@ async fn third_party_schemes_stand_beside_the_others() {
     let registry = registry().register(Elsewhere).unwrap();
     assert_eq!(registry.schemes().collect::<Vec<_>>(), ["elsewhere", "memory"]);
     let locks = registry.connect("elsewhere://h1:1,h2:2/x?colour=red").await.unwrap();
-    assert_eq!(&**locks.info().name(), "elsewhere");
+    assert_eq!(locks.info().name(), "elsewhere");
     locks.require([Capability::Fencing]).unwrap();
 }
 

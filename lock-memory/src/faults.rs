@@ -403,7 +403,7 @@ impl Faults {
 /// use lock_memory::{Faults, Faulty, MemoryProvider};
 ///
 /// let provider: Faulty<MemoryProvider> = Faults::new().around(MemoryProvider::new());
-/// assert_eq!(&**provider.info().name(), "memory"); // that of the provider inside
+/// assert_eq!(provider.info().name(), "memory"); // that of the provider inside
 /// ```
 pub struct Faulty<P> {
     provider: Arc<P>,

@@ -80,7 +80,7 @@ impl MemoryProvider {
     /// use lock_core::LockProvider;
     ///
     /// let store = MemoryProvider::builder().name("scratch").build();
-    /// assert_eq!(&**store.info().name(), "scratch");
+    /// assert_eq!(store.info().name(), "scratch");
     /// ```
     pub fn builder() -> MemoryBuilder {
         MemoryBuilder { name: "memory".into(), clock: None }
@@ -178,7 +178,7 @@ impl Default for MemoryProvider {
 impl fmt::Debug for MemoryProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryProvider")
-            .field("name", self.shared.info.name())
+            .field("name", &self.shared.info.name())
             .field("clock", &self.shared.clock)
             .finish_non_exhaustive()
     }
@@ -233,7 +233,7 @@ static BUILT: AtomicU64 = AtomicU64::new(1);
 ///
 /// let store = MemoryProvider::builder().name("scratch").clock(ManualClock::new()).build();
 /// let locks = LockClient::new(store);
-/// assert_eq!(&**locks.info().name(), "scratch");
+/// assert_eq!(locks.info().name(), "scratch");
 /// ```
 #[derive(Debug)]
 #[must_use = "nothing is made until `build` is called"]
@@ -340,6 +340,7 @@ impl Queue for MemoryLock {
 #[async_trait]
 impl HandOver for MemoryLock {
     async fn hand_over(&self, next: &Claim) -> Result<Transfer> {
+        next.mode().require_exclusive()?;
         Ok(self.shared.verb(|store, now| store.hand_over(&self.claim, next, now)))
     }
 }

@@ -232,6 +232,10 @@ caught! {
         by i1_what_is_reported_together_is_of_one_holder;
     a_fingerprint_of_the_whole_row_is_caught: InspectHashesTheNote
         by i1_bl5_metadata_comes_back_byte_for_byte;
+    an_inspect_that_counts_no_waiter_is_caught: InspectCountsNobody
+        by i1_inspecting_counts_the_claims_that_wait;
+    an_inspect_that_counts_waiters_that_left_is_caught: InspectCountsTheLeft
+        by i1_inspecting_counts_the_claims_that_wait;
     an_inspect_that_is_not_returned_is_caught: InspectIsForgotten
         by bl38_capabilities_are_the_expected_ones;
     metadata_dropped_is_caught: NoteDropped by i1_bl5_metadata_comes_back_byte_for_byte;

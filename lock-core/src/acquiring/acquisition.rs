@@ -181,7 +181,7 @@ impl Acquisition {
     fn see_held(&mut self, busy: Busy, now: Moment) {
         let endless = busy.foreign && busy.remaining.is_none();
         if endless && self.patience.wait == Wait::Forever && !self.seen.held {
-            let (key, provider) = (self.bound.key(), self.engine.provider.info().name());
+            let (key, provider) = (self.bound.key(), self.engine.provider.info().shared_name());
             tracing::warn!(%key, %provider, "waiting without limit for a lock of another library that \
                 never expires");
         }

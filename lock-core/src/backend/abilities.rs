@@ -26,7 +26,7 @@ impl Capabilities {
         let lock = provider.lock(probe);
         let found = [
             (Capability::FencingFloor, lock.as_fencing_floor().is_some()),
-            (Capability::Handover, lock.as_hand_over().is_some()),
+            (Capability::HandOver, lock.as_hand_over().is_some()),
             (Capability::Hints, lock.as_hints().is_some()),
             (Capability::Inspect, provider.as_inspect().is_some()),
             (Capability::Queue, lock.as_queue().is_some()),

@@ -27,7 +27,7 @@ pub enum Capability {
     /// Fencing tokens can be raised ([`FencingFloor`](super::FencingFloor)), which a quorum needs.
     FencingFloor,
     /// A release can grant the key to another claim in one step ([`HandOver`](super::HandOver)).
-    Handover,
+    HandOver,
     /// Releases are reported to waiters (law N1, [`Hints`](super::Hints)).
     Hints,
     /// `inspect` reports who holds a key (law I1, [`Inspect`](super::Inspect)).
@@ -56,7 +56,7 @@ impl Capability {
     pub const ALL: &[Self] = &[
         Self::Fencing,
         Self::FencingFloor,
-        Self::Handover,
+        Self::HandOver,
         Self::Hints,
         Self::Inspect,
         Self::Metadata,
@@ -74,7 +74,7 @@ impl fmt::Display for Capability {
         f.write_str(match self {
             Self::Fencing => "fencing",
             Self::FencingFloor => "fencing floor",
-            Self::Handover => "handover",
+            Self::HandOver => "hand-over",
             Self::Hints => "hints",
             Self::Inspect => "inspect",
             Self::Metadata => "metadata",

@@ -41,6 +41,9 @@ pub trait HandOver: Send + Sync {
     /// | held by `next` | [`Granted`](Transfer::Granted) | the same grant, because the request was repeated; its lease ends after the ttl of `next`, or as late as before if that is later |
     /// | held by neither | [`NotHeld`](Transfer::NotHeld) | this owner gets a tombstone, as after a release (law U1) |
     ///
+    /// As for an attempt, a [`Mode`](super::Mode) of `next` that the store does not have is refused
+    /// with [`Mode::require_exclusive`](super::Mode::require_exclusive), and nothing is released.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) if this user may not use it. Core then

@@ -54,7 +54,7 @@ pub trait LockProvider: Debug + Send + Sync + 'static {
     /// use lock_core::LockProvider;
     ///
     /// let store = lock_memory::MemoryProvider::new();
-    /// assert_eq!(&**store.info().name(), "memory");
+    /// assert_eq!(store.info().name(), "memory");
     /// ```
     fn info(&self) -> &ProviderInfo;
 

@@ -46,7 +46,7 @@ impl ProviderInfo {
     /// use lock_core::backend::ProviderInfo;
     ///
     /// let info = ProviderInfo::new("files");
-    /// assert_eq!((&**info.name(), info.declared().to_string().as_str()), ("files", "none"));
+    /// assert_eq!((info.name(), info.declared().to_string().as_str()), ("files", "none"));
     /// ```
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self {
@@ -220,7 +220,12 @@ impl ProviderInfo {
     }
 
     /// Returns the name, as errors and events show it.
-    pub fn name(&self) -> &Arc<str> {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the name for an error or event, which keeps it.
+    pub(crate) fn shared_name(&self) -> &Arc<str> {
         &self.name
     }
 

@@ -628,7 +628,11 @@ impl Acquire {
         if self.owner.is_none() {
             let message = "resuming needs the owner token that `detach` returned";
             let error = Error::new(ErrorKind::Invalid, message);
-            return Err(error.in_operation(Operation::Resume, None, engine.provider.info().name()));
+            return Err(error.in_operation(
+                Operation::Resume,
+                None,
+                engine.provider.info().shared_name(),
+            ));
         }
         let plan = self.plan(false)?;
         let key = plan.key.clone();

@@ -185,7 +185,7 @@ impl LockClient {
         K: TryInto<LockKey>,
         Error: From<K::Error>,
     {
-        let name = self.info().name();
+        let name = self.info().shared_name();
         let unkeyed = |error: Error| error.in_operation(Operation::Inspect, None, name);
         let key = key.try_into().map_err(|error| unkeyed(Error::from(error)))?;
         self.engine.inspect(&key).await
@@ -241,7 +241,7 @@ impl LockClient {
     /// # use lock_memory::MemoryProvider;
     /// # let locks = LockClient::new(MemoryProvider::new());
     /// let info = locks.info();
-    /// assert_eq!(&**info.name(), "memory");
+    /// assert_eq!(info.name(), "memory");
     /// assert_eq!(info.ttls().end().as_duration().as_secs(), 365 * 24 * 60 * 60);
     /// ```
     pub fn info(&self) -> &ProviderInfo {

@@ -18,7 +18,7 @@ use crate::value::{LockKey, Ttl};
 impl Acquire {
     /// Checks the whole description, before any request.
     pub(super) fn plan(self, renew_by_default: bool) -> Result<Plan> {
-        let name = Arc::clone(self.engine.provider.info().name());
+        let name = Arc::clone(self.engine.provider.info().shared_name());
         let key = self.key.as_ref().ok().cloned();
         let checked = self.checked(renew_by_default);
         checked.map_err(|error| {
@@ -116,7 +116,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn provider(&self) -> &Arc<str> {
-        self.engine.provider.info().name()
+        self.engine.provider.info().shared_name()
     }
 
     pub(super) async fn acquire(self) -> Result<LockGuard> {

@@ -53,12 +53,12 @@ impl fmt::Debug for Engine {
 
 impl Engine {
     pub(crate) fn report(&self, key: &LockKey, kind: EventKind) {
-        self.reporter.report(|| Event::new(self.provider.info().name(), key, kind));
+        self.reporter.report(|| Event::new(self.provider.info().shared_name(), key, kind));
     }
 
     /// Adds operation, key and provider to an error that a backend returned.
     pub(crate) fn explain(&self, error: Error, operation: Operation, key: &LockKey) -> Error {
-        error.in_operation(operation, Some(key.shared()), self.provider.info().name())
+        error.in_operation(operation, Some(key.shared()), self.provider.info().shared_name())
     }
 
     /// Runs one request to the backend, as [`limited`] does, by the engine's clock.
@@ -78,7 +78,7 @@ impl Engine {
                 self.call(self.request_timeout, inspect.inspect(key)).await.map_err(explain)
             }
             None => {
-                let name = self.provider.info().name();
+                let name = self.provider.info().shared_name();
                 Err(explain(Capabilities::of(&*self.provider).lack(name, Capability::Inspect)))
             }
         }

@@ -320,7 +320,7 @@ impl Hold {
         if let Some(cause) = cause {
             error = error.with_source(cause);
         }
-        error.about(self.bound.key().shared(), self.engine.provider.info().name())
+        error.about(self.bound.key().shared(), self.engine.provider.info().shared_name())
     }
 
     /// Resolves at the next change of the deadline, or the end, after this call.
@@ -438,7 +438,7 @@ impl fmt::Debug for Hold {
             .field("key", claim.key())
             .field("owner", claim.owner_token())
             .field("fencing_token", &self.fencing)
-            .field("provider", self.engine.provider.info().name())
+            .field("provider", self.engine.provider.info().shared_name())
             .field("left", &self.left())
             .finish_non_exhaustive()
     }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::Campaign;
 use super::message::{Motion, Outcome};
-use super::seat::{Seat, Vote};
+use super::peer::{Peer, Vote};
 use lock_core::FencingToken;
 
 impl<E: Clone> Campaign<E> {
     /// Decides by the votes, as soon as those that are missing cannot change it.
     pub(super) fn count(&self) -> Option<Outcome<E>> {
-        let votes_for = self.seats.iter().filter_map(Seat::vote_token).count();
+        let votes_for = self.peers.iter().filter_map(Peer::vote_token).count();
         if votes_for >= self.majority() {
             return self.agreed().map(Outcome::Passed);
         }
@@ -20,8 +20,8 @@ impl<E: Clone> Campaign<E> {
         }
         // If a majority has seen the owner release, that is the answer, whoever holds the key
         // elsewhere.
-        let undone = self.seats.iter().filter(|seat| matches!(seat.vote, Vote::Undone)).count();
-        if undone > 0 && pending > 0 && undone + pending > self.seats.len() - self.majority() {
+        let undone = self.peers.iter().filter(|peer| matches!(peer.vote, Vote::Undone)).count();
+        if undone > 0 && pending > 0 && undone + pending > self.peers.len() - self.majority() {
             return None;
         }
         let defeat = self.defeat();
@@ -37,14 +37,14 @@ impl<E: Clone> Campaign<E> {
         }
         // Grants that this campaign knows of keep the agreed token when they are renewed, also at
         // nodes that have not gone up to it yet.
-        let same = |seat: &&Seat<E>| seat.vote_token() == Some(seat.token);
+        let same = |peer: &&Peer<E>| peer.vote_token() == Some(peer.token);
         if matches!(self.motion, Motion::Renew(_))
             && self.fencing.is_some()
-            && self.seats.iter().filter(same).count() >= self.majority()
+            && self.peers.iter().filter(same).count() >= self.majority()
         {
             return Some(self.fencing);
         }
-        let mut tokens: Vec<_> = self.seats.iter().filter_map(Seat::vote_token).collect();
+        let mut tokens: Vec<_> = self.peers.iter().filter_map(Peer::vote_token).collect();
         tokens.sort_unstable_by(|a, b| b.cmp(a));
         if let Some(token) = tokens.iter().find(|token| self.is_of_a_majority(**token)) {
             return Some(*token);
@@ -59,15 +59,15 @@ impl<E: Clone> Campaign<E> {
     }
 
     fn is_of_a_majority(&self, token: Option<FencingToken>) -> bool {
-        let same = |seat: &&Seat<E>| matches!(seat.vote, Vote::For(one) if one == token);
-        self.seats.iter().filter(same).count() >= self.majority()
+        let same = |peer: &&Peer<E>| matches!(peer.vote, Vote::For(one) if one == token);
+        self.peers.iter().filter(same).count() >= self.majority()
     }
 
     /// Says why no majority can be reached.
     fn defeat(&self) -> Outcome<E> {
-        let minority = self.seats.len() - self.majority();
+        let minority = self.peers.len() - self.majority();
         let count =
-            |what: fn(&Vote<E>) -> bool| self.seats.iter().filter(|seat| what(&seat.vote)).count();
+            |what: fn(&Vote<E>) -> bool| self.peers.iter().filter(|peer| what(&peer.vote)).count();
         if count(|vote| matches!(vote, Vote::Undone)) > minority {
             return Outcome::Undone;
         }
@@ -91,7 +91,7 @@ impl<E: Clone> Campaign<E> {
             let refused = if split { Outcome::Split } else { Outcome::Refused };
             return refused(self.free_in());
         }
-        let errors = self.seats.iter().enumerate().filter_map(|(node, seat)| match &seat.vote {
+        let errors = self.peers.iter().enumerate().filter_map(|(node, peer)| match &peer.vote {
             Vote::Failed(Some(error)) => Some((node, error.clone())),
             _ => None,
         });
@@ -101,9 +101,9 @@ impl<E: Clone> Campaign<E> {
     /// How long until the leases of others leave a majority free, as far as that is known.
     fn free_in(&self) -> Option<Duration> {
         let mut times: Vec<_> = self
-            .seats
+            .peers
             .iter()
-            .filter_map(|seat| match seat.vote {
+            .filter_map(|peer| match peer.vote {
                 Vote::Against(left) => left,
                 Vote::For(_) | Vote::Raising(_) => Some(Duration::ZERO),
                 Vote::None | Vote::Undone | Vote::Failed(_) => None,
@@ -111,7 +111,7 @@ impl<E: Clone> Campaign<E> {
             .collect();
         times.sort_unstable();
         // A node that has not answered may be free as soon as the others.
-        let missing = self.seats.len() - times.len();
+        let missing = self.peers.len() - times.len();
         times.get((self.majority() - 1).saturating_sub(missing)).copied()
     }
 
@@ -125,13 +125,13 @@ impl<E: Clone> Campaign<E> {
     pub(super) fn may_be_alike(&self) -> bool {
         if let Motion::Acquire { floor: Some(floor) } = self.motion
             && !self.holds
-            && self.seats.iter().filter_map(Seat::vote_token).all(|token| token >= Some(floor))
+            && self.peers.iter().filter_map(Peer::vote_token).all(|token| token >= Some(floor))
         {
             return false;
         }
         let pending = self.pending();
         let raising = self.raising();
-        let tokens = || self.seats.iter().filter_map(Seat::vote_token);
+        let tokens = || self.peers.iter().filter_map(Peer::vote_token);
         let same = |token| tokens().filter(|other| *other == token).count();
         !raising && tokens().any(|token| same(token) + pending >= self.majority())
     }
@@ -139,12 +139,12 @@ impl<E: Clone> Campaign<E> {
     /// How many votes are missing that are worth waiting for. Nodes that failed lately are not,
     /// once a majority has answered: a frozen node then costs nothing.
     fn pending(&self) -> usize {
-        let answered = self.seats.iter().filter(|seat| seat.has_answered()).count();
+        let answered = self.peers.iter().filter(|peer| peer.has_answered()).count();
         let enough = answered >= self.majority();
-        self.seats.iter().filter(|seat| seat.is_pending() && !(enough && seat.doubted)).count()
+        self.peers.iter().filter(|peer| peer.is_pending() && !(enough && peer.doubted)).count()
     }
 
     pub(super) fn raising(&self) -> bool {
-        self.seats.iter().any(|seat| matches!(seat.vote, Vote::Raising(_)))
+        self.peers.iter().any(|peer| matches!(peer.vote, Vote::Raising(_)))
     }
 }

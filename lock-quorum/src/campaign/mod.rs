@@ -3,10 +3,10 @@
 
 mod count;
 mod message;
-mod seat;
+mod peer;
 
 pub(crate) use self::message::{Answer, Ask, Motion, Outcome, Reach, Request};
-use self::seat::{Seat, Vote};
+use self::peer::{Peer, Vote};
 use lock_core::FencingToken;
 
 /// The requests of one claim to its nodes, and what is known from their answers.
@@ -18,7 +18,7 @@ use lock_core::FencingToken;
 pub(crate) struct Campaign<E> {
     /// One for each node, by its number. A majority is more than half of them, whether they can be
     /// reached or not.
-    seats: Box<[Seat<E>]>,
+    peers: Box<[Peer<E>]>,
     /// The motion that is put.
     motion: Motion,
     /// Its number; zero before the first one. Only answers to requests of this number can be votes.
@@ -45,7 +45,7 @@ impl<E: Clone> Campaign<E> {
     /// Begins for a claim to nodes of which all, or not all, have fencing tokens.
     pub(crate) fn new(nodes: usize, fences: bool) -> Self {
         Self {
-            seats: vec![Seat::new(); nodes].into(),
+            peers: vec![Peer::new(); nodes].into(),
             motion: Motion::Release,
             number: 0,
             began_here: false,
@@ -62,7 +62,7 @@ impl<E: Clone> Campaign<E> {
     }
 
     fn majority(&self) -> usize {
-        Self::majority_of(self.seats.len())
+        Self::majority_of(self.peers.len())
     }
 
     /// Puts a motion to the nodes.
@@ -77,16 +77,16 @@ impl<E: Clone> Campaign<E> {
         if motion == Motion::Release {
             self.holds = false;
         }
-        let mut asks = Vec::with_capacity(self.seats.len());
+        let mut asks = Vec::with_capacity(self.peers.len());
         let reliable = reach.iter().filter(|reach| **reach == Reach::Awaited).count();
-        for node in 0..self.seats.len() {
-            let seat = &mut self.seats[node];
-            seat.vote = Vote::Failed(None);
-            seat.given_back &= matches!(motion, Motion::Acquire { .. });
+        for node in 0..self.peers.len() {
+            let peer = &mut self.peers[node];
+            peer.vote = Vote::Failed(None);
+            peer.given_back &= matches!(motion, Motion::Acquire { .. });
             let (request, barred) = match motion {
                 Motion::Acquire { floor } => {
                     let floor = floor.max(self.fencing);
-                    (Request::Acquire { floor }, seat.releases > 0)
+                    (Request::Acquire { floor }, peer.releases > 0)
                 }
                 Motion::Renew(ttl) => (Request::Renew(ttl), false),
                 Motion::Raise(to) => (Request::Raise(to), false),
@@ -98,13 +98,13 @@ impl<E: Clone> Campaign<E> {
             let enough = reliable >= Self::majority_of(reach.len());
             let is_doubted = reach[node] != Reach::Awaited;
             let reach = if enough { reach[node] } else { Reach::Awaited };
-            seat.awaited = reach == Reach::Awaited;
-            seat.doubted = is_doubted;
-            let may_hold = !self.began_here || seat.may_hold();
+            peer.awaited = reach == Reach::Awaited;
+            peer.doubted = is_doubted;
+            let may_hold = !self.began_here || peer.may_hold();
             if reach == Reach::Skipped && !(motion == Motion::Release && may_hold) {
                 continue;
             }
-            seat.vote = Vote::None;
+            peer.vote = Vote::None;
             asks.push(self.ask(node, request));
         }
         self.weigh(&mut asks);
@@ -114,25 +114,25 @@ impl<E: Clone> Campaign<E> {
     /// Takes a node's answer to an earlier ask, and returns what to ask in turn.
     pub(crate) fn hear(&mut self, ask: Ask, answer: Answer<E>) -> Vec<Ask> {
         let mut asks = Vec::new();
-        let seat = &mut self.seats[ask.node];
-        let Some(anew) = seat.heard(ask, &answer) else { return asks };
-        if ask.number == self.number && ask.request.is_for(self.motion) && seat.has_to_vote(ask) {
-            seat.vote = match answer {
+        let peer = &mut self.peers[ask.node];
+        let Some(anew) = peer.heard(ask, &answer) else { return asks };
+        if ask.number == self.number && ask.request.is_for(self.motion) && peer.has_to_vote(ask) {
+            peer.vote = match answer {
                 Answer::Yes(token) => Vote::For(token),
                 Answer::No(left) => Vote::Against(left),
                 // An undo of this campaign came after the lease had ended, and left a tombstone.
                 // That is no release by the owner, so the node counts as out of reach.
-                Answer::Undone if seat.given_back => Vote::Failed(None),
+                Answer::Undone if peer.given_back => Vote::Failed(None),
                 Answer::Undone => Vote::Undone,
                 Answer::Failed { error, .. } => Vote::Failed(Some(error)),
             };
             self.weigh(&mut asks);
         }
         // A late success, or one that the last release may have missed.
-        if anew && !self.keeps_grants() && !self.seats[ask.node].is_releasing() {
+        if anew && !self.keeps_grants() && !self.peers[ask.node].is_releasing() {
             asks.push(self.ask(ask.node, Request::Release));
             if ask.number != self.number {
-                self.seats[ask.node].releasing = None; // no present caller waits for it
+                self.peers[ask.node].releasing = None; // no present caller waits for it
             }
         }
         asks
@@ -142,12 +142,12 @@ impl<E: Clone> Campaign<E> {
     /// Its answer is heard when it comes, and until then the request counts as under way.
     pub(crate) fn hear_nothing_yet(&mut self, ask: Ask, error: E) -> Vec<Ask> {
         let mut asks = Vec::new();
-        let seat = &mut self.seats[ask.node];
+        let peer = &mut self.peers[ask.node];
         if ask.request == Request::Release {
-            seat.releasing = seat.releasing.filter(|number| *number != ask.number);
+            peer.releasing = peer.releasing.filter(|number| *number != ask.number);
         }
-        if ask.number == self.number && ask.request.is_for(self.motion) && seat.has_to_vote(ask) {
-            seat.vote = Vote::Failed(Some(error));
+        if ask.number == self.number && ask.request.is_for(self.motion) && peer.has_to_vote(ask) {
+            peer.vote = Vote::Failed(Some(error));
             self.weigh(&mut asks);
         }
         asks
@@ -172,31 +172,31 @@ impl<E: Clone> Campaign<E> {
     /// Whether too few nodes can be relied on and asked without doubt, while the answer to an
     /// earlier request may change that.
     pub(crate) fn is_barred(&self, is_reliable: impl Fn(usize) -> bool) -> bool {
-        let seats = self.seats.iter().enumerate();
-        let ready = seats.filter(|(node, seat)| seat.is_ready() && is_reliable(*node)).count();
-        ready < self.majority() && self.seats.iter().any(Seat::may_be_ready)
+        let peers = self.peers.iter().enumerate();
+        let ready = peers.filter(|(node, peer)| peer.is_ready() && is_reliable(*node)).count();
+        ready < self.majority() && self.peers.iter().any(Peer::may_be_ready)
     }
 
     /// Whether no majority can be asked for this claim any more, however well the nodes are:
     /// releases of earlier attempts have had no answer from too many, and may free what is acquired
     /// later.
     pub(crate) fn is_spent(&self) -> bool {
-        let open = self.seats.iter().filter(|seat| !seat.has_lost_a_release()).count();
+        let open = self.peers.iter().filter(|peer| !peer.has_lost_a_release()).count();
         open < self.majority()
     }
 
     /// Whether nodes may hold the key although they were asked for its release. They are asked
     /// again until the lease must have ended.
     pub(crate) fn leaves_grants(&self) -> bool {
-        (0..self.seats.len()).any(|node| self.is_left(node))
+        (0..self.peers.len()).any(|node| self.is_left(node))
     }
 
     /// Asks those nodes once more; nobody waits for it.
     pub(crate) fn release_again(&mut self) -> Vec<Ask> {
-        let left: Vec<_> = (0..self.seats.len()).filter(|node| self.is_left(*node)).collect();
+        let left: Vec<_> = (0..self.peers.len()).filter(|node| self.is_left(*node)).collect();
         let asks = left.into_iter().map(|node| {
             let ask = self.ask(node, Request::Release);
-            self.seats[node].releasing = None;
+            self.peers[node].releasing = None;
             ask
         });
         asks.collect()
@@ -205,22 +205,22 @@ impl<E: Clone> Campaign<E> {
     /// Whether a node may hold the key although it was asked for its release: its release failed,
     /// or an acquisition may have been served after it.
     fn is_left(&self, node: usize) -> bool {
-        let seat = &self.seats[node];
-        let unsure = seat.acquires > 0 || matches!(seat.vote, Vote::Failed(Some(_)));
+        let peer = &self.peers[node];
+        let unsure = peer.acquires > 0 || matches!(peer.vote, Vote::Failed(Some(_)));
         !self.keeps_grants()
-            && !seat.is_releasing()
-            && (seat.granted || self.motion == Motion::Release && unsure)
+            && !peer.is_releasing()
+            && (peer.granted || self.motion == Motion::Release && unsure)
     }
 
     /// Whether nodes may hold something that nobody will release, as the owner was refused the key.
     pub(crate) fn leaves_traces(&self) -> bool {
-        self.motion != Motion::Release && !self.holds && self.seats.iter().any(Seat::may_hold)
+        self.motion != Motion::Release && !self.holds && self.peers.iter().any(Peer::may_hold)
     }
 
-    /// Puts the seats into another order: which node is which makes no difference to the model.
+    /// Puts the peers into another order: which node is which makes no difference to the model.
     #[cfg(test)]
     pub(crate) fn reorder(&mut self, order: &[usize]) {
-        self.seats = order.iter().map(|node| self.seats[*node].clone()).collect();
+        self.peers = order.iter().map(|node| self.peers[*node].clone()).collect();
     }
 
     #[cfg(test)]
@@ -228,23 +228,23 @@ impl<E: Clone> Campaign<E> {
     where
         E: Ord,
     {
-        self.seats[one].cmp(&self.seats[other])
+        self.peers[one].cmp(&self.peers[other])
     }
 
     /// The largest token of any majority that has granted: not agreed on, so good for nothing.
     #[cfg(test)]
     pub(crate) fn largest_of_a_majority(&self) -> Option<FencingToken> {
-        let granted = || self.seats.iter().filter_map(Seat::vote_token);
+        let granted = || self.peers.iter().filter_map(Peer::vote_token);
         let enough = granted().count() >= self.majority();
         granted().max().flatten().filter(|_| enough)
     }
 
     fn ask(&mut self, node: usize, request: Request) -> Ask {
         let ask = Ask { node, request, number: self.number };
-        let seat = &mut self.seats[node];
-        seat.asked(ask);
+        let peer = &mut self.peers[node];
+        peer.asked(ask);
         if request == Request::Release {
-            seat.given_back |= matches!(self.motion, Motion::Acquire { .. });
+            peer.given_back |= matches!(self.motion, Motion::Acquire { .. });
         }
         ask
     }
@@ -260,7 +260,7 @@ impl<E: Clone> Campaign<E> {
     fn undoing(&self) -> bool {
         matches!(self.motion, Motion::Acquire { .. })
             && !self.holds
-            && self.seats.iter().any(|seat| seat.awaited && seat.releasing == Some(self.number))
+            && self.peers.iter().any(|peer| peer.awaited && peer.releasing == Some(self.number))
     }
 
     /// Decides the motion, if that can be done, and does what follows from it.
@@ -301,10 +301,10 @@ impl<E: Clone> Campaign<E> {
 
     /// Releases what was granted, at every node where no release is under way.
     fn give_back(&mut self, asks: &mut Vec<Ask>) {
-        for node in 0..self.seats.len() {
-            let seat = &self.seats[node];
-            let renewed = matches!((self.motion, &seat.vote), (Motion::Renew(_), Vote::For(_)));
-            if (seat.granted || renewed) && !seat.is_releasing() {
+        for node in 0..self.peers.len() {
+            let peer = &self.peers[node];
+            let renewed = matches!((self.motion, &peer.vote), (Motion::Renew(_), Vote::For(_)));
+            if (peer.granted || renewed) && !peer.is_releasing() {
                 asks.push(self.ask(node, Request::Release));
             }
         }
@@ -317,18 +317,18 @@ impl<E: Clone> Campaign<E> {
     /// number. Nodes that have answered too late to matter are raised as well, so that a renewal
     /// finds one token everywhere.
     fn raise(&mut self, asks: &mut Vec<Ask>) {
-        let granted = || self.seats.iter().filter_map(Seat::vote_token);
+        let granted = || self.peers.iter().filter_map(Peer::vote_token);
         let floor = match self.outcome {
             _ if !self.fences => return,
             Some(_) => self.fencing,
             None if granted().count() < self.majority() || self.may_be_alike() => return,
             None => granted().max().flatten(),
         };
-        for node in 0..self.seats.len() {
-            if let (Vote::For(token), Some(to)) = (&self.seats[node].vote, floor)
+        for node in 0..self.peers.len() {
+            if let (Vote::For(token), Some(to)) = (&self.peers[node].vote, floor)
                 && *token < floor
             {
-                self.seats[node].vote = Vote::Raising(*token);
+                self.peers[node].vote = Vote::Raising(*token);
                 asks.push(self.ask(node, Request::Raise(to)));
             }
         }
@@ -340,10 +340,10 @@ impl<E: Clone> Campaign<E> {
         if !matches!(self.outcome, Some(Outcome::Passed(_))) {
             return;
         }
-        for node in 0..self.seats.len() {
-            let seat = &mut self.seats[node];
-            if matches!(seat.vote, Vote::Against(_)) && seat.releases == 0 {
-                seat.vote = Vote::Failed(None);
+        for node in 0..self.peers.len() {
+            let peer = &mut self.peers[node];
+            if matches!(peer.vote, Vote::Against(_)) && peer.releases == 0 {
+                peer.vote = Vote::Failed(None);
                 asks.push(self.ask(node, Request::Acquire { floor: self.fencing }));
             }
         }

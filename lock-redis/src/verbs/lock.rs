@@ -67,7 +67,8 @@ pub(crate) struct RedisLock {
     claim: Claim,
     /// Kept only where making them takes long.
     keys: Option<Box<Keys>>,
-    /// The fencing token of the grant, once it is known; zero before.
+    /// The fencing token of the grant, once it is known; zero before. It only saves a renewal whose
+    /// counter was deleted by hand; another lock of the same claim does without.
     token: AtomicU64,
 }
 
@@ -289,6 +290,7 @@ impl FencingFloor for RedisLock {
 #[async_trait]
 impl HandOver for RedisLock {
     async fn hand_over(&self, next: &Claim) -> Result<Transfer> {
+        next.mode().require_exclusive()?;
         let keys = self.keys();
         let [lock, fence, tombstone, line] = keys.of_a_grant();
         let next_tombstone = keys.tombstone_of(next.owner_token());

@@ -22,7 +22,7 @@ async fn handed(lock: &Handle, next: &Handle) -> (Option<FencingToken>, bool) {
 
 /// Clients hand over where waiters take turns, which takes a queue.
 fn clients_hand_over(subject: &Subject) -> bool {
-    subject.has(Capability::Handover) && subject.has(Capability::Queue)
+    subject.has(Capability::HandOver) && subject.has(Capability::Queue)
 }
 
 fn pair(subject: &Subject, key: &LockKey) -> [Handle; 2] {
@@ -32,7 +32,7 @@ fn pair(subject: &Subject, key: &LockKey) -> [Handle; 2] {
 /// The next owner has the key, with a larger token and its own ttl and note; the last one has
 /// nothing, and nobody else had a chance.
 pub async fn e1_f1_a_handover_gives_the_next_owner_its_whole_claim(subject: &Subject) {
-    if !subject.has(Capability::Handover) {
+    if !subject.has(Capability::HandOver) {
         return;
     }
     let key = subject.key("k");
@@ -67,7 +67,7 @@ pub async fn e1_f1_a_handover_gives_the_next_owner_its_whole_claim(subject: &Sub
 /// Only the holder can hand a key on. Another owner that tries it changes nothing, and is undone
 /// (law U1).
 pub async fn e3_u1_a_stranger_can_hand_nothing_over(subject: &Subject) {
-    if !subject.has(Capability::Handover) {
+    if !subject.has(Capability::HandOver) {
         return;
     }
     let key = subject.key("k");
@@ -84,7 +84,7 @@ pub async fn e3_u1_a_stranger_can_hand_nothing_over(subject: &Subject) {
 
 /// A lease that has ended cannot be passed on, not even to an owner that could have the key.
 pub async fn t1_e3_an_ended_lease_is_not_handed_over(subject: &Subject) {
-    if !subject.has(Capability::Handover) {
+    if !subject.has(Capability::HandOver) {
         return;
     }
     let key = subject.key("k");
@@ -100,7 +100,7 @@ pub async fn t1_e3_an_ended_lease_is_not_handed_over(subject: &Subject) {
 
 /// A key that was released meanwhile stays with its successor.
 pub async fn e3_e4_a_late_handover_touches_no_successor(subject: &Subject) {
-    if !subject.has(Capability::Handover) {
+    if !subject.has(Capability::HandOver) {
         return;
     }
     let key = subject.key("k");
@@ -116,7 +116,7 @@ pub async fn e3_e4_a_late_handover_touches_no_successor(subject: &Subject) {
 
 /// An owner that was undone gets nothing, but the key is given back.
 pub async fn u1_a_key_is_not_handed_over_to_an_undone_owner(subject: &Subject) {
-    if !subject.has(Capability::Handover) {
+    if !subject.has(Capability::HandOver) {
         return;
     }
     let key = subject.key("k");
@@ -131,7 +131,7 @@ pub async fn u1_a_key_is_not_handed_over_to_an_undone_owner(subject: &Subject) {
 
 /// Sent again, it is answered again, and mints nothing.
 pub async fn e2_f1_a_repeated_handover_is_one_grant(subject: &Subject) {
-    if !subject.has(Capability::Handover) {
+    if !subject.has(Capability::HandOver) {
         return;
     }
     let key = subject.key("k");
@@ -155,7 +155,7 @@ pub async fn e2_f1_a_repeated_handover_is_one_grant(subject: &Subject) {
 /// A copy of a hand-over that arrives after the new holder has renewed its lease cuts nothing
 /// short.
 pub async fn e2_a_late_handover_cuts_no_lease_short(subject: &Subject) {
-    if !subject.has(Capability::Handover) {
+    if !subject.has(Capability::HandOver) {
         return;
     }
     let key = subject.key("k");
@@ -172,7 +172,7 @@ pub async fn e2_a_late_handover_cuts_no_lease_short(subject: &Subject) {
 
 /// While a key is handed from owner to owner, every other attempt is refused.
 pub async fn e1_a_key_is_never_free_during_a_handover(subject: &Subject) {
-    if !subject.has(Capability::Handover) {
+    if !subject.has(Capability::HandOver) {
         return;
     }
     let key = subject.key("k");
@@ -206,7 +206,7 @@ pub async fn e1_a_key_is_never_free_during_a_handover(subject: &Subject) {
 /// Waiters in the queue of the store are passed over, and the answer reports them. The next owner
 /// leaves the queue.
 pub async fn m3_a_handover_passes_over_the_queue_and_reports_that_others_wait(subject: &Subject) {
-    if !subject.has(Capability::Handover) || !subject.has(Capability::Queue) {
+    if !subject.has(Capability::HandOver) || !subject.has(Capability::Queue) {
         return;
     }
     let key = subject.key("k");

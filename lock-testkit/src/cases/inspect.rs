@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lock_core::backend::{Claim, Ttl};
+use lock_core::backend::{Claim, Release, Ttl};
 use lock_core::{Capabilities, Capability, LockKey, Metadata};
 
-use super::{grant, released};
+use super::{grant, queued, released};
 use crate::{Subject, Verb};
 
 /// A key that nobody holds has no holder.
@@ -97,6 +97,30 @@ pub async fn i1_what_is_reported_together_is_of_one_holder(subject: &Subject) {
     }
 }
 
+/// A store that reports how many claims wait counts those in its queue, and none that has left it.
+pub async fn i1_inspecting_counts_the_claims_that_wait(subject: &Subject) {
+    if !subject.has(Capability::Inspect) || !subject.has(Capability::Queue) {
+        return;
+    }
+    let (client, key) = (subject.client(), subject.key("k"));
+    let waiting = async || client.inspect(&key).await.unwrap().waiting();
+    let holder = subject.lock(&key, subject.long());
+    grant(&*holder).await;
+    if waiting().await.is_none() {
+        return; // a store need not report it
+    }
+    assert_eq!(waiting().await, Some(0));
+    let waiters: Vec<_> = (0..3).map(|_| subject.lock(&key, subject.long())).collect();
+    let mut subscriptions = Vec::new();
+    for lock in &waiters {
+        subscriptions.push(lock.queue().subscribe().await.unwrap());
+        queued(lock).await;
+    }
+    assert_eq!(waiting().await, Some(3));
+    assert_eq!(waiters[1].release().await.unwrap(), Release::NotHeld);
+    assert_eq!(waiting().await, Some(2));
+}
+
 fn noted_with_its_owner(subject: &Subject, key: &LockKey) -> Claim {
     let claim = subject.claim(key, subject.long());
     if !subject.has(Capability::Metadata) {
@@ -180,7 +204,7 @@ pub async fn w3_bl38_a_missing_capability_is_named_at_start_up(subject: &Subject
             continue;
         }
         let message = built.unwrap_err().to_string();
-        assert!(message.contains(&**subject.provider().info().name()), "{message}");
+        assert!(message.contains(subject.provider().info().name()), "{message}");
         assert!(message.contains(&format!("`{capability}`")), "{message}");
     }
 }
@@ -202,7 +226,7 @@ pub async fn bl38_capabilities_never_change(subject: &Subject) {
     for lock in [lock.another(), subject.lock(&key, subject.units(1))] {
         assert_eq!(lock.as_hints().is_some(), before.has(Capability::Hints));
         assert_eq!(lock.as_queue().is_some(), before.has(Capability::Queue));
-        assert_eq!(lock.as_hand_over().is_some(), before.has(Capability::Handover));
+        assert_eq!(lock.as_hand_over().is_some(), before.has(Capability::HandOver));
         assert_eq!(lock.as_fencing_floor().is_some(), before.has(Capability::FencingFloor));
     }
     released(&*lock).await;

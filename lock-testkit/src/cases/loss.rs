@@ -17,7 +17,7 @@ pub async fn g2_a_lease_that_is_not_renewed_is_reported_lost_in_time(subject: &S
     let guard = client.lock(&key).ttl(ttl).acquire().await.unwrap();
     let (deadline, granted) = (guard.held_until().unwrap(), subject.clock().now());
     assert!(deadline < granted.after(ttl), "the deadline counts from before the grant");
-    assert!(matches!(guard.lost().await, Some(Loss::Expired { cause: None })));
+    assert!(matches!(guard.lost().await, Some(Loss::Expired { cause: None, .. })));
     if subject.is_virtual() {
         let told = subject.clock().now();
         assert!(deadline.since(told) >= ttl / 20, "told {told:?}, deadline {deadline:?}");
@@ -134,7 +134,7 @@ pub async fn g2_bw2_an_unreachable_backend_is_a_loss_at_the_margin(subject: &Sub
     let deadline = guard.held_until().unwrap();
     guard.at_risk().await.expect("a risk before the loss");
     let loss = guard.lost().await.expect("a loss");
-    assert!(matches!(&loss, Loss::Expired { cause: Some(cause) } if cause.is_unavailable()));
+    assert!(matches!(&loss, Loss::Expired { cause: Some(cause), .. } if cause.is_unavailable()));
     if subject.is_virtual() {
         let told = subject.clock().now();
         assert!(told < deadline && told > deadline.before(subject.units(3)), "{told:?}");

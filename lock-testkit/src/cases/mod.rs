@@ -112,6 +112,7 @@ macro_rules! __cases {
                 i1_what_is_reported_together_is_of_one_holder,
                 i1_bl5_metadata_comes_back_byte_for_byte,
                 i1_the_owner_token_is_never_shown,
+                i1_inspecting_counts_the_claims_that_wait,
                 w3_bl38_inspect_is_refused_where_it_is_missing,
                 w3_bl38_metadata_is_refused_where_it_is_missing,
                 w3_bl38_a_missing_capability_is_named_at_start_up,

@@ -151,7 +151,7 @@ pub async fn e2_locks_of_one_claim_are_interchangeable(subject: &Subject) {
     }
     drop(lock.another());
     assert!(is_renewed(&lock).await, "dropping a lock releases nothing");
-    if subject.has(Capability::Handover) {
+    if subject.has(Capability::HandOver) {
         let next = subject.lock(&key, subject.long());
         let given = lock.another().hand_over().hand_over(next.claim()).await.unwrap();
         assert!(matches!(given, Transfer::Granted { .. }), "{given:?}");

@@ -93,7 +93,10 @@ impl Inspect for Careless {
         let onlooker = OwnerToken::from_bits([1; 16]);
         let ttl = Ttl::new(Duration::from_secs(30))?;
         let lock = self.bind(Claim::new(key.clone(), onlooker, ttl));
-        Ok(lock.look().await.map_or_else(Occupancy::free, Occupancy::held_by))
+        let occupancy = lock.look().await.map_or_else(Occupancy::free, Occupancy::held_by);
+        let line = lock.line_of();
+        let waiting = lock.tables().lines.get(&line).map_or(0, |all| all.waiting(lock.shared.flaw));
+        Ok(occupancy.with_waiting(waiting))
     }
 }
 

@@ -101,6 +101,8 @@ pub(crate) enum Flaw {
     InspectShowsTheAsker,
     InspectReadsTwice,
     InspectHashesTheNote,
+    InspectCountsNobody,
+    InspectCountsTheLeft,
     InspectIsForgotten,
     NoteDropped,
     NoteCut,

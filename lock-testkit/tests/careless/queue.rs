@@ -15,12 +15,22 @@ use super::flaw::Flaw;
 pub(crate) struct Line {
     waiters: HashMap<OwnerToken, (Claim, SignalSender)>,
     queue: Vec<OwnerToken>,
+    /// Only a flaw looks at it.
+    arrivals: usize,
 }
 
 impl Line {
     /// How many listen.
     pub(crate) fn listening(&self) -> usize {
         self.waiters.values().filter(|(_, sender)| !sender.is_closed()).count()
+    }
+
+    pub(crate) fn waiting(&self, flaw: Option<Flaw>) -> usize {
+        match flaw {
+            Some(Flaw::InspectCountsNobody) => 0,
+            Some(Flaw::InspectCountsTheLeft) => self.arrivals,
+            _ => self.queue.len(),
+        }
     }
 
     pub(crate) fn sender_of(&self, owner: &OwnerToken) -> Option<SignalSender> {
@@ -47,6 +57,7 @@ impl CarelessLock {
         }
         if (waits || self.has(Flaw::AskingTakesAPlace)) && !line.queue.contains(&owner) {
             line.queue.push(owner);
+            line.arrivals += 1;
             self.placed_here.store(true, Ordering::SeqCst);
         }
         if self.has(Flaw::AskingTakesAPlace) && !waits {

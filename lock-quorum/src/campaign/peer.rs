@@ -1,17 +1,17 @@
-//! What one node may hold for the claim, as far as its requests and answers show.
+//! What one node may hold for the claim, as far as its requests and answers show, and its vote.
 
 use std::time::Duration;
 
 use super::message::{Answer, Ask, Request};
 use lock_core::FencingToken;
 
-/// What one node may hold for the claim, and its vote on the present motion.
+/// What one node of the quorum may hold for the claim, and its vote on the present motion.
 ///
 /// A request is *under way* from its sending to its answer. After a failure that may have taken
 /// effect, it has *no known outcome*: it may take effect at any time, or never. The counts keep the
 /// two apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Seat<E> {
+pub(super) struct Peer<E> {
     /// Its vote on the present motion. Every new motion resets it.
     pub(super) vote: Vote<E>,
     /// Its vote is worth waiting for. Otherwise it counts only if it comes before the others have
@@ -74,7 +74,7 @@ pub(super) enum Vote<E> {
     Failed(Option<E>),
 }
 
-impl<E> Seat<E> {
+impl<E> Peer<E> {
     pub(super) fn new() -> Self {
         Self {
             vote: Vote::None,
