@@ -14,9 +14,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use async_trait::async_trait;
 use lock_core::backend::{
-    Attempt, Claim, ProviderFactory, ProviderInfo, ProviderUrl, Release, Renewal, Ttl,
+    Attempt, Claim, ProviderFactory, ProviderInfo, ProviderUrl, Release, Renewal, Ttl, async_trait,
 };
 use lock_core::registry::ProviderRegistry;
 use lock_core::{FencingToken, Lock, LockProvider, Result};
@@ -28,6 +27,8 @@ struct Store {
     leases: HashMap<String, (Claim, Option<FencingToken>, Instant)>,
     /// Claims that were released without being held, and until when they are remembered (law U1).
     tombstones: Vec<(Claim, Instant)>,
+    /// Enough for a store that ends with its process. One that may lose its data while the protected
+    /// resource lives on begins with the time (law F1).
     grants: u64,
 }
 

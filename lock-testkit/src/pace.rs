@@ -22,7 +22,10 @@ pub enum Pace {
     /// The paused time of tokio, on one thread. When every task waits, time jumps to the next
     /// timer.
     ///
-    /// For stores in this process that use the clock of tokio.
+    /// For stores in this process whose time is a [`TokioClock`](lock_core::clock::TokioClock). The
+    /// provider brings the same clock with
+    /// [`with_clock`](lock_core::backend::ProviderInfo::with_clock). A case of another provider fails
+    /// at once.
     Paused,
 }
 

@@ -89,6 +89,7 @@ where
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             runtime.block_on(async {
                 let subject = subject().await.paced(pace);
+                subject.check_clock().await;
                 (case.body)(&subject).await;
             });
         }));

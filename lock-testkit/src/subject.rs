@@ -181,6 +181,23 @@ impl Subject {
         self.pace == Pace::Paused
     }
 
+    /// Checks that paused time is the time of the store. Otherwise a case would hang, or fail for no
+    /// visible reason.
+    pub(crate) async fn check_clock(&self) {
+        if !self.is_virtual() {
+            return;
+        }
+        let (start, step) = (self.clock.now(), Duration::from_secs(1));
+        tokio::time::advance(step).await;
+        let passed = self.clock.now().since(start);
+        assert!(
+            passed == step,
+            "the clock of the provider advanced by {passed:?} when tokio's advanced by {step:?}; \
+             `Pace::Paused` needs a store in this process, on a `TokioClock` that its provider \
+             brings with `ProviderInfo::with_clock`"
+        );
+    }
+
     /// Lets time pass.
     pub(crate) async fn pass(&self, time: Duration) {
         self.clock.sleep_until(self.clock.now().after(time)).await;

@@ -20,7 +20,7 @@ use crate::value::FencingToken;
 pub struct Grant {
     /// The number of the grant, or `None` if and only if the provider has no fencing.
     pub fencing: Option<FencingToken>,
-    /// The number of the permit, if the key has several. An exclusive grant has none.
+    /// Reserved for semaphores: the number of the permit. An exclusive grant has none.
     pub seat: Option<u32>,
 }
 
@@ -72,7 +72,8 @@ impl Attempt {
 
     /// Answers that another owner holds the key.
     ///
-    /// `remaining` is how long the lease of that owner has left, if the store knows it.
+    /// `remaining` is how long the lease of that owner has left. If the store does not know it,
+    /// waiters find the end of the lease by retrying.
     ///
     /// # Examples
     ///

@@ -82,10 +82,11 @@ pub trait Hints: Send + Sync {
     ///
     /// | the store | implementation |
     /// |---|---|
-    /// | reports every release to every subscription | as `try_acquire` |
+    /// | reports every release to every subscription of the key | as `try_acquire` |
     /// | reports releases to registered waiters | registers the waiter in the same atomic step as the refusal |
     ///
-    /// Without an open subscription of this owner, it is a plain attempt.
+    /// Without an open subscription of this owner, it is a plain attempt. No hint is needed when a
+    /// lease ends, because waiters ask again at the end that the refusal reported.
     ///
     /// # Errors
     ///

@@ -139,6 +139,12 @@ pub trait Lock: Debug + Send + Sync + 'static {
     /// A repeated request never shortens the lease, because it may be an old one that arrives after
     /// a renewal.
     ///
+    /// **Fencing tokens.** Grant the larger of the time of the store, in microseconds since 1970, and
+    /// the last token + 1. Then tokens keep growing after the store has lost its data. A counter alone
+    /// is enough only if nothing that a token protects outlives the store. One counter may serve all
+    /// keys. Keep it until no holder of an earlier token can still write. Tokens above
+    /// [`FencingToken::LARGEST`](crate::FencingToken::LARGEST) cannot be raised.
+    ///
     /// A claim of a [`Mode`](super::Mode) that the store does not have is refused with
     /// [`Mode::require_exclusive`](super::Mode::require_exclusive).
     ///
@@ -224,11 +230,14 @@ pub trait Lock: Debug + Send + Sync + 'static {
     /// | held by this owner | [`Released`](Release::Released) | free |
     /// | anything else | [`NotHeld`](Release::NotHeld) | this owner gets a tombstone (law U1) |
     ///
+    /// * A tombstone is about one owner and one key. It may be about the owner alone, whose token
+    ///   belongs to one acquisition.
     /// * Comparing the owner and freeing the key are one atomic step (law E3).
     /// * A tombstone lasts for [`Release::TOMBSTONE`] or longer. Meanwhile `try_acquire` answers
     ///   this owner with [`Attempt::Undone`]. Otherwise a slow request could take the lock after
     ///   its own undo.
-    /// * In both cases this owner leaves the queue of the store, and gets no more signals.
+    /// * In both cases this owner leaves the queue of the store and gets no more signals. Drop the
+    ///   sender of its subscription.
     ///
     /// # Errors
     ///

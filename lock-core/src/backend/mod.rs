@@ -16,6 +16,9 @@
 //! | [`HandOver`] | release and grant in one step | two requests instead of one |
 //! | [`FencingFloor`] | raise fencing tokens | a quorum of such stores has no fencing |
 //!
+//! Three capabilities are no traits. A provider declares them in its [`ProviderInfo`]: fencing,
+//! metadata, and that leases end by the clock of the server.
+//!
 //! Core does this for you: owner tokens, checks of ttls, waiting, retries, renewals, detection of
 //! losses, the undo of requests whose answer was lost, time limits and events.
 //!
@@ -24,8 +27,10 @@
 //!
 //! # A whole backend
 //!
-//! The file `custom_backend.rs`, in the directory `examples` at the top of this crate's repository,
-//! has a whole backend in about ninety lines, and the line that runs the conformance suite on it.
+//! The page of [`Lock`] has the three verbs over a map. The file `custom_backend.rs`, in the directory
+//! `examples` at the top of this crate's repository, has a whole backend in about ninety lines, and
+//! the line that runs the conformance suite on it. A backend needs `lock-core`, and `lock-testkit` as
+//! a dev-dependency; `async_trait` is re-exported here.
 
 mod abilities;
 mod answer;

@@ -147,8 +147,11 @@ impl ProviderInfo {
 
     /// Sets the clock with which clients measure leases.
     ///
-    /// Use it only for a store inside this process, so that the store and its clients share one
-    /// clock. Without it clients use the [`SystemClock`](crate::clock::SystemClock).
+    /// | the store is | clock of the store | `with_clock` |
+    /// |---|---|---|
+    /// | elsewhere | its own | no; clients use the [`SystemClock`](crate::clock::SystemClock) |
+    /// | in this process | a [`TokioClock`](crate::clock::TokioClock), which tests can pause | the same clock |
+    /// | in this process | `Instant::now()` | no; tests of it run in real time |
     ///
     /// # Examples
     ///
