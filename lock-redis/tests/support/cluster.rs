@@ -32,35 +32,31 @@ impl Cluster {
 
     fn with(node_timeout: u32, arguments: &[String]) -> Self {
         let timeout = node_timeout.to_string();
-        let mut buses = Vec::new();
         let servers: Vec<_> = (0..2 * MASTERS)
             .map(|_| {
-                let bus = free_port().to_string();
                 let mut all = vec![
                     "--cluster-enabled",
                     "yes",
                     "--cluster-node-timeout",
                     &timeout,
                     "--cluster-port",
-                    &bus,
+                    "BUS",
                     "--cluster-replica-validity-factor",
                     "0",
                     "--repl-diskless-sync-delay",
                     "0",
                 ];
                 all.extend(arguments.iter().map(String::as_str));
-                let server = Server::with(&all);
-                buses.push(bus);
-                server
+                Server::with(&all)
             })
             .collect();
         for (number, server) in servers.iter().enumerate() {
             ok(server, &["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
             server.command(&format!("ACL SETUSER locks on >{PASSWORD} {ACL} {ACL_OF_A_CLUSTER}"));
         }
-        let first = servers[0].port.to_string();
+        let (first, bus) = (servers[0].port.to_string(), servers[0].bus.to_string());
         for server in &servers[1..] {
-            ok(server, &["CLUSTER", "MEET", "127.0.0.1", &first, &buses[0]]);
+            ok(server, &["CLUSTER", "MEET", "127.0.0.1", &first, &bus]);
         }
         for (number, master) in servers[..MASTERS].iter().enumerate() {
             let (from, to) = (number * SLOTS / MASTERS, (number + 1) * SLOTS / MASTERS - 1);

@@ -53,6 +53,8 @@ pub(crate) async fn released(guard: lock_core::LockGuard) {
 pub(crate) struct Server {
     child: Child,
     pub(crate) port: u16,
+    /// The port of the cluster bus, if the arguments have `BUS`.
+    pub(crate) bus: u16,
     folder: TempDir,
     arguments: Vec<String>,
 }
@@ -62,7 +64,8 @@ impl Server {
         Self::with(&[])
     }
 
-    /// Starts a server with further arguments; `PORT` in them stands for its port.
+    /// Starts a server with further arguments. In them, `PORT` stands for its port and `BUS` for a
+    /// second one.
     pub(crate) fn with(arguments: &[&str]) -> Self {
         Self::with_file("", arguments)
     }
@@ -74,9 +77,9 @@ impl Server {
         let arguments: Vec<_> = arguments.iter().map(|one| (*one).to_owned()).collect();
         // Between finding a free port and binding it, another process may take it.
         for _ in 0..20 {
-            let port = free_port();
-            if let Some(child) = launch(folder.path(), port, &arguments) {
-                return Self { child, port, folder, arguments };
+            let (port, bus) = (free_port(), free_port());
+            if let Some(child) = launch(folder.path(), [port, bus], &arguments) {
+                return Self { child, port, bus, folder, arguments };
             }
         }
         panic!("no redis-server would start; see `cargo xtask test`");
@@ -148,7 +151,7 @@ impl Server {
     /// Starts again on the same port, with whatever the server has saved.
     pub(crate) fn start_again(&mut self) {
         self.kill();
-        let child = launch(self.folder.path(), self.port, &self.arguments);
+        let child = launch(self.folder.path(), [self.port, self.bus], &self.arguments);
         self.child = child.expect("the port is still free");
     }
 
@@ -206,10 +209,10 @@ pub(crate) fn signal(name: &str, process: u32) {
 }
 
 /// Starts a server and waits until it answers; `None` if it ends before.
-fn launch(folder: &Path, port: u16, arguments: &[String]) -> Option<Child> {
+fn launch(folder: &Path, ports: [u16; 2], arguments: &[String]) -> Option<Child> {
     let program =
         std::env::var("LOCK_TEST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
-    let port = port.to_string();
+    let [port, bus] = ports.map(|one| one.to_string());
     let socket = folder.join("socket");
     let _ = std::fs::remove_file(&socket);
     let mut child = Command::new(&program)
@@ -218,7 +221,7 @@ fn launch(folder: &Path, port: u16, arguments: &[String]) -> Option<Child> {
         .args(["--enable-debug-command", "local"])
         .args([OsStr::new("--unixsocket"), socket.as_os_str(), OsStr::new("--dir")])
         .arg(folder)
-        .args(arguments.iter().map(|one| one.replace("PORT", &port)))
+        .args(arguments.iter().map(|one| one.replace("PORT", &port).replace("BUS", &bus)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -436,21 +436,24 @@ pub async fn w3_a_waiter_that_may_not_queue_polls(subject: &Subject) {
     if !subject.has(Capability::Queue) {
         return;
     }
-    for verb in [Verb::Subscribe, Verb::TryAcquire] {
+    let short = subject.units(1) / 5;
+    // The subscription has to be open before the delay ends, because the attempt after it queues.
+    let long = subject.units(2);
+    for (verb, delay) in [(Verb::Subscribe, short), (Verb::TryAcquire, long)] {
         let (builder, faults) = subject.faulty_builder();
-        let client = builder.retry(Backoff::fixed(subject.units(1) / 5)).build().unwrap();
+        let client = builder.retry(Backoff::fixed(delay)).build().unwrap();
         let key = subject.key(&format!("{verb:?}"));
         let holder = subject.client().lock(&key).acquire().await.unwrap();
-        let waiter = tokio::spawn(client.lock(&key).acquire());
-        let denied = || Fault::Fail(Error::new(ErrorKind::Denied, "injected: no right to queue"));
+        let denied = Fault::Fail(Error::new(ErrorKind::Denied, "injected: no right to queue"));
         match verb {
-            Verb::Subscribe => faults.always(verb, denied()),
+            Verb::Subscribe => faults.always(verb, denied),
+            // The first attempt is a plain one. The second one queues, and a plain one replaces it.
             _ => {
-                // The attempt that queues is the one right after the subscription.
-                subject.until("it subscribes", || faults.count(Verb::Subscribe) >= 1).await;
-                faults.next(verb, 1, denied());
+                faults.next(verb, 1, Fault::DelayAnswer(Duration::ZERO));
+                faults.next(verb, 1, denied);
             }
         }
+        let waiter = tokio::spawn(client.lock(&key).acquire());
         subject.until("it polls", || faults.count(Verb::TryAcquire) >= 4).await;
         holder.release().await.unwrap();
         waiter.await.unwrap().unwrap().release().await.unwrap();
