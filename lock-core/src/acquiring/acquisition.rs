@@ -11,8 +11,8 @@ use super::schedule::Schedule;
 use super::seen::Seen;
 use crate::backend::{Attempt, Busy, Claim, Lock};
 use crate::clock::Moment;
+use crate::engine::foreign::CONTESTED;
 use crate::engine::line::{Facts, Place, Received};
-use crate::engine::rivals::CONTESTED;
 use crate::engine::{Bound, Engine};
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::fairness::Fairness;
@@ -156,7 +156,7 @@ impl Acquisition {
             Ok(Attempt::Granted(grant)) => self.accept(Received::new(grant, sent)).map(Some),
             Ok(Attempt::Held(busy)) => {
                 if busy.contested {
-                    self.engine.rivals.seen(self.bound.key(), answered, CONTESTED);
+                    self.engine.foreign.seen(self.bound.key(), answered, CONTESTED);
                 }
                 self.see_held(busy, answered);
                 Ok(None)

@@ -11,7 +11,7 @@ use super::patience::Wait;
 use super::schedule::{DELAYS_IN_LINE, SHORTEST_PAUSE};
 use crate::clock::Moment;
 use crate::engine::line::{Facts, News, Place, Received};
-use crate::engine::{Engine, rivals};
+use crate::engine::{Engine, foreign};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
 use crate::holding::Hold;
@@ -99,8 +99,8 @@ impl Acquisition {
     /// Returns how to begin. If others wait, the new waiter joins their line without an attempt.
     async fn begin(&mut self) -> Result<Next> {
         if self.patience.wait != Wait::No {
-            if !self.engine.rivals.are_none() {
-                self.leave_to_rivals().await;
+            if !self.engine.foreign.are_none() {
+                self.leave_to_foreign_lockers().await;
             }
             if self.engine.lines.has(self.bound.key()) {
                 self.report_waiting();
@@ -111,9 +111,9 @@ impl Acquisition {
     }
 
     /// Leaves a contested key that this client has just released to others for a moment.
-    async fn leave_to_rivals(&mut self) {
-        let Engine { rivals, clock, .. } = &*self.engine;
-        if let Some(quiet) = rivals.quiet_until(self.bound.key(), clock.now()) {
+    async fn leave_to_foreign_lockers(&mut self) {
+        let Engine { foreign, clock, .. } = &*self.engine;
+        if let Some(quiet) = foreign.quiet_until(self.bound.key(), clock.now()) {
             clock.sleep_until(quiet.min(self.schedule.deadline)).await;
         }
     }
@@ -209,11 +209,11 @@ impl Acquisition {
         if ours || !self.is_contested(now) {
             return Moment::NEVER;
         }
-        now.after(rivals::poll(self.seen.foreign_for(now), self.bound.owner(), now))
+        now.after(foreign::poll(self.seen.foreign_for(now), self.bound.owner(), now))
     }
 
     fn is_contested(&self, now: Moment) -> bool {
-        self.engine.rivals.compete(self.bound.key(), now)
+        self.engine.foreign.compete(self.bound.key(), now)
     }
 
     /// Waits for the first event.

@@ -9,7 +9,7 @@ use super::lock_client::LockClient;
 use crate::acquiring::Wait;
 use crate::backend::{Capabilities, Capability, LockProvider, ProviderInfo};
 use crate::clock::{Clock, SystemClock};
-use crate::engine::{Engine, Latency, Mint, Rivals};
+use crate::engine::{Engine, ForeignLockers, Latency, Mint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fairness::Fairness;
 use crate::holding::usable_ttl;
@@ -115,7 +115,7 @@ impl LockClient {
                 mint,
                 reporter,
                 lines: Arc::default(),
-                rivals: Rivals::default(),
+                foreign: ForeignLockers::default(),
                 latency: Latency::default(),
                 request_timeout,
                 unavailable_after,

@@ -9,8 +9,8 @@ use super::releasing::GivenBack;
 use crate::backend::{HandOver, Release, Transfer};
 use crate::clock::Moment;
 use crate::engine::Engine;
+use crate::engine::foreign::CONTESTED;
 use crate::engine::line::{PassedOn, Received, Successor};
-use crate::engine::rivals::CONTESTED;
 use crate::error::{Effect, Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
 use crate::observe::EventKind;
@@ -136,10 +136,10 @@ impl Hold {
     /// `None` if the turn of this client is over, or if lockers of other libraries compete for the
     /// key.
     fn successor(&self, passed_on: PassedOn, now: Moment) -> Option<(&dyn HandOver, Successor)> {
-        let Engine { rivals, lines, .. } = &*self.engine;
+        let Engine { foreign, lines, .. } = &*self.engine;
         let key = self.bound.key();
         let ours = passed_on.past_others < Fairness::TURN
-            && (rivals.are_none() || !rivals.compete(key, now));
+            && (foreign.are_none() || !foreign.compete(key, now));
         let hand_over = self.bound.lock.as_hand_over().filter(|_| ours)?;
         Some((hand_over, lines.successor(key)?))
     }
@@ -181,15 +181,15 @@ impl Hold {
     /// Frees the key. `break_is_due` is true if this client then leaves it to others for a moment.
     async fn let_go_to_all(&self, break_is_due: bool) -> Result<GivenBack> {
         let (answer, excused) = self.send_release((*self.bound.lock).release()).await?;
-        let Engine { rivals, lines, .. } = &*self.engine;
+        let Engine { foreign, lines, .. } = &*self.engine;
         let key = self.bound.key();
         if answer == Release::Contested {
-            rivals.seen(key, self.now(), CONTESTED);
+            foreign.seen(key, self.now(), CONTESTED);
         } else if break_is_due && lines.has(key) {
-            rivals.seen(key, self.now(), BREAK);
+            foreign.seen(key, self.now(), BREAK);
         }
-        if !rivals.are_none() {
-            rivals.released(&self.bound.claim, self.now());
+        if !foreign.are_none() {
+            foreign.released(&self.bound.claim, self.now());
         }
         // A store grants to no waiter while foreign lockers compete, so the head must ask.
         lines.freed(key, answer == Release::Released);
