@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::listening::Listening;
-use super::patience::{Patience, Wait};
 use super::schedule::Schedule;
 use super::seen::Seen;
+use super::wait_settings::{Wait, WaitSettings};
 use crate::backend::{Attempt, Busy, Claim, Lock};
 use crate::clock::Moment;
 use crate::engine::foreign::CONTESTED;
@@ -30,7 +30,7 @@ pub(crate) struct Acquisition {
     runtime: Handle,
     pub(super) bound: Bound,
     max_hold: Option<Duration>,
-    pub(super) patience: Patience,
+    pub(super) settings: WaitSettings,
     pub(super) schedule: Schedule,
     /// The place in the line of this client. `None` before the first wait, and after the grant.
     pub(super) place: Option<Place>,
@@ -63,15 +63,15 @@ impl Acquisition {
         runtime: Handle,
         bound: Bound,
         max_hold: Option<Duration>,
-        patience: Patience,
+        settings: WaitSettings,
     ) -> Self {
         let now = engine.clock.now();
         Self {
             runtime,
             bound,
             max_hold,
-            schedule: Schedule::new(now, patience.wait),
-            patience,
+            schedule: Schedule::new(now, settings.wait),
+            settings,
             place: None,
             listening: Listening::default(),
             attempts: 0,
@@ -105,7 +105,7 @@ impl Acquisition {
         let answer = self.send(sent, limit).await;
         self.traces.under_way = false;
         // Only one whose attempt was refused, and not lost or denied, stands in the store's queue.
-        let queues = self.listening.is_open() && self.patience.fairness != Fairness::Race;
+        let queues = self.listening.is_open() && self.settings.fairness != Fairness::Race;
         self.set_queued(queues && matches!(answer, Ok(Attempt::Held(_))));
         let answered = self.now();
         self.share(|facts| facts.end_request(answered));
@@ -122,7 +122,7 @@ impl Acquisition {
     /// Returns how long an attempt may take. Every attempt of a bounded wait ends soon after the
     /// deadline (law W1).
     fn time_left(&self, now: Moment) -> Duration {
-        match self.patience.wait {
+        match self.settings.wait {
             Wait::No => Duration::MAX,
             Wait::AtMost(_) | Wait::Forever => {
                 self.schedule.deadline.since(now).saturating_add(self.engine.latency.grace())
@@ -132,7 +132,7 @@ impl Acquisition {
 
     /// Sends a plain attempt, or with an open subscription one that joins the waiters of the store.
     async fn send(&mut self, sent: Moment, limit: Duration) -> Result<Attempt> {
-        let (lock, fairness) = (&*self.bound.lock, self.patience.fairness);
+        let (lock, fairness) = (&*self.bound.lock, self.settings.fairness);
         let listens = self.listening.is_open();
         let answer = self.engine.call(limit, ask(lock, fairness, listens)).await;
         if listens && answer.as_ref().is_err_and(Error::is_denied) {
@@ -161,7 +161,7 @@ impl Acquisition {
                 self.see_held(busy, answered);
                 Ok(None)
             }
-            Ok(Attempt::Undone) if self.patience.owner_is_minted => {
+            Ok(Attempt::Undone) if self.settings.owner_is_minted => {
                 self.begin_anew()?;
                 let message = "an earlier attempt had to be undone; a fresh owner goes on";
                 let error = Error::new(ErrorKind::Unavailable, message);
@@ -180,7 +180,7 @@ impl Acquisition {
 
     fn see_held(&mut self, busy: Busy, now: Moment) {
         let endless = busy.foreign && busy.remaining.is_none();
-        if endless && self.patience.wait == Wait::Forever && !self.seen.held {
+        if endless && self.settings.wait == Wait::Forever && !self.seen.held {
             let (key, provider) = (self.bound.key(), self.engine.provider.info().name());
             tracing::warn!(%key, %provider, "waiting without limit for a lock of another library that \
                 never expires");
@@ -197,7 +197,7 @@ impl Acquisition {
         }
         // The unanswered requests of this owner may be the cause of the failures.
         let since = self.owner_since.max(self.seen.failing_since.unwrap_or(now));
-        if self.traces.stray && self.patience.owner_is_minted && now.since(since) >= SAME_OWNER {
+        if self.traces.stray && self.settings.owner_is_minted && now.since(since) >= SAME_OWNER {
             self.begin_anew()?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::patience::{Patience, Wait};
+use super::wait_settings::{Wait, WaitSettings};
 use crate::clock::Moment;
 
 /// The shortest pause between two attempts, under every strategy and after every hint.
@@ -41,9 +41,14 @@ impl Schedule {
     }
 
     /// Returns the end of the next `delays` delays, or `None` when the strategy has ended.
-    pub(super) fn due(&mut self, now: Moment, delays: u32, patience: &Patience) -> Option<Moment> {
+    pub(super) fn due(
+        &mut self,
+        now: Moment,
+        delays: u32,
+        settings: &WaitSettings,
+    ) -> Option<Moment> {
         if self.due.is_none_or(|due| due <= now) {
-            let sequence = self.delays.get_or_insert_with(|| patience.delays());
+            let sequence = self.delays.get_or_insert_with(|| settings.delays());
             self.due = None;
             for _ in 0..delays {
                 let Some(delay) = sequence.next() else { break };

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::acquisition::Acquisition;
 use super::listening::Heard;
-use super::patience::Wait;
 use super::schedule::{DELAYS_IN_LINE, SHORTEST_PAUSE};
+use super::wait_settings::Wait;
 use crate::clock::Moment;
 use crate::engine::line::{Facts, News, Place, Received};
 use crate::engine::{Engine, foreign};
@@ -44,7 +44,7 @@ enum Event {
 impl Acquisition {
     /// Acquires the lock, and waits as configured.
     pub(crate) async fn run(mut self) -> Result<Arc<Hold>> {
-        let outcome = match self.patience.cancelled.clone() {
+        let outcome = match self.settings.cancelled.clone() {
             None => self.until_granted().await,
             Some(token) => {
                 let waiting = token.run_until_cancelled(self.until_granted()).await;
@@ -86,7 +86,7 @@ impl Acquisition {
             next = match self.place.as_ref().and_then(Place::handed) {
                 Some(received) => Next::Accept(received),
                 None => {
-                    self.check_patience(last)?;
+                    self.check_may_retry(last)?;
                     if self.seen.held && !held_before {
                         self.report_waiting();
                     }
@@ -98,7 +98,7 @@ impl Acquisition {
 
     /// Returns how to begin. If others wait, the new waiter joins their line without an attempt.
     async fn begin(&mut self) -> Result<Next> {
-        if self.patience.wait != Wait::No {
+        if self.settings.wait != Wait::No {
             if !self.engine.foreign.are_none() {
                 self.leave_to_foreign_lockers().await;
             }
@@ -119,8 +119,8 @@ impl Acquisition {
     }
 
     /// Checks after a refused attempt whether another one follows.
-    fn check_patience(&self, was_last: bool) -> Result<()> {
-        if self.patience.wait == Wait::No {
+    fn check_may_retry(&self, was_last: bool) -> Result<()> {
+        if self.settings.wait == Wait::No {
             return Err(self.give_up(ErrorKind::Contended, ""));
         }
         if self.now() >= self.schedule.deadline {
@@ -153,8 +153,8 @@ impl Acquisition {
     /// | this waiter has become the head | | yes |
     /// | the head is overdue | | yes |
     async fn park(&mut self, asked: bool) -> Result<Next> {
-        let Self { engine, bound, patience, .. } = self;
-        let fairness = patience.fairness;
+        let Self { engine, bound, settings, .. } = self;
+        let fairness = settings.fairness;
         let place =
             self.place.get_or_insert_with(|| Place::join(&engine.lines, &bound.claim, fairness));
         if !asked && place.is_head() {
@@ -187,7 +187,7 @@ impl Acquisition {
             let head = self.place.as_ref().is_some_and(Place::is_head);
             // Waiters behind the head check the line seldom, because there may be ten thousand.
             let delays = if head { 1 } else { DELAYS_IN_LINE };
-            let Some(due) = self.schedule.due(began, delays, &self.patience) else {
+            let Some(due) = self.schedule.due(began, delays, &self.settings) else {
                 return Ok(if asked { Next::GiveUp } else { Next::Ask { last: true } });
             };
             let mut wake = due.min(self.schedule.deadline);
@@ -218,9 +218,9 @@ impl Acquisition {
 
     /// Waits for the first event.
     async fn event(&mut self, head: bool, wake: Moment) -> Event {
-        let Self { engine, bound, patience, place, listening, seen, .. } = self;
+        let Self { engine, bound, settings, place, listening, seen, .. } = self;
         let Some(place) = place else { return Event::Timer };
-        let fairness = patience.fairness;
+        let fairness = settings.fairness;
         // If this client holds the key, its release wakes the line without a subscription.
         let listens = fairness == Fairness::Fifo || head && !place.facts().ours;
         let opens = listens && !seen.has_failed();
