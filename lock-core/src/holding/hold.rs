@@ -9,9 +9,9 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio_util::sync::CancellationToken;
 
-use super::belief::Belief;
 use super::limits::check_margin;
 use super::releasing::Releasing;
+use super::validity::Validity;
 use crate::backend::Renewal;
 use crate::clock::Moment;
 use crate::engine::line::{PassedOn, Received};
@@ -44,7 +44,7 @@ pub(crate) struct Hold {
 
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) belief: Belief,
+    pub(super) validity: Validity,
     /// An earlier attempt had no known outcome, so a late copy of it may still take the key.
     pub(super) stray: bool,
     /// How the key was handed on before this hold.
@@ -107,7 +107,7 @@ impl Hold {
         stray: bool,
     ) -> Self {
         let Received { grant, sent, passed_on } = received;
-        let belief = Belief::granted(sent, bound.claim.ttl());
+        let validity = Validity::granted(sent, bound.claim.ttl());
         Self {
             engine,
             bound,
@@ -116,7 +116,7 @@ impl Hold {
             since: sent,
             hold_until: max_hold.map_or(Moment::NEVER, |hold| sent.after(hold)),
             state: Mutex::new(State {
-                belief,
+                validity,
                 stray,
                 passed_on,
                 busy: false,
@@ -168,7 +168,7 @@ impl Hold {
 
     /// Returns the moment until which the lock is certainly held, unless it is over (law G1).
     pub(crate) fn deadline(&self) -> Moment {
-        self.state().belief.deadline().min(self.hold_until)
+        self.state().validity.deadline().min(self.hold_until)
     }
 
     /// Returns whether the lock was resumed.
@@ -178,7 +178,7 @@ impl Hold {
 
     /// Returns the ttl of the last confirmed grant or renewal.
     pub(crate) fn ttl(&self) -> Ttl {
-        self.state().belief.ttl()
+        self.state().validity.ttl()
     }
 
     /// Checks that a ttl is longer than the stop margin.
@@ -190,7 +190,7 @@ impl Hold {
     pub(crate) fn left(&self) -> Duration {
         let state = self.state();
         match state.over {
-            None => state.belief.deadline().min(self.hold_until).since(self.now()),
+            None => state.validity.deadline().min(self.hold_until).since(self.now()),
             Some(_) => Duration::ZERO,
         }
     }
@@ -198,13 +198,13 @@ impl Hold {
     /// Returns the moment at which the lock is declared lost, a margin before the deadline (law
     /// G2).
     pub(crate) fn stop_at(&self) -> Moment {
-        self.state().belief.stop_at(self.engine.stop_margin).min(self.hold_until)
+        self.state().validity.stop_at(self.engine.stop_margin).min(self.hold_until)
     }
 
     /// Returns whether the lease lasts beyond the longest time to hold, so that it needs no
     /// renewal.
     pub(crate) fn lasts_to_its_limit(&self) -> bool {
-        self.state().belief.stop_at(self.engine.stop_margin) >= self.hold_until
+        self.state().validity.stop_at(self.engine.stop_margin) >= self.hold_until
     }
 
     /// Returns how the hold ended, if it has.
@@ -356,7 +356,7 @@ impl Hold {
         }
         let ttl = ttl.unwrap_or_else(|| self.ttl());
         let at = self.now();
-        let sent = self.state().belief.send(at, ttl);
+        let sent = self.state().validity.send(at, ttl);
         // The deadline may be earlier now, so tasks that sleep until the old one must wake up.
         self.changed.notify_waiters();
         // A request that hangs must leave time for a retry.
@@ -378,7 +378,7 @@ impl Hold {
         };
         match answer {
             Ok(Renewal::Renewed(grant)) if grant.fencing == self.fencing => {
-                self.settle(|belief| belief.confirm(sent))?;
+                self.settle(|validity| validity.confirm(sent))?;
                 if let Some(rest) = &mut self.state().rest {
                     rest.at_risk = None;
                 }
@@ -392,7 +392,7 @@ impl Hold {
             }
             Err(error) => {
                 if error.effect() == Effect::NotApplied {
-                    self.settle(|belief| belief.refute(sent))?;
+                    self.settle(|validity| validity.refute(sent))?;
                 }
                 let key = self.bound.key();
                 Err(self.put_at_risk(self.engine.explain(error, Operation::Renew, key)))
@@ -401,14 +401,14 @@ impl Hold {
     }
 
     /// Applies an answer, unless it came after the time to stop, because a loss is final.
-    fn settle(&self, change: impl FnOnce(&mut Belief)) -> Result<()> {
+    fn settle(&self, change: impl FnOnce(&mut Validity)) -> Result<()> {
         self.stop_if_due();
         let mut state = self.state();
         if state.over.is_some() {
             drop(state);
             return Err(self.lost_error());
         }
-        change(&mut state.belief);
+        change(&mut state.validity);
         drop(state);
         self.changed.notify_waiters();
         Ok(())

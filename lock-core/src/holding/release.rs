@@ -98,7 +98,7 @@ impl Hold {
         let (late, unanswered) = {
             let now = self.now();
             let mut state = self.state();
-            let late = now >= state.belief.deadline();
+            let late = now >= state.validity.deadline();
             let late = *state.releasing.late.get_or_insert(late);
             // If this future is dropped, `unanswered` stays true.
             (late, std::mem::replace(&mut state.releasing.unanswered, true))
@@ -202,9 +202,9 @@ impl Hold {
         let hold = Arc::clone(self);
         // On a runtime that has shut down the task is dropped, and the ttl frees the key.
         self.runtime.spawn(async move {
-            let belief = hold.state().belief;
-            let lasts = hold.now().after(belief.ttl().as_duration());
-            let give_up = if belief.is_in_doubt() { Moment::NEVER } else { lasts };
+            let validity = hold.state().validity;
+            let lasts = hold.now().after(validity.ttl().as_duration());
+            let give_up = if validity.is_in_doubt() { Moment::NEVER } else { lasts };
             let key = hold.bound.key().clone();
             let retried = hold.engine.retry_until(give_up, || hold.give_back()).await;
             if let Err(cause) = retried {
