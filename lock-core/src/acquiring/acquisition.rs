@@ -229,9 +229,9 @@ impl Acquisition {
     }
 
     /// Changes the facts that the line shares, if this acquisition is in a line.
-    pub(super) fn share(&self, lesson: impl FnOnce(&mut Facts)) {
+    pub(super) fn share(&self, change: impl FnOnce(&mut Facts)) {
         if let Some(place) = &self.place {
-            place.share(lesson);
+            place.share(change);
         }
     }
 

@@ -10,7 +10,7 @@ use super::listening::Heard;
 use super::schedule::{DELAYS_IN_LINE, SHORTEST_PAUSE};
 use super::wait_settings::Wait;
 use crate::clock::Moment;
-use crate::engine::line::{Facts, News, Place, Received};
+use crate::engine::line::{Facts, Message, Place, Received};
 use crate::engine::{Engine, foreign};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
@@ -34,7 +34,7 @@ enum Next {
 
 /// An event during a pause.
 enum Event {
-    News(News),
+    Message(Message),
     Heard(Heard),
     /// This waiter has become the head, or this client has released the key.
     Freed,
@@ -227,7 +227,7 @@ impl Acquisition {
         let freed = poll_fn(|_| if place.has_to_ask() { Poll::Ready(()) } else { Poll::Pending });
         tokio::select! {
             biased;
-            news = place.news() => Event::News(news),
+            message = place.next_message() => Event::Message(message),
             heard = listening.next(engine, &*bound.lock, fairness, opens) => Event::Heard(heard),
             // This comes after the subscription. Otherwise a steady stream of releases would keep
             // the head from ever subscribing, and it would starve.
@@ -240,12 +240,12 @@ impl Acquisition {
     async fn react(&mut self, event: Event, began: Moment, wake: Moment) -> Result<Option<Next>> {
         let ask = Some(Next::Ask { last: false });
         Ok(match event {
-            Event::News(News::Handed(received)) => Some(Next::Accept(received)),
-            Event::News(News::Missed) => {
+            Event::Message(Message::Handed(received)) => Some(Next::Accept(received)),
+            Event::Message(Message::Missed) => {
                 self.traces.stray = true;
                 ask
             }
-            Event::News(News::Failed(error)) => return Err(error),
+            Event::Message(Message::Failed(error)) => return Err(error),
             // Foreign lockers get the first chance at a contested key that this client has
             // released.
             Event::Freed if self.is_contested(self.now()) => None,

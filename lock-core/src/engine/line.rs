@@ -66,8 +66,8 @@ impl Facts {
 struct Mailbox {
     claim: Claim,
     mail: Mutex<Mail>,
-    /// Rings when something was put in. One ring may stand for several entries.
-    bell: Notify,
+    /// Notified when something was put in. One notification may stand for several entries.
+    notify: Notify,
 }
 
 /// The content of a mailbox: what its waiter has not read yet.
@@ -123,9 +123,9 @@ impl Received {
     }
 }
 
-/// An event that ends a wait. If there are several, the first variant here is read first.
+/// A message that ends a wait. If there are several, the first variant here is read first.
 #[derive(Debug)]
-pub(crate) enum News {
+pub(crate) enum Message {
     /// This waiter holds the key, which the release of another holder has granted to it.
     Handed(Received),
     /// A hand-over to this waiter had no known outcome, so it may still take effect.
@@ -141,7 +141,7 @@ impl Mailbox {
 
     fn put(&self, change: impl FnOnce(&mut Mail)) {
         change(&mut self.mail());
-        self.bell.notify_one();
+        self.notify.notify_one();
     }
 }
 
@@ -153,15 +153,15 @@ impl Mail {
         Some(received)
     }
 
-    fn take(&mut self) -> Option<News> {
+    fn take(&mut self) -> Option<Message> {
         if let Some(received) = self.take_grant() {
-            return Some(News::Handed(received));
+            return Some(Message::Handed(received));
         }
         if self.offer == Offer::Unknown {
             self.offer = Offer::Possible;
-            return Some(News::Missed);
+            return Some(Message::Missed);
         }
-        self.failure.clone().map(News::Failed)
+        self.failure.clone().map(Message::Failed)
     }
 }
 
@@ -268,8 +268,8 @@ impl Place {
         let is_open = fairness == Fairness::Turns;
         let offer = if is_open { Offer::Possible } else { Offer::Declined };
         let mail = Mail { offer, failure: None, ask: false, queued: false };
-        let (claim, mail, bell) = (claim.clone(), Mutex::new(mail), Notify::new());
-        let mailbox = Arc::new(Mailbox { claim, mail, bell });
+        let (claim, mail, notify) = (claim.clone(), Mutex::new(mail), Notify::new());
+        let mailbox = Arc::new(Mailbox { claim, mail, notify });
         let mut all = lines.lock();
         let line = all.entry(mailbox.claim.key().clone()).or_default();
         let number = line.arrivals;
@@ -292,14 +292,14 @@ impl Place {
         self.with_line(first).unwrap_or_default()
     }
 
-    /// Waits for an event that ends the wait. It also wakes the task when there is a reason to
+    /// Waits for a message, which ends the wait. It also wakes the task when there is a reason to
     /// [ask](Self::has_to_ask). Dropping the future loses nothing.
-    pub(crate) async fn news(&self) -> News {
+    pub(crate) async fn next_message(&self) -> Message {
         loop {
-            if let Some(news) = self.mailbox.mail().take() {
-                return news;
+            if let Some(message) = self.mailbox.mail().take() {
+                return message;
             }
-            self.mailbox.bell.notified().await;
+            self.mailbox.notify.notified().await;
         }
     }
 
@@ -344,8 +344,8 @@ impl Place {
     }
 
     /// Changes the facts that the line shares.
-    pub(crate) fn share(&self, lesson: impl FnOnce(&mut Facts)) {
-        self.with_line(|line| lesson(&mut line.facts));
+    pub(crate) fn share(&self, change: impl FnOnce(&mut Facts)) {
+        self.with_line(|line| change(&mut line.facts));
     }
 
     /// Ends the line with a failure, which all its waiters get. The next waiter begins a new line.
