@@ -31,9 +31,9 @@ struct Line {
     /// The number of the next waiter. It only grows, so numbers are unique within a line.
     arrivals: u64,
     facts: Facts,
-    /// The number of waiters to which the key can be handed. While it is zero, a release searches
+    /// The number of waiters that are eligible for a hand-over. While it is zero, a release searches
     /// no line.
-    open_to_hand_over: usize,
+    eligible: usize,
 }
 
 /// The facts about a key that its line shares.
@@ -203,7 +203,7 @@ impl Lines {
             return None;
         }
         let lines = self.lock();
-        let line = lines.get(key).filter(|line| line.open_to_hand_over > 0)?;
+        let line = lines.get(key).filter(|line| line.eligible > 0)?;
         let mailbox = line.waiters.values().find(|mailbox| {
             let mut mail = mailbox.mail();
             let possible = mail.offer == Offer::Possible;
@@ -258,15 +258,15 @@ pub(crate) struct Place {
     mailbox: Arc<Mailbox>,
     /// The number in the line. Another waiter may have it after the line has ended.
     number: u64,
-    /// Whether this waiter is counted in `open_to_hand_over`.
-    is_open: bool,
+    /// This waiter is eligible for a hand-over, so its line counts it.
+    is_eligible: bool,
 }
 
 impl Place {
     /// Joins the line for the key of `claim` at its end.
     pub(crate) fn join(lines: &Arc<Lines>, claim: &Claim, fairness: Fairness) -> Self {
-        let is_open = fairness == Fairness::Turns;
-        let offer = if is_open { Offer::Possible } else { Offer::Declined };
+        let is_eligible = fairness == Fairness::Turns;
+        let offer = if is_eligible { Offer::Possible } else { Offer::Declined };
         let mail = Mail { offer, failure: None, ask: false, queued: false };
         let (claim, mail, notify) = (claim.clone(), Mutex::new(mail), Notify::new());
         let mailbox = Arc::new(Mailbox { claim, mail, notify });
@@ -275,10 +275,10 @@ impl Place {
         let number = line.arrivals;
         line.arrivals += 1;
         line.waiters.insert(number, Arc::clone(&mailbox));
-        line.open_to_hand_over += usize::from(is_open);
+        line.eligible += usize::from(is_eligible);
         lines.count.store(all.len(), Ordering::Release);
         drop(all);
-        Self { lines: Arc::clone(lines), mailbox, number, is_open }
+        Self { lines: Arc::clone(lines), mailbox, number, is_eligible }
     }
 
     fn with_line<T>(&self, look: impl FnOnce(&mut Line) -> T) -> Option<T> {
@@ -382,7 +382,7 @@ impl Drop for Place {
                 self.lines.count.store(lines.len(), Ordering::Release);
             }
             Some(_) => {
-                line.open_to_hand_over -= usize::from(self.is_open);
+                line.eligible -= usize::from(self.is_eligible);
                 // If this client holds the key, its release wakes the next head.
                 if let Some((number, head)) = line.waiters.first_key_value()
                     && self.number < *number
