@@ -39,13 +39,13 @@ pub(crate) struct Acquisition {
     /// The moment since which the acquisition uses its present owner token.
     owner_since: Moment,
     pub(super) seen: Seen,
-    pub(super) traces: Traces,
+    pub(super) undo_state: UndoState,
 }
 
 /// What the store may still have from this owner. Whatever is true at the end must be undone,
 /// unless it was granted.
 #[derive(Default)]
-pub(super) struct Traces {
+pub(super) struct UndoState {
     /// A request is in flight.
     under_way: bool,
     /// A request ended without a known outcome, so a copy of it may take effect late.
@@ -77,7 +77,7 @@ impl Acquisition {
             attempts: 0,
             owner_since: now,
             seen: Seen::default(),
-            traces: Traces::default(),
+            undo_state: UndoState::default(),
             engine,
         }
     }
@@ -101,9 +101,9 @@ impl Acquisition {
         self.share(|facts| (facts.next_request, facts.under_way) = (sent.after(limit), true));
         self.attempts = self.attempts.saturating_add(1);
         self.schedule.last_attempt = sent;
-        self.traces.under_way = true;
+        self.undo_state.under_way = true;
         let answer = self.send(sent, limit).await;
-        self.traces.under_way = false;
+        self.undo_state.under_way = false;
         // Only one whose attempt was refused, and not lost or denied, stands in the store's queue.
         let queues = self.listening.is_open() && self.settings.fairness != Fairness::Race;
         self.set_queued(queues && matches!(answer, Ok(Attempt::Held(_))));
@@ -172,7 +172,7 @@ impl Acquisition {
                 "this owner token was released before; every acquisition needs a fresh one",
             )),
             Err(error) => {
-                self.traces.stray |= error.effect() != Effect::NotApplied;
+                self.undo_state.stray |= error.effect() != Effect::NotApplied;
                 Err(error)
             }
         }
@@ -197,7 +197,8 @@ impl Acquisition {
         }
         // The unanswered requests of this owner may be the cause of the failures.
         let since = self.owner_since.max(self.seen.failing_since.unwrap_or(now));
-        if self.traces.stray && self.settings.owner_is_minted && now.since(since) >= SAME_OWNER {
+        if self.undo_state.stray && self.settings.owner_is_minted && now.since(since) >= SAME_OWNER
+        {
             self.begin_anew()?;
         }
         Ok(())
@@ -215,15 +216,15 @@ impl Acquisition {
         self.undo();
         self.bound = Bound::new(&*self.engine.provider, fresh);
         self.owner_since = self.now();
-        (self.listening, self.traces) = Default::default();
+        (self.listening, self.undo_state) = Default::default();
         Ok(())
     }
 
     /// Undoes what the store may still have from this owner, in the background.
     fn undo(&mut self) {
         let handed = self.place.take().is_some_and(Place::leave);
-        let uncertain = self.traces.under_way || self.traces.stray || handed;
-        if !self.traces.granted && (uncertain || self.traces.in_store) {
+        let uncertain = self.undo_state.under_way || self.undo_state.stray || handed;
+        if !self.undo_state.granted && (uncertain || self.undo_state.in_store) {
             Arc::clone(&self.engine).undo(self.bound.clone(), &self.runtime, uncertain);
         }
     }
@@ -239,7 +240,7 @@ impl Acquisition {
     pub(super) fn accept(&mut self, received: Received) -> Result<Arc<Hold>> {
         let now = self.now();
         if now >= received.sent.after(self.bound.claim.ttl().validity()) {
-            self.traces.stray = true;
+            self.undo_state.stray = true;
             let message = "the grant came after its lease had ended";
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
@@ -252,11 +253,11 @@ impl Acquisition {
                 facts.end_request(now);
             });
             // A hand-over that is also in flight may take effect at any time.
-            self.traces.stray |= place.leave();
+            self.undo_state.stray |= place.leave();
         }
-        self.traces.granted = true;
+        self.undo_state.granted = true;
         let (engine, runtime) = (Arc::clone(&self.engine), self.runtime.clone());
-        let (bound, stray) = (self.bound.clone(), self.traces.stray);
+        let (bound, stray) = (self.bound.clone(), self.undo_state.stray);
         Ok(Arc::new(Hold::new(engine, runtime, bound, received, self.max_hold, stray)))
     }
 }
@@ -277,7 +278,7 @@ async fn ask(lock: &dyn Lock, fairness: Fairness, listens: bool) -> Result<Attem
 
 impl Drop for Acquisition {
     fn drop(&mut self) {
-        if self.traces.under_way {
+        if self.undo_state.under_way {
             let now = self.now();
             self.share(|facts| facts.end_request(now));
         }

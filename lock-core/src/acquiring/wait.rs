@@ -242,7 +242,7 @@ impl Acquisition {
         Ok(match event {
             Event::Message(Message::Handed(received)) => Some(Next::Accept(received)),
             Event::Message(Message::Missed) => {
-                self.traces.stray = true;
+                self.undo_state.stray = true;
                 ask
             }
             Event::Message(Message::Failed(error)) => return Err(error),
@@ -252,7 +252,7 @@ impl Acquisition {
             Event::Freed => ask,
             // The attempt that follows finds a release before the subscription was open.
             Event::Heard(Heard::Opened) => {
-                self.traces.in_store = true;
+                self.undo_state.in_store = true;
                 ask
             }
             Event::Heard(Heard::Ended) => {
