@@ -169,7 +169,8 @@ impl Moment {
     /// use std::time::Duration;
     ///
     /// let deadline = Moment::from_start(Duration::from_secs(30));
-    /// assert_eq!(deadline.before(Duration::from_secs(5)), Moment::from_start(Duration::from_secs(25)));
+    /// let early = deadline.before(Duration::from_secs(5));
+    /// assert_eq!(early, Moment::from_start(Duration::from_secs(25)));
     /// ```
     #[must_use]
     pub const fn before(self, earlier: Duration) -> Self {

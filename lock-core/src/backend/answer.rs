@@ -82,7 +82,7 @@ impl Attempt {
     /// use lock_core::FencingToken;
     /// use lock_core::backend::Attempt;
     ///
-    /// let answer = Attempt::granted(FencingToken::new(34)); // or `None`, of a store without fencing
+    /// let answer = Attempt::granted(FencingToken::new(34)); // `None` without fencing
     /// assert!(matches!(answer, Attempt::Granted(grant) if grant.fencing.is_some()));
     /// ```
     pub const fn granted(fencing: Option<FencingToken>) -> Self {

@@ -268,7 +268,7 @@ impl Drop for LockGuard {
 ///     match guard.release().await {
 ///         Ok(()) => Ok(()),
 ///         Err(failed) if failed.is_lost() => Err(failed.into()), // check what was written
-///         Err(failed) if failed.error().is_denied() => Err(failed.into()), // retried in the background
+///         Err(failed) if failed.error().is_denied() => Err(failed.into()), // dropped: tries again
 ///         Err(failed) => match failed.into_guard() {
 ///             Some(guard) => Ok(guard.release().await?), // once more
 ///             None => Ok(()),
