@@ -42,8 +42,8 @@ pub(crate) struct Acquisition {
     pub(super) undo_state: UndoState,
 }
 
-/// What the store may still have from this owner. Whatever is true at the end must be undone,
-/// unless it was granted.
+/// What the store may still have from this owner. If a field is true at the end, the owner must be
+/// undone, unless it was granted.
 #[derive(Default)]
 pub(super) struct UndoState {
     /// A request is in flight.
@@ -104,7 +104,7 @@ impl Acquisition {
         self.undo_state.under_way = true;
         let answer = self.send(sent, limit).await;
         self.undo_state.under_way = false;
-        // Only one whose attempt was refused, and not lost or denied, stands in the store's queue.
+        // After an attempt that was lost or denied, the owner may not be in the store's queue.
         let queues = self.listening.is_open() && self.settings.fairness != Fairness::Race;
         self.set_queued(queues && matches!(answer, Ok(Attempt::Held(_))));
         let answered = self.now();
@@ -130,7 +130,7 @@ impl Acquisition {
         }
     }
 
-    /// Sends a plain attempt, or with an open subscription one that joins the waiters of the store.
+    /// Sends an attempt. With an open subscription, it also joins the waiters of the store.
     async fn send(&mut self, sent: Moment, limit: Duration) -> Result<Attempt> {
         let (lock, fairness) = (&*self.bound.lock, self.settings.fairness);
         let listens = self.listening.is_open();
@@ -204,11 +204,13 @@ impl Acquisition {
         Ok(())
     }
 
-    /// Continues under a fresh owner token, because the backend no longer grants the key to the
-    /// present one.
+    /// Undoes the present owner, and continues under a fresh owner token.
     ///
-    /// That happens when the backend itself has undone an attempt, as a quorum does whose nodes
-    /// lost answers.
+    /// It has one of two reasons:
+    ///
+    /// * The backend no longer grants the key to the present owner, because it has undone an attempt
+    ///   of that owner itself. A quorum does so if its nodes lost answers.
+    /// * Unanswered requests of the present owner may be why the backend fails.
     fn begin_anew(&mut self) -> Result<()> {
         let claim = &self.bound.claim;
         let fresh = Claim::new(claim.key().clone(), (self.engine.mint)()?, claim.ttl());
@@ -245,8 +247,8 @@ impl Acquisition {
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         if let Some(place) = self.place.take() {
-            // After the last hold of a turn the store grants the key, so the next head must queue
-            // there.
+            // After the last hold of a turn, the store decides which client is next. So the next
+            // head must queue there.
             let ours = received.passed_on.past_others < Fairness::TURN;
             place.share(|facts| {
                 (facts.ours, facts.held, facts.failing_since) = (ours, true, None);
@@ -262,7 +264,7 @@ impl Acquisition {
     }
 }
 
-/// Asks for the key once, and joins the waiters of the store if `listens`.
+/// Asks for the key once. If `listens` is true, it also joins the waiters of the store.
 async fn ask(lock: &dyn Lock, fairness: Fairness, listens: bool) -> Result<Attempt> {
     if listens {
         if fairness == Fairness::Race {

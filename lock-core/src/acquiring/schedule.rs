@@ -21,9 +21,10 @@ pub(super) struct Schedule {
     /// The end of the wait, at which a last attempt is made.
     pub(super) deadline: Moment,
     pub(super) last_attempt: Moment,
-    /// The sequence of this acquisition alone, begun at its first wait.
+    /// The delays of this acquisition, which begin at its first wait.
     delays: Option<Box<dyn Iterator<Item = Duration> + Send>>,
-    /// The end of the present delay. An earlier attempt, after a hint, does not use it up.
+    /// The end of the present delay. A hint causes an earlier attempt, which leaves the delay as it
+    /// is.
     due: Option<Moment>,
     /// The longest delay so far. It only grows.
     longest_delay: Duration,
@@ -40,7 +41,9 @@ impl Schedule {
         Self { started, deadline, last_attempt: started, delays, due, longest_delay }
     }
 
-    /// Returns the end of the next `delays` delays, or `None` when the strategy has ended.
+    /// Returns the end of the present delay. If that is over, `delays` new ones begin.
+    ///
+    /// `None` when the strategy has ended.
     pub(super) fn due(
         &mut self,
         now: Moment,

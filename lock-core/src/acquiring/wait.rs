@@ -17,18 +17,18 @@ use crate::fairness::Fairness;
 use crate::holding::Hold;
 use crate::observe::{Effort, EventKind};
 
-/// How late the next request of a head may be before another waiter overtakes it. Its task may have
-/// been waiting for a processor.
+/// How late the next request of a head may be before another waiter overtakes it. The task of the
+/// head may only be waiting for a processor.
 const LATE: Duration = Duration::from_millis(10);
 
 /// The reason why a wait has ended.
 enum Next {
-    /// It is time for an attempt. `last` is true if the strategy has ended, so that no other
-    /// follows.
+    /// It is time for an attempt. `last` is true if the strategy has ended, so that this attempt
+    /// is the last one.
     Ask { last: bool },
     /// The strategy has ended, and an attempt was made after its last delay.
     GiveUp,
-    /// The release of another holder has granted the key.
+    /// A hand-over has granted the key.
     Accept(Received),
 }
 
@@ -36,7 +36,8 @@ enum Next {
 enum Event {
     Message(Message),
     Heard(Heard),
-    /// This waiter has become the head, or this client has released the key.
+    /// This waiter [has to ask](Place::has_to_ask), for instance because this client has released
+    /// the key.
     Freed,
     Timer,
 }
@@ -148,8 +149,10 @@ impl Acquisition {
     /// |---|---|---|
     /// | a hint to this waiter | yes | yes |
     /// | the deadline of this waiter | yes | yes |
+    /// | a hand-over to this waiter was refused | yes | yes |
     /// | this client has released the key | yes | no |
     /// | the delay, or the lease of the holder, is over | yes | no |
+    /// | a waiter behind it would ask much earlier | yes | no |
     /// | this waiter has become the head | | yes |
     /// | the head is overdue | | yes |
     async fn park(&mut self, asked: bool) -> Result<Next> {
@@ -202,8 +205,10 @@ impl Acquisition {
         }
     }
 
-    /// Returns the moment of the next attempt on a contested key, because foreign releases send no
-    /// hint.
+    /// Returns the moment of the next attempt on a contested key. Foreign lockers send no hint when
+    /// they release.
+    ///
+    /// `NEVER` if the key is not contested, or if this client holds it.
     fn next_poll(&self, now: Moment) -> Moment {
         let ours = self.place.as_ref().is_some_and(|place| place.facts().ours);
         if ours || !self.is_contested(now) {
@@ -250,7 +255,7 @@ impl Acquisition {
             // released.
             Event::Freed if self.is_contested(self.now()) => None,
             Event::Freed => ask,
-            // The attempt that follows finds a release before the subscription was open.
+            // The attempt that follows finds a release that came before the subscription.
             Event::Heard(Heard::Opened) => {
                 self.undo_state.in_store = true;
                 ask
@@ -280,7 +285,7 @@ impl Acquisition {
     ///
     /// | the head | effect |
     /// |---|---|
-    /// | means to ask much later than this waiter's own strategy would | it is made to ask now |
+    /// | plans its next request much later than this waiter's own strategy would | it is made to ask now |
     /// | is overdue, so it is not being polled | this waiter overtakes it |
     fn is_time_to_ask(&self, began: Moment) -> bool {
         let (now, Some(place)) = (self.now(), &self.place) else { return true };
@@ -289,7 +294,7 @@ impl Acquisition {
             return true;
         }
         let Facts { next_request, under_way, last_request, .. } = place.facts();
-        // Another waiter has asked since then, past the head or at its deadline.
+        // A request of another waiter, perhaps of the head, has ended since then.
         if last_request >= began {
             return false;
         }

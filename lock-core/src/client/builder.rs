@@ -58,8 +58,8 @@ impl fmt::Debug for ClientBuilder {
 impl LockClient {
     /// Makes a client with the defaults.
     ///
-    /// This cannot fail. A provider may not support the default ttl. Then every acquisition fails
-    /// that sets no [`ttl`](crate::Acquire::ttl) of its own. Use the
+    /// This cannot fail. If the provider does not support the default ttl, every acquisition that
+    /// sets no [`ttl`](crate::Acquire::ttl) of its own fails. Use the
     /// [`builder`](LockClient::builder) to detect that at start-up.
     ///
     /// # Examples
@@ -188,7 +188,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets how long acquisitions wait that set no time of their own.
+    /// Sets the longest wait of acquisitions that set none of their own.
     ///
     /// # Examples
     ///

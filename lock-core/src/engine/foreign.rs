@@ -10,21 +10,24 @@ use crate::clock::Moment;
 use crate::value::{LockKey, OwnerFingerprint};
 
 /// How long a key counts as contested after a foreign locker was seen there. Meanwhile this client
-/// hands it to none of its own waiters, so that foreign lockers find it free as well.
+/// hands the key to none of its own waiters, so that foreign lockers find it free as well.
 pub(crate) const CONTESTED: Duration = Duration::from_secs(1);
 
 /// The shortest pause between two attempts on a contested key. The longest is five times as long.
 const SHORTEST_POLL: Duration = Duration::from_millis(10);
 
-/// A pause grows to this part of the time for which the foreign holder has had the key.
+/// A pause is no shorter than the time for which the foreign holder has had the key, divided by
+/// this.
 const PART_OF_THE_HOLD: u32 = 50;
 
 /// The keys of one client for which foreign lockers compete.
 #[derive(Debug, Default)]
 pub(crate) struct ForeignLockers {
-    /// Entries of the past are dropped when a key is added, so the map does not grow for ever.
+    /// Keys that are no longer contested are removed when a key is added, so the map does not grow
+    /// for ever.
     keys: Mutex<HashMap<LockKey, Contest>>,
-    /// The length of `keys`, set under its mutex: readers that find zero need no mutex.
+    /// The length of `keys`. It is set under their mutex, which a reader that finds zero does not
+    /// need.
     count: AtomicUsize,
 }
 

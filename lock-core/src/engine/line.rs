@@ -20,7 +20,8 @@ use crate::value::LockKey;
 pub(crate) struct Lines {
     /// A key has a line if and only if at least one waiter waits for it.
     lines: Mutex<HashMap<LockKey, Line>>,
-    /// The length of `lines`, set under its mutex: readers that find zero need no mutex.
+    /// The length of `lines`. It is set under their mutex, which a reader that finds zero does not
+    /// need.
     count: AtomicUsize,
 }
 
@@ -91,7 +92,7 @@ enum Offer {
     Possible,
     /// A holder has picked this waiter, and its request is in flight.
     Sent,
-    /// The key was granted to this waiter, which has not read that yet.
+    /// The key was granted to this waiter, which has not read the grant yet.
     Granted(Received),
     /// The outcome of the request is unknown.
     Unknown,
@@ -109,7 +110,7 @@ pub(crate) struct Received {
 /// How a key has been handed on within this client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PassedOn {
-    /// How many times in a row, while other clients waited in the store.
+    /// How many hand-overs there were in a row while other clients waited in the store.
     pub(crate) past_others: u8,
     /// The moment since which the key was never free; `NEVER` if the store itself granted it.
     pub(crate) since: Moment,
@@ -126,7 +127,7 @@ impl Received {
 /// A message that ends a wait. If there are several, the first variant here is read first.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// This waiter holds the key, which the release of another holder has granted to it.
+    /// A hand-over has granted the key to this waiter.
     Handed(Received),
     /// A hand-over to this waiter had no known outcome, so it may still take effect.
     Missed,
@@ -146,7 +147,7 @@ impl Mailbox {
 }
 
 impl Mail {
-    /// Takes the grant that came with the release of another holder, if there is one.
+    /// Takes the grant of a hand-over, if there is one.
     fn take_grant(&mut self) -> Option<Received> {
         let Offer::Granted(received) = self.offer else { return None };
         self.offer = Offer::Possible;
@@ -174,7 +175,7 @@ impl Lines {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// Reports to the line that this client has released the key, so that its head sends a request.
+    /// Reports to the line that this client has released the key. The head then sends a request.
     ///
     /// `reported` is true if the store reports the release to the waiters in its queue. A head that
     /// is in that queue then sends no request.
@@ -192,7 +193,7 @@ impl Lines {
         }
     }
 
-    /// Returns whether the key has a line, which a new waiter joins at its end.
+    /// Returns whether the key has a line. A new waiter joins it at its end.
     pub(crate) fn has(&self, key: &LockKey) -> bool {
         !self.are_none() && self.lock().contains_key(key)
     }
@@ -256,7 +257,7 @@ impl Drop for Successor {
 pub(crate) struct Place {
     lines: Arc<Lines>,
     mailbox: Arc<Mailbox>,
-    /// The number in the line. Another waiter may have it after the line has ended.
+    /// The number in the line. After the line has ended, another waiter may have the same number.
     number: u64,
     /// This waiter is eligible for a hand-over, so its line counts it.
     is_eligible: bool,
@@ -292,8 +293,10 @@ impl Place {
         self.with_line(first).unwrap_or_default()
     }
 
-    /// Waits for a message, which ends the wait. It also wakes the task when there is a reason to
-    /// [ask](Self::has_to_ask). Dropping the future loses nothing.
+    /// Waits for a message, which ends the wait.
+    ///
+    /// The task also wakes up when there is a reason to [ask](Self::has_to_ask). Dropping the
+    /// future loses nothing.
     pub(crate) async fn next_message(&self) -> Message {
         loop {
             if let Some(message) = self.mailbox.mail().take() {
@@ -305,7 +308,12 @@ impl Place {
 
     /// Returns whether this waiter should send a request, and resets that.
     ///
-    /// It should if it has become the head, or if this client has released the key.
+    /// | reason | which waiter |
+    /// |---|---|
+    /// | this client has released the key | the head |
+    /// | another waiter [hurries](Self::hurry_head) the head | the head |
+    /// | the head has left | the new head |
+    /// | a hand-over was refused | the one that was picked |
     pub(crate) fn has_to_ask(&self) -> bool {
         std::mem::take(&mut self.mailbox.mail().ask)
     }
@@ -320,7 +328,7 @@ impl Place {
         });
     }
 
-    /// Takes the grant that came with the release of another holder, if there is one.
+    /// Takes the grant of a hand-over, if there is one.
     pub(crate) fn handed(&self) -> Option<Received> {
         self.mailbox.mail().take_grant()
     }
@@ -330,10 +338,11 @@ impl Place {
         self.mailbox.mail().queued = queued;
     }
 
-    /// Leaves the line, and returns whether the key may have been handed to this waiter unread.
+    /// Leaves the line. Returns whether a hand-over to this waiter is in flight, or has an outcome
+    /// that the waiter has not read.
     pub(crate) fn leave(self) -> bool {
         let mailbox = Arc::clone(&self.mailbox);
-        // Out of the line, no holder can pick this waiter, so `offer` does not change from now on.
+        // No holder picks a waiter that has left its line, so `offer` does not become `Sent` later.
         drop(self);
         matches!(mailbox.mail().offer, Offer::Sent | Offer::Granted(_) | Offer::Unknown)
     }
@@ -361,7 +370,8 @@ impl Place {
         }
     }
 
-    /// Whether this place is in that line: one that was given up has been followed by another line.
+    /// Returns whether this place is in `line`. A line that has failed may have been followed by
+    /// another one.
     fn stands_in(&self, line: &Line) -> bool {
         line.waiters.get(&self.number).is_some_and(|one| Arc::ptr_eq(one, &self.mailbox))
     }

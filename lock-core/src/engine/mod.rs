@@ -61,7 +61,7 @@ impl Engine {
         error.in_operation(operation, Some(key.shared()), self.provider.info().name())
     }
 
-    /// Runs one request to the backend, as [`limited`] does, by the engine's clock.
+    /// Sends one request to the backend through [`limited`], by the engine's clock.
     pub(crate) async fn call<T>(
         &self,
         limit: Duration,

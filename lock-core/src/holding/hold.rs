@@ -26,16 +26,16 @@ const SHORTEST_LIMIT: Duration = Duration::from_millis(1);
 
 /// One held lock, which its guard, its leases and its renewal task share.
 ///
-/// All state changes here, under one mutex. A lock is held first, and then over for good.
+/// All state changes here, under one mutex. A hold that is over stays over.
 pub(crate) struct Hold {
     pub(crate) engine: Arc<Engine>,
     pub(crate) bound: Bound,
     pub(crate) fencing: Option<FencingToken>,
     /// The runtime of the acquisition, for the release of a guard that is dropped elsewhere.
     pub(crate) runtime: Handle,
-    /// The moment before the acquisition left.
+    /// The moment before the request for the lock left.
     pub(super) since: Moment,
-    /// Holding the lock longer than this is a loss. Renewals do not move it.
+    /// Holding the lock beyond this moment is a loss. Renewals do not move it.
     hold_until: Moment,
     pub(super) state: Mutex<State>,
     /// Notified when the deadline, the risk or `over` changes, and when `busy` is reset.
@@ -212,7 +212,7 @@ impl Hold {
         self.state().over.clone()
     }
 
-    /// Ends the hold; the first end stays.
+    /// Ends the hold, unless it is over already.
     pub(crate) fn end(&self, over: Over) {
         let mut state = self.state();
         if state.over.is_some() {
@@ -309,7 +309,7 @@ impl Hold {
         token
     }
 
-    /// Makes the error of an operation that needs the lock when it is over.
+    /// Makes the error of an operation for which the lock is over, or has too little time left.
     pub(crate) fn lost_error(&self) -> Error {
         let (message, cause) = match self.over() {
             Some(Over::Lost(loss)) => (loss.to_string(), loss.cause().cloned()),
@@ -323,7 +323,7 @@ impl Hold {
         error.about(self.bound.key().shared(), self.engine.provider.info().name())
     }
 
-    /// Resolves at the next change of the deadline, or the end, after this call.
+    /// Resolves when the deadline changes or the hold ends, at any time after this call.
     pub(crate) fn changed(&self) -> Notified<'_> {
         self.changed.notified()
     }
@@ -345,8 +345,9 @@ impl Hold {
         self.engine.call(self.engine.request_timeout, waiting).await
     }
 
-    /// Renews once, to a new ttl or to the present one. Never overlaps another request, so none is
-    /// sent after a release (law G4, bug B-W5).
+    /// Renews once, to a new ttl or to the present one.
+    ///
+    /// It never overlaps another request, so no renewal is sent after a release (law G4, bug B-W5).
     pub(crate) async fn renew(&self, ttl: Option<Ttl>) -> Result<()> {
         let nothing_sent = |error: Error| error.with_effect(Effect::NotApplied);
         let _alone = self.alone().await.map_err(nothing_sent)?;

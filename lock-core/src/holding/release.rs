@@ -15,11 +15,11 @@ use crate::error::{Effect, Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
 use crate::observe::EventKind;
 
-/// How long a key may be handed from waiter to waiter. It is never free for a locker of another
-/// library meanwhile, so it is released once after this time.
+/// How long a key may be handed from waiter to waiter without a break. A locker of another library
+/// never finds it free meanwhile, so it is released once after this time.
 const LONGEST_UNBROKEN: Duration = Duration::from_secs(2);
 
-/// How long this client then leaves the key to others.
+/// How long a break is, in which this client leaves the key to others.
 const BREAK: Duration = Duration::from_millis(25);
 
 /// The message of a release after which this owner did not hold the key.
@@ -34,7 +34,7 @@ impl Hold {
         self.leave_to_its_ttl();
     }
 
-    /// Ends the hold, but not the lease, which its ttl ends.
+    /// Ends the hold. The lease goes on until its ttl ends.
     pub(crate) fn leave_to_its_ttl(&self) {
         self.end(Over::Done);
         self.engine.lines.freed(self.bound.key(), false);
@@ -133,8 +133,8 @@ impl Hold {
 
     /// Picks the waiter of this client that gets the key.
     ///
-    /// `None` if the turn of this client is over, or if lockers of other libraries compete for the
-    /// key.
+    /// `None` if there is no such waiter, if the store has no hand-over, if the turn of this client
+    /// is over, or if foreign lockers compete for the key.
     fn successor(&self, passed_on: PassedOn, now: Moment) -> Option<(&dyn HandOver, Successor)> {
         let Engine { foreign, lines, .. } = &*self.engine;
         let key = self.bound.key();
@@ -178,7 +178,7 @@ impl Hold {
         Ok(Some(GivenBack::new(answer, excused)))
     }
 
-    /// Frees the key. `break_is_due` is true if this client then leaves it to others for a moment.
+    /// Frees the key. If `break_is_due` is true, this client then leaves it to others for a moment.
     async fn let_go_to_all(&self, break_is_due: bool) -> Result<GivenBack> {
         let (answer, excused) = self.send_release((*self.bound.lock).release()).await?;
         let Engine { foreign, lines, .. } = &*self.engine;

@@ -22,10 +22,10 @@ const STRAY_LIFE: Duration = Release::TOMBSTONE;
 pub(crate) struct Validity {
     /// The ttl of the last confirmed request.
     ttl: Ttl,
-    /// The ttl with which the deadline was counted. Less than `ttl` while a stray request may
-    /// shorten it.
+    /// The ttl with which the deadline was computed. Less than `ttl` while a stray request may
+    /// shorten the lease.
     span: Ttl,
-    /// The lease never ends before this moment, with any outcome of the requests in flight.
+    /// The lease does not end before this moment, whatever the requests in flight do.
     deadline: Moment,
     stray: Option<Stray>,
 }
@@ -59,7 +59,7 @@ impl Validity {
         self.ttl
     }
 
-    /// Whether a renewal without a known outcome may have set the lease to any other time.
+    /// Returns whether a renewal without a known outcome may change when the lease ends.
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.stray.is_some()
     }
