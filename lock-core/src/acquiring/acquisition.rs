@@ -208,8 +208,8 @@ impl Acquisition {
     ///
     /// It has one of two reasons:
     ///
-    /// * The backend no longer grants the key to the present owner, because it has undone an attempt
-    ///   of that owner itself. A quorum does so if its nodes lost answers.
+    /// * The backend has undone an attempt of the present owner, so it no longer grants the key to
+    ///   that owner. A quorum does so if its nodes lost answers.
     /// * Unanswered requests of the present owner may be why the backend fails.
     fn begin_anew(&mut self) -> Result<()> {
         let claim = &self.bound.claim;
