@@ -580,7 +580,7 @@ impl Acquire {
                     return Err(failed.into());
                 }
                 let error = failed.error();
-                tracing::debug!(%error, "the release is not confirmed, retrying in the background");
+                tracing::debug!(%error, "release unconfirmed, retrying in the background");
             }
             Ok(output)
         }
