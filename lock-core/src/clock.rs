@@ -53,6 +53,15 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// ```
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Returns the present moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::clock::{Clock, SystemClock};
+    ///
+    /// let before = SystemClock.now();
+    /// assert!(SystemClock.now() >= before);
+    /// ```
     fn now(&self) -> Moment;
 
     /// Waits until `now()` has reached `moment`.
@@ -60,6 +69,20 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// Dropping the sleep loses nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::clock::{Clock, SystemClock};
+    /// use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    ///
+    /// let wake = SystemClock.now().after(Duration::from_millis(2));
+    /// SystemClock.sleep_until(wake).await;
+    /// assert!(SystemClock.now() >= wake);
+    /// # }
+    /// ```
     fn sleep_until(&self, moment: Moment) -> Sleep;
 }
 
@@ -103,6 +126,15 @@ impl Moment {
     pub const NEVER: Self = Self(u64::MAX);
 
     /// Makes the moment that is `elapsed` after the start of the clock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::clock::Moment;
+    /// use std::time::Duration;
+    ///
+    /// assert_eq!(Moment::from_start(Duration::ZERO), Moment::default());
+    /// ```
     pub const fn from_start(elapsed: Duration) -> Self {
         Self(nanos(elapsed))
     }
@@ -113,18 +145,51 @@ impl Moment {
     }
 
     /// Returns the moment that is `later` after this one, at most [`Moment::NEVER`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::clock::Moment;
+    /// use std::time::Duration;
+    ///
+    /// let start = Moment::default();
+    /// assert_eq!(start.after(Duration::from_secs(5)), Moment::from_start(Duration::from_secs(5)));
+    /// ```
     #[must_use]
     pub const fn after(self, later: Duration) -> Self {
         Self(self.0.saturating_add(nanos(later)))
     }
 
     /// Returns the moment that is `earlier` before this one, at least the start of the clock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::clock::Moment;
+    /// use std::time::Duration;
+    ///
+    /// let deadline = Moment::from_start(Duration::from_secs(30));
+    /// let early = deadline.before(Duration::from_secs(5));
+    /// assert_eq!(early, Moment::from_start(Duration::from_secs(25)));
+    /// ```
     #[must_use]
     pub const fn before(self, earlier: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(earlier)))
     }
 
     /// Returns the time from `earlier` to this moment, or zero if `earlier` is later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::clock::Moment;
+    /// use std::time::Duration;
+    ///
+    /// let start = Moment::default();
+    /// let later = start.after(Duration::from_secs(5));
+    /// assert_eq!(later.since(start), Duration::from_secs(5));
+    /// assert_eq!(start.since(later), Duration::ZERO);
+    /// ```
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -227,6 +292,17 @@ pub struct TokioClock {
 
 impl TokioClock {
     /// Makes a clock that starts now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::clock::{Clock, Moment, TokioClock};
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    ///
+    /// assert_eq!(TokioClock::new().now(), Moment::default()); // on paused time
+    /// # }
+    /// ```
     pub fn new() -> Self {
         Self { start: tokio::time::Instant::now() }
     }

@@ -150,7 +150,7 @@ impl FencingGate {
 /// let gate = FencingGate::reopen(FencingToken::new(34).unwrap(), OwnerFingerprint::from_u64(7));
 /// let late = FencingToken::new(33).unwrap();
 /// let stale = gate.admit(late, OwnerFingerprint::from_u64(6)).unwrap_err();
-/// assert_eq!((stale.token().get(), stale.largest_seen().get()), (33, 34));
+/// assert_eq!((stale.token().as_u64(), stale.largest_seen().as_u64()), (33, 34));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StaleWriter {

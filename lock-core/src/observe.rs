@@ -227,6 +227,27 @@ impl EventKind {
 /// ```
 pub trait Observer: std::fmt::Debug + Send + Sync + 'static {
     /// Receives one event.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::LockClient;
+    /// use lock_core::observe::{Event, Observer};
+    /// use lock_memory::MemoryProvider;
+    ///
+    /// #[derive(Debug)]
+    /// struct Print;
+    ///
+    /// impl Observer for Print {
+    ///     fn on_event(&self, event: &Event) {
+    ///         println!("{} {}", event.key(), event.kind().name());
+    ///     }
+    /// }
+    ///
+    /// let locks = LockClient::builder(MemoryProvider::new()).observer(Print).build()?;
+    /// # let _ = locks;
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     fn on_event(&self, event: &Event);
 }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::listening::Listening;
-use super::patience::{Patience, Wait};
 use super::schedule::Schedule;
 use super::seen::Seen;
+use super::wait_settings::{Wait, WaitSettings};
 use crate::backend::{Attempt, Busy, Claim, Lock};
 use crate::clock::Moment;
+use crate::engine::foreign::CONTESTED;
 use crate::engine::line::{Facts, Place, Received};
-use crate::engine::rivals::CONTESTED;
 use crate::engine::{Bound, Engine};
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::fairness::Fairness;
@@ -30,7 +30,7 @@ pub(crate) struct Acquisition {
     runtime: Handle,
     pub(super) bound: Bound,
     max_hold: Option<Duration>,
-    pub(super) patience: Patience,
+    pub(super) settings: WaitSettings,
     pub(super) schedule: Schedule,
     /// The place in the line of this client. `None` before the first wait, and after the grant.
     pub(super) place: Option<Place>,
@@ -39,13 +39,13 @@ pub(crate) struct Acquisition {
     /// The moment since which the acquisition uses its present owner token.
     owner_since: Moment,
     pub(super) seen: Seen,
-    pub(super) traces: Traces,
+    pub(super) undo_state: UndoState,
 }
 
-/// What the store may still have from this owner. Whatever is true at the end must be undone,
-/// unless it was granted.
+/// What the store may still have from this owner. If a field is true at the end, the owner must be
+/// undone, unless it was granted.
 #[derive(Default)]
-pub(super) struct Traces {
+pub(super) struct UndoState {
     /// A request is in flight.
     under_way: bool,
     /// A request ended without a known outcome, so a copy of it may take effect late.
@@ -63,21 +63,21 @@ impl Acquisition {
         runtime: Handle,
         bound: Bound,
         max_hold: Option<Duration>,
-        patience: Patience,
+        settings: WaitSettings,
     ) -> Self {
         let now = engine.clock.now();
         Self {
             runtime,
             bound,
             max_hold,
-            schedule: Schedule::new(now, patience.wait),
-            patience,
+            schedule: Schedule::new(now, settings.wait),
+            settings,
             place: None,
             listening: Listening::default(),
             attempts: 0,
             owner_since: now,
             seen: Seen::default(),
-            traces: Traces::default(),
+            undo_state: UndoState::default(),
             engine,
         }
     }
@@ -101,11 +101,11 @@ impl Acquisition {
         self.share(|facts| (facts.next_request, facts.under_way) = (sent.after(limit), true));
         self.attempts = self.attempts.saturating_add(1);
         self.schedule.last_attempt = sent;
-        self.traces.under_way = true;
+        self.undo_state.under_way = true;
         let answer = self.send(sent, limit).await;
-        self.traces.under_way = false;
-        // Only one whose attempt was refused, and not lost or denied, stands in the store's queue.
-        let queues = self.listening.is_open() && self.patience.fairness != Fairness::Race;
+        self.undo_state.under_way = false;
+        // After an attempt that was lost or denied, the owner may not be in the store's queue.
+        let queues = self.listening.is_open() && self.settings.fairness != Fairness::Race;
         self.set_queued(queues && matches!(answer, Ok(Attempt::Held(_))));
         let answered = self.now();
         self.share(|facts| facts.end_request(answered));
@@ -122,7 +122,7 @@ impl Acquisition {
     /// Returns how long an attempt may take. Every attempt of a bounded wait ends soon after the
     /// deadline (law W1).
     fn time_left(&self, now: Moment) -> Duration {
-        match self.patience.wait {
+        match self.settings.wait {
             Wait::No => Duration::MAX,
             Wait::AtMost(_) | Wait::Forever => {
                 self.schedule.deadline.since(now).saturating_add(self.engine.latency.grace())
@@ -130,9 +130,9 @@ impl Acquisition {
         }
     }
 
-    /// Sends a plain attempt, or with an open subscription one that joins the waiters of the store.
+    /// Sends an attempt. With an open subscription, it also joins the waiters of the store.
     async fn send(&mut self, sent: Moment, limit: Duration) -> Result<Attempt> {
-        let (lock, fairness) = (&*self.bound.lock, self.patience.fairness);
+        let (lock, fairness) = (&*self.bound.lock, self.settings.fairness);
         let listens = self.listening.is_open();
         let answer = self.engine.call(limit, ask(lock, fairness, listens)).await;
         if listens && answer.as_ref().is_err_and(Error::is_denied) {
@@ -156,12 +156,12 @@ impl Acquisition {
             Ok(Attempt::Granted(grant)) => self.accept(Received::new(grant, sent)).map(Some),
             Ok(Attempt::Held(busy)) => {
                 if busy.contested {
-                    self.engine.rivals.seen(self.bound.key(), answered, CONTESTED);
+                    self.engine.foreign.seen(self.bound.key(), answered, CONTESTED);
                 }
                 self.see_held(busy, answered);
                 Ok(None)
             }
-            Ok(Attempt::Undone) if self.patience.owner_is_minted => {
+            Ok(Attempt::Undone) if self.settings.owner_is_minted => {
                 self.begin_anew()?;
                 let message = "an earlier attempt had to be undone; a fresh owner goes on";
                 let error = Error::new(ErrorKind::Unavailable, message);
@@ -172,7 +172,7 @@ impl Acquisition {
                 "this owner token was released before; every acquisition needs a fresh one",
             )),
             Err(error) => {
-                self.traces.stray |= error.effect() != Effect::NotApplied;
+                self.undo_state.stray |= error.effect() != Effect::NotApplied;
                 Err(error)
             }
         }
@@ -180,8 +180,8 @@ impl Acquisition {
 
     fn see_held(&mut self, busy: Busy, now: Moment) {
         let endless = busy.foreign && busy.remaining.is_none();
-        if endless && self.patience.wait == Wait::Forever && !self.seen.held {
-            let (key, provider) = (self.bound.key(), self.engine.provider.info().shared_name());
+        if endless && self.settings.wait == Wait::Forever && !self.seen.held {
+            let (key, provider) = (self.bound.key(), self.engine.provider.info().name());
             tracing::warn!(%key, %provider, "waiting without limit for a lock of another library that \
                 never expires");
         }
@@ -197,17 +197,20 @@ impl Acquisition {
         }
         // The unanswered requests of this owner may be the cause of the failures.
         let since = self.owner_since.max(self.seen.failing_since.unwrap_or(now));
-        if self.traces.stray && self.patience.owner_is_minted && now.since(since) >= SAME_OWNER {
+        if self.undo_state.stray && self.settings.owner_is_minted && now.since(since) >= SAME_OWNER
+        {
             self.begin_anew()?;
         }
         Ok(())
     }
 
-    /// Continues under a fresh owner token, because the backend no longer grants the key to the
-    /// present one.
+    /// Undoes the present owner, and continues under a fresh owner token.
     ///
-    /// That happens when the backend itself has undone an attempt, as a quorum does whose nodes
-    /// lost answers.
+    /// It has one of two reasons:
+    ///
+    /// * The backend has undone an attempt of the present owner, so it no longer grants the key to
+    ///   that owner. A quorum does so if its nodes lost answers.
+    /// * Unanswered requests of the present owner may be why the backend fails.
     fn begin_anew(&mut self) -> Result<()> {
         let claim = &self.bound.claim;
         let fresh = Claim::new(claim.key().clone(), (self.engine.mint)()?, claim.ttl());
@@ -215,23 +218,23 @@ impl Acquisition {
         self.undo();
         self.bound = Bound::new(&*self.engine.provider, fresh);
         self.owner_since = self.now();
-        (self.listening, self.traces) = Default::default();
+        (self.listening, self.undo_state) = Default::default();
         Ok(())
     }
 
     /// Undoes what the store may still have from this owner, in the background.
     fn undo(&mut self) {
         let handed = self.place.take().is_some_and(Place::leave);
-        let uncertain = self.traces.under_way || self.traces.stray || handed;
-        if !self.traces.granted && (uncertain || self.traces.in_store) {
+        let uncertain = self.undo_state.under_way || self.undo_state.stray || handed;
+        if !self.undo_state.granted && (uncertain || self.undo_state.in_store) {
             Arc::clone(&self.engine).undo(self.bound.clone(), &self.runtime, uncertain);
         }
     }
 
     /// Changes the facts that the line shares, if this acquisition is in a line.
-    pub(super) fn share(&self, lesson: impl FnOnce(&mut Facts)) {
+    pub(super) fn share(&self, change: impl FnOnce(&mut Facts)) {
         if let Some(place) = &self.place {
-            place.share(lesson);
+            place.share(change);
         }
     }
 
@@ -239,29 +242,29 @@ impl Acquisition {
     pub(super) fn accept(&mut self, received: Received) -> Result<Arc<Hold>> {
         let now = self.now();
         if now >= received.sent.after(self.bound.claim.ttl().validity()) {
-            self.traces.stray = true;
+            self.undo_state.stray = true;
             let message = "the grant came after its lease had ended";
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         if let Some(place) = self.place.take() {
-            // After the last hold of a turn the store grants the key, so the next head must queue
-            // there.
+            // After the last hold of a turn, the store decides which client is next. So the next
+            // head must queue there.
             let ours = received.passed_on.past_others < Fairness::TURN;
             place.share(|facts| {
                 (facts.ours, facts.held, facts.failing_since) = (ours, true, None);
                 facts.end_request(now);
             });
             // A hand-over that is also in flight may take effect at any time.
-            self.traces.stray |= place.leave();
+            self.undo_state.stray |= place.leave();
         }
-        self.traces.granted = true;
+        self.undo_state.granted = true;
         let (engine, runtime) = (Arc::clone(&self.engine), self.runtime.clone());
-        let (bound, stray) = (self.bound.clone(), self.traces.stray);
+        let (bound, stray) = (self.bound.clone(), self.undo_state.stray);
         Ok(Arc::new(Hold::new(engine, runtime, bound, received, self.max_hold, stray)))
     }
 }
 
-/// Asks for the key once, and joins the waiters of the store if `listens`.
+/// Asks for the key once. If `listens` is true, it also joins the waiters of the store.
 async fn ask(lock: &dyn Lock, fairness: Fairness, listens: bool) -> Result<Attempt> {
     if listens {
         if fairness == Fairness::Race {
@@ -277,7 +280,7 @@ async fn ask(lock: &dyn Lock, fairness: Fairness, listens: bool) -> Result<Attem
 
 impl Drop for Acquisition {
     fn drop(&mut self) {
-        if self.traces.under_way {
+        if self.undo_state.under_way {
             let now = self.now();
             self.share(|facts| facts.end_request(now));
         }

@@ -10,7 +10,7 @@ use crate::fairness::Fairness;
 /// A subscription that ends after it has lasted this long is opened again at once.
 const LASTING: Duration = Duration::from_secs(1);
 
-/// After the store has refused this user to subscribe or to queue, neither is tried for this long.
+/// If the store does not permit this user to subscribe or to queue, neither is tried for this long.
 const DENIED: Duration = Duration::from_secs(60);
 
 /// The subscription of one acquisition.
@@ -49,7 +49,7 @@ impl Listening {
         self.ended_early = false;
     }
 
-    /// Stops waiting in the store for a minute, because this user may not.
+    /// Stops waiting in the store for a minute, because this user has no permission to.
     pub(super) fn deny(&mut self, now: Moment) {
         (self.subscription, self.denied_until) = (None, now.after(DENIED));
     }

@@ -2,10 +2,10 @@
 
 mod acquisition;
 mod listening;
-mod patience;
 mod schedule;
 mod seen;
 mod wait;
+mod wait_settings;
 
 pub(crate) use acquisition::Acquisition;
-pub(crate) use patience::{Patience, Wait};
+pub(crate) use wait_settings::{Wait, WaitSettings};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::patience::{Patience, Wait};
+use super::wait_settings::{Wait, WaitSettings};
 use crate::clock::Moment;
 
 /// The shortest pause between two attempts, under every strategy and after every hint.
@@ -21,9 +21,10 @@ pub(super) struct Schedule {
     /// The end of the wait, at which a last attempt is made.
     pub(super) deadline: Moment,
     pub(super) last_attempt: Moment,
-    /// The sequence of this acquisition alone, begun at its first wait.
+    /// The delays of this acquisition, which begin at its first wait.
     delays: Option<Box<dyn Iterator<Item = Duration> + Send>>,
-    /// The end of the present delay. An earlier attempt, after a hint, does not use it up.
+    /// The end of the present delay. A hint causes an earlier attempt, which leaves the delay as it
+    /// is.
     due: Option<Moment>,
     /// The longest delay so far. It only grows.
     longest_delay: Duration,
@@ -40,10 +41,17 @@ impl Schedule {
         Self { started, deadline, last_attempt: started, delays, due, longest_delay }
     }
 
-    /// Returns the end of the next `delays` delays, or `None` when the strategy has ended.
-    pub(super) fn due(&mut self, now: Moment, delays: u32, patience: &Patience) -> Option<Moment> {
+    /// Returns the end of the present delay. If that is over, `delays` new ones begin.
+    ///
+    /// `None` when the strategy has ended.
+    pub(super) fn due(
+        &mut self,
+        now: Moment,
+        delays: u32,
+        settings: &WaitSettings,
+    ) -> Option<Moment> {
         if self.due.is_none_or(|due| due <= now) {
-            let sequence = self.delays.get_or_insert_with(|| patience.delays());
+            let sequence = self.delays.get_or_insert_with(|| settings.delays());
             self.due = None;
             for _ in 0..delays {
                 let Some(delay) = sequence.next() else { break };

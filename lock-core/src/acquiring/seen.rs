@@ -16,8 +16,7 @@ pub(super) struct Seen {
     /// The moment since which one foreign holder has held the key. `None` if the holder is not
     /// foreign.
     foreign_since: Option<Moment>,
-    /// The limit of the last request, if that was shorter than the limit of a request, and was
-    /// reached.
+    /// The time limit of the last request, if the deadline had shortened it and it was reached.
     pub(super) cut: Option<Duration>,
     /// The last failure, if the last attempt failed for a reason that is worth a report.
     failure: Option<Error>,

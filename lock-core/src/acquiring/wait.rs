@@ -7,36 +7,37 @@ use std::time::Duration;
 
 use super::acquisition::Acquisition;
 use super::listening::Heard;
-use super::patience::Wait;
 use super::schedule::{DELAYS_IN_LINE, SHORTEST_PAUSE};
+use super::wait_settings::Wait;
 use crate::clock::Moment;
-use crate::engine::line::{Facts, News, Place, Received};
-use crate::engine::{Engine, rivals};
+use crate::engine::line::{Facts, Message, Place, Received};
+use crate::engine::{Engine, foreign};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
 use crate::holding::Hold;
 use crate::observe::{Effort, EventKind};
 
-/// How late the next request of a head may be before another waiter overtakes it. Its task may have
-/// been waiting for a processor.
+/// How late the next request of a head may be before another waiter overtakes it. The task of the
+/// head may only be waiting for a processor.
 const LATE: Duration = Duration::from_millis(10);
 
 /// The reason why a wait has ended.
 enum Next {
-    /// It is time for an attempt. `last` is true if the strategy has ended, so that no other
-    /// follows.
+    /// It is time for an attempt. `last` is true if the strategy has ended, so that this attempt
+    /// is the last one.
     Ask { last: bool },
     /// The strategy has ended, and an attempt was made after its last delay.
     GiveUp,
-    /// The release of another holder has granted the key.
+    /// A hand-over has granted the key.
     Accept(Received),
 }
 
 /// An event during a pause.
 enum Event {
-    News(News),
+    Message(Message),
     Heard(Heard),
-    /// This waiter has become the head, or this client has released the key.
+    /// This waiter [has to ask](Place::has_to_ask), for instance because this client has released
+    /// the key.
     Freed,
     Timer,
 }
@@ -44,7 +45,7 @@ enum Event {
 impl Acquisition {
     /// Acquires the lock, and waits as configured.
     pub(crate) async fn run(mut self) -> Result<Arc<Hold>> {
-        let outcome = match self.patience.cancelled.clone() {
+        let outcome = match self.settings.cancelled.clone() {
             None => self.until_granted().await,
             Some(token) => {
                 let waiting = token.run_until_cancelled(self.until_granted()).await;
@@ -86,7 +87,7 @@ impl Acquisition {
             next = match self.place.as_ref().and_then(Place::handed) {
                 Some(received) => Next::Accept(received),
                 None => {
-                    self.check_patience(last)?;
+                    self.check_may_retry(last)?;
                     if self.seen.held && !held_before {
                         self.report_waiting();
                     }
@@ -98,9 +99,9 @@ impl Acquisition {
 
     /// Returns how to begin. If others wait, the new waiter joins their line without an attempt.
     async fn begin(&mut self) -> Result<Next> {
-        if self.patience.wait != Wait::No {
-            if !self.engine.rivals.are_none() {
-                self.leave_to_rivals().await;
+        if self.settings.wait != Wait::No {
+            if !self.engine.foreign.are_none() {
+                self.leave_to_foreign_lockers().await;
             }
             if self.engine.lines.has(self.bound.key()) {
                 self.report_waiting();
@@ -111,16 +112,16 @@ impl Acquisition {
     }
 
     /// Leaves a contested key that this client has just released to others for a moment.
-    async fn leave_to_rivals(&mut self) {
-        let Engine { rivals, clock, .. } = &*self.engine;
-        if let Some(quiet) = rivals.quiet_until(self.bound.key(), clock.now()) {
+    async fn leave_to_foreign_lockers(&mut self) {
+        let Engine { foreign, clock, .. } = &*self.engine;
+        if let Some(quiet) = foreign.quiet_until(self.bound.key(), clock.now()) {
             clock.sleep_until(quiet.min(self.schedule.deadline)).await;
         }
     }
 
     /// Checks after a refused attempt whether another one follows.
-    fn check_patience(&self, was_last: bool) -> Result<()> {
-        if self.patience.wait == Wait::No {
+    fn check_may_retry(&self, was_last: bool) -> Result<()> {
+        if self.settings.wait == Wait::No {
             return Err(self.give_up(ErrorKind::Contended, ""));
         }
         if self.now() >= self.schedule.deadline {
@@ -148,13 +149,15 @@ impl Acquisition {
     /// |---|---|---|
     /// | a hint to this waiter | yes | yes |
     /// | the deadline of this waiter | yes | yes |
+    /// | a hand-over to this waiter was refused | yes | yes |
     /// | this client has released the key | yes | no |
     /// | the delay, or the lease of the holder, is over | yes | no |
+    /// | a waiter behind it would ask much earlier | yes | no |
     /// | this waiter has become the head | | yes |
     /// | the head is overdue | | yes |
     async fn park(&mut self, asked: bool) -> Result<Next> {
-        let Self { engine, bound, patience, .. } = self;
-        let fairness = patience.fairness;
+        let Self { engine, bound, settings, .. } = self;
+        let fairness = settings.fairness;
         let place =
             self.place.get_or_insert_with(|| Place::join(&engine.lines, &bound.claim, fairness));
         if !asked && place.is_head() {
@@ -187,7 +190,7 @@ impl Acquisition {
             let head = self.place.as_ref().is_some_and(Place::is_head);
             // Waiters behind the head check the line seldom, because there may be ten thousand.
             let delays = if head { 1 } else { DELAYS_IN_LINE };
-            let Some(due) = self.schedule.due(began, delays, &self.patience) else {
+            let Some(due) = self.schedule.due(began, delays, &self.settings) else {
                 return Ok(if asked { Next::GiveUp } else { Next::Ask { last: true } });
             };
             let mut wake = due.min(self.schedule.deadline);
@@ -202,32 +205,34 @@ impl Acquisition {
         }
     }
 
-    /// Returns the moment of the next attempt on a contested key, because foreign releases send no
-    /// hint.
+    /// Returns the moment of the next attempt on a contested key. Foreign lockers send no hint when
+    /// they release.
+    ///
+    /// `NEVER` if the key is not contested, or if this client holds it.
     fn next_poll(&self, now: Moment) -> Moment {
         let ours = self.place.as_ref().is_some_and(|place| place.facts().ours);
         if ours || !self.is_contested(now) {
             return Moment::NEVER;
         }
-        now.after(rivals::poll(self.seen.foreign_for(now), self.bound.owner(), now))
+        now.after(foreign::poll(self.seen.foreign_for(now), self.bound.owner(), now))
     }
 
     fn is_contested(&self, now: Moment) -> bool {
-        self.engine.rivals.compete(self.bound.key(), now)
+        self.engine.foreign.compete(self.bound.key(), now)
     }
 
     /// Waits for the first event.
     async fn event(&mut self, head: bool, wake: Moment) -> Event {
-        let Self { engine, bound, patience, place, listening, seen, .. } = self;
+        let Self { engine, bound, settings, place, listening, seen, .. } = self;
         let Some(place) = place else { return Event::Timer };
-        let fairness = patience.fairness;
+        let fairness = settings.fairness;
         // If this client holds the key, its release wakes the line without a subscription.
         let listens = fairness == Fairness::Fifo || head && !place.facts().ours;
         let opens = listens && !seen.has_failed();
         let freed = poll_fn(|_| if place.has_to_ask() { Poll::Ready(()) } else { Poll::Pending });
         tokio::select! {
             biased;
-            news = place.news() => Event::News(news),
+            message = place.next_message() => Event::Message(message),
             heard = listening.next(engine, &*bound.lock, fairness, opens) => Event::Heard(heard),
             // This comes after the subscription. Otherwise a steady stream of releases would keep
             // the head from ever subscribing, and it would starve.
@@ -240,19 +245,19 @@ impl Acquisition {
     async fn react(&mut self, event: Event, began: Moment, wake: Moment) -> Result<Option<Next>> {
         let ask = Some(Next::Ask { last: false });
         Ok(match event {
-            Event::News(News::Handed(received)) => Some(Next::Accept(received)),
-            Event::News(News::Missed) => {
-                self.traces.stray = true;
+            Event::Message(Message::Handed(received)) => Some(Next::Accept(received)),
+            Event::Message(Message::Missed) => {
+                self.undo_state.stray = true;
                 ask
             }
-            Event::News(News::Failed(error)) => return Err(error),
+            Event::Message(Message::Failed(error)) => return Err(error),
             // Foreign lockers get the first chance at a contested key that this client has
             // released.
             Event::Freed if self.is_contested(self.now()) => None,
             Event::Freed => ask,
-            // The attempt that follows finds a release before the subscription was open.
+            // The attempt that follows finds a release that came before the subscription.
             Event::Heard(Heard::Opened) => {
-                self.traces.in_store = true;
+                self.undo_state.in_store = true;
                 ask
             }
             Event::Heard(Heard::Ended) => {
@@ -280,7 +285,7 @@ impl Acquisition {
     ///
     /// | the head | effect |
     /// |---|---|
-    /// | means to ask much later than this waiter's own strategy would | it is made to ask now |
+    /// | plans its next request much later than this waiter's own strategy would | it is made to ask now |
     /// | is overdue, so it is not being polled | this waiter overtakes it |
     fn is_time_to_ask(&self, began: Moment) -> bool {
         let (now, Some(place)) = (self.now(), &self.place) else { return true };
@@ -289,7 +294,7 @@ impl Acquisition {
             return true;
         }
         let Facts { next_request, under_way, last_request, .. } = place.facts();
-        // Another waiter has asked since then, past the head or at its deadline.
+        // A request of another waiter, perhaps of the head, has ended since then.
         if last_request >= began {
             return false;
         }

@@ -27,6 +27,15 @@ pub struct Grant {
 impl Grant {
     /// Describes an exclusive grant by its fencing token, or by `None` if the provider has no
     /// fencing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::FencingToken;
+    /// use lock_core::backend::Grant;
+    ///
+    /// assert_eq!(Grant::new(FencingToken::new(34)).seat, None);
+    /// ```
     pub const fn new(fencing: Option<FencingToken>) -> Self {
         Self { fencing, seat: None }
     }
@@ -66,6 +75,16 @@ pub enum Attempt {
 
 impl Attempt {
     /// Answers that this owner holds the key, with this fencing token.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::FencingToken;
+    /// use lock_core::backend::Attempt;
+    ///
+    /// let answer = Attempt::granted(FencingToken::new(34)); // `None` without fencing
+    /// assert!(matches!(answer, Attempt::Granted(grant) if grant.fencing.is_some()));
+    /// ```
     pub const fn granted(fencing: Option<FencingToken>) -> Self {
         Self::Granted(Grant::new(fencing))
     }
@@ -117,6 +136,16 @@ pub struct Busy {
 
 impl Busy {
     /// Describes a holder of this library by how long its lease has left, if the store knows it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::Busy;
+    /// use std::time::Duration;
+    ///
+    /// assert_eq!(Busy::new(Duration::from_secs(12)).remaining, Some(Duration::from_secs(12)));
+    /// assert_eq!(Busy::new(None).remaining, None); // the store does not know it
+    /// ```
     pub fn new(remaining: impl Into<Option<Duration>>) -> Self {
         Self { remaining: remaining.into(), contested: false, foreign: false }
     }
@@ -132,6 +161,17 @@ impl Busy {
     ///   long.
     /// * Core hands the key to no waiter of its own client.
     /// * A store with a queue leaves a released key free for every owner.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::{Attempt, Busy};
+    /// use std::time::Duration;
+    ///
+    /// // The key holds a value that this library did not write:
+    /// let theirs = Attempt::Held(Busy::new(Duration::from_secs(12)).contested(true));
+    /// assert!(matches!(theirs, Attempt::Held(busy) if busy.foreign));
+    /// ```
     #[must_use]
     pub const fn contested(mut self, foreign: bool) -> Self {
         (self.contested, self.foreign) = (true, foreign);
@@ -163,6 +203,16 @@ pub enum Renewal {
 
 impl Renewal {
     /// Answers that the lease was renewed, with the fencing token of its grant.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::FencingToken;
+    /// use lock_core::backend::{Grant, Renewal};
+    ///
+    /// let token = FencingToken::new(34); // the token of the grant, unchanged
+    /// assert_eq!(Renewal::renewed(token), Renewal::Renewed(Grant::new(token)));
+    /// ```
     pub const fn renewed(fencing: Option<FencingToken>) -> Self {
         Self::Renewed(Grant::new(fencing))
     }

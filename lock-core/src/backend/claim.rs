@@ -103,6 +103,19 @@ impl fmt::Display for Mode {
 
 impl Claim {
     /// Makes an exclusive claim without metadata.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::{Claim, Mode, Ttl};
+    /// use lock_core::{LockKey, OwnerToken};
+    /// use std::time::Duration;
+    ///
+    /// let ttl = Ttl::new(Duration::from_secs(30))?;
+    /// let claim = Claim::new(LockKey::new("invoice/42")?, OwnerToken::mint()?, ttl);
+    /// assert!(claim.mode() == Mode::Exclusive && claim.metadata().is_empty());
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn new(key: LockKey, owner: OwnerToken, ttl: Ttl) -> Self {
         Self { key, owner, ttl, mode: Mode::Exclusive, metadata: Metadata::default() }
     }
@@ -136,6 +149,19 @@ impl Claim {
     }
 
     /// Adds a note, which `inspect` reports.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::Metadata;
+    /// use lock_core::backend::Claim;
+    /// use std::time::Duration;
+    ///
+    /// let claim = Claim::mint("invoice/42", Duration::from_secs(30))?;
+    /// let claim = claim.with_metadata(Metadata::new("billing@host-3")?);
+    /// assert_eq!(claim.metadata().as_bytes(), b"billing@host-3");
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     #[must_use]
     pub fn with_metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = metadata;

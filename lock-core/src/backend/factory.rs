@@ -44,6 +44,14 @@ use crate::error::Result;
 #[async_trait]
 pub trait ProviderFactory: Debug + Send + Sync + 'static {
     /// Lists the URL schemes that it serves, in lower case.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::ProviderFactory;
+    ///
+    /// assert_eq!(lock_memory::factory().schemes(), ["memory"]);
+    /// ```
     fn schemes(&self) -> &[&str];
 
     /// Connects to the store that the URL names.
@@ -59,5 +67,22 @@ pub trait ProviderFactory: Debug + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// Dropping the future closes every connection that it has opened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::{ProviderFactory, ProviderUrl};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// let url = ProviderUrl::parse("memory://")?;
+    /// let provider = lock_memory::factory().connect(&url).await?;
+    /// assert_eq!(&**provider.info().name(), "memory");
+    ///
+    /// let wrong = ProviderUrl::parse("memory://?colour=blue")?;
+    /// assert!(lock_memory::factory().connect(&wrong).await.unwrap_err().is_misconfigured());
+    /// # Ok(())
+    /// # }
+    /// ```
     async fn connect(&self, url: &ProviderUrl) -> Result<Arc<dyn LockProvider>>;
 }

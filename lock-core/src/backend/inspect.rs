@@ -82,16 +82,42 @@ pub struct Occupancy {
 
 impl Occupancy {
     /// Describes a key that nobody holds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::Occupancy;
+    ///
+    /// assert!(Occupancy::free().holder().is_none());
+    /// ```
     pub fn free() -> Self {
         Self::default()
     }
 
     /// Describes a key that one owner holds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Holder, Occupancy, OwnerToken};
+    ///
+    /// let owner = OwnerToken::mint()?.fingerprint();
+    /// assert_eq!(Occupancy::held_by(Holder::new(owner)).live(), 1);
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn held_by(holder: Holder) -> Self {
         Self { holders: vec![holder], live: 1, waiting: None }
     }
 
     /// Adds how many claims wait for the key in the store, from all clients.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::Occupancy;
+    ///
+    /// assert_eq!(Occupancy::free().with_waiting(3).waiting(), Some(3));
+    /// ```
     #[must_use]
     pub fn with_waiting(mut self, waiting: impl Into<Option<usize>>) -> Self {
         self.waiting = waiting.into();
@@ -157,6 +183,16 @@ pub struct Holder {
 
 impl Holder {
     /// Describes a holder by its fingerprint alone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Holder, OwnerToken};
+    ///
+    /// let holder = Holder::new(OwnerToken::mint()?.fingerprint());
+    /// assert!(!holder.is_foreign() && holder.metadata().is_empty());
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn new(owner: OwnerFingerprint) -> Self {
         let (metadata, remaining, fencing) = Default::default();
         Self { owner, metadata, remaining, fencing, foreign: false }
@@ -165,11 +201,31 @@ impl Holder {
     /// Describes a locker of another library by the value that it wrote.
     ///
     /// Use an empty value if it cannot be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::Holder;
+    ///
+    /// let (one, other) = (Holder::foreign(b"of redis-py"), Holder::foreign(b"of node-redlock"));
+    /// assert!(one.is_foreign() && one.owner() != other.owner());
+    /// ```
     pub fn foreign(value: &[u8]) -> Self {
         Self { foreign: true, ..Self::new(OwnerFingerprint::from_bytes(value)) }
     }
 
     /// Adds the note of the holder.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Holder, Metadata, OwnerToken};
+    ///
+    /// let holder = Holder::new(OwnerToken::mint()?.fingerprint());
+    /// let holder = holder.with_metadata(Metadata::from_stored(b"billing@host-3"));
+    /// assert_eq!(holder.metadata().to_string(), "billing@host-3");
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     #[must_use]
     pub fn with_metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = metadata;
@@ -177,6 +233,18 @@ impl Holder {
     }
 
     /// Adds how long the lease has left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Holder, OwnerToken};
+    /// use std::time::Duration;
+    ///
+    /// let holder = Holder::new(OwnerToken::mint()?.fingerprint());
+    /// let holder = holder.with_remaining(Duration::from_secs(12));
+    /// assert_eq!(holder.remaining(), Some(Duration::from_secs(12)));
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     #[must_use]
     pub fn with_remaining(mut self, remaining: impl Into<Option<Duration>>) -> Self {
         self.remaining = remaining.into();
@@ -184,6 +252,17 @@ impl Holder {
     }
 
     /// Adds the fencing token of the grant.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{FencingToken, Holder, OwnerToken};
+    ///
+    /// let holder = Holder::new(OwnerToken::mint()?.fingerprint());
+    /// let holder = holder.with_fencing(FencingToken::new(34));
+    /// assert_eq!(holder.fencing(), FencingToken::new(34));
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     #[must_use]
     pub fn with_fencing(mut self, fencing: impl Into<Option<FencingToken>>) -> Self {
         self.fencing = fencing.into();

@@ -121,7 +121,96 @@ pub trait LockProvider: Debug + Send + Sync + 'static {
 ///
 /// # Examples
 ///
-/// See [`LockProvider`].
+/// The three verbs over a map, for locks within one process. The mutex makes each verb one atomic
+/// step. [`LockProvider`] shows how they are called.
+///
+/// ```
+/// use lock_core::backend::{Attempt, Claim, Release, Renewal, Ttl, async_trait};
+/// use lock_core::{Lock, OwnerToken, Result};
+/// use std::collections::HashMap;
+/// use std::sync::{Arc, Mutex, PoisonError};
+/// use std::time::Instant;
+///
+/// #[derive(Debug, Default)]
+/// struct Store {
+///     leases: HashMap<String, (OwnerToken, Instant)>, // by key: the owner, and the end
+///     tombstones: HashMap<OwnerToken, Instant>,       // until when an owner is refused
+/// }
+///
+/// #[derive(Debug)]
+/// struct MapLock {
+///     claim: Claim,
+///     store: Arc<Mutex<Store>>,
+/// }
+///
+/// impl MapLock {
+///     fn step<T>(&self, verb: impl FnOnce(&mut Store, Instant) -> T) -> T {
+///         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+///         let now = Instant::now();
+///         store.leases.retain(|_, (_, end)| now < *end);
+///         store.tombstones.retain(|_, end| now < *end);
+///         verb(&mut store, now)
+///     }
+/// }
+///
+/// #[async_trait]
+/// impl Lock for MapLock {
+///     async fn try_acquire(&self) -> Result<Attempt> {
+///         self.claim.mode().require_exclusive()?;
+///         let owner = *self.claim.owner_token();
+///         Ok(self.step(|store, now| {
+///             if store.tombstones.contains_key(&owner) {
+///                 return Attempt::Undone; // law U1
+///             }
+///             let new_end = now + self.claim.ttl().as_duration();
+///             let key = self.claim.key().to_string();
+///             let (holder, end) = store.leases.entry(key).or_insert((owner, new_end));
+///             if *holder != owner {
+///                 return Attempt::held(*end - now);
+///             }
+///             *end = new_end.max(*end); // a repeated request never shortens the lease (law E2)
+///             Attempt::granted(None) // this store has no fencing
+///         }))
+///     }
+///
+///     async fn renew(&self, ttl: Ttl) -> Result<Renewal> {
+///         Ok(self.step(|store, now| match store.leases.get_mut(self.claim.key().as_str()) {
+///             Some((holder, end)) if holder == self.claim.owner_token() => {
+///                 *end = now + ttl.as_duration();
+///                 Renewal::renewed(None)
+///             }
+///             _ => Renewal::Lost,
+///         }))
+///     }
+///
+///     async fn release(&self) -> Result<Release> {
+///         let (key, owner) = (self.claim.key().as_str(), *self.claim.owner_token());
+///         Ok(self.step(|store, now| {
+///             if store.leases.get(key).is_some_and(|(holder, _)| *holder == owner) {
+///                 store.leases.remove(key);
+///                 return Release::Released;
+///             }
+///             store.tombstones.insert(owner, now + Release::TOMBSTONE);
+///             Release::NotHeld
+///         }))
+///     }
+/// }
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # let store = Arc::default();
+/// # let lock = || {
+/// #     let claim = Claim::mint("invoice/42", std::time::Duration::from_secs(30))?;
+/// #     Ok::<_, lock_core::Error>(MapLock { claim, store: Arc::clone(&store) })
+/// # };
+/// # let (first, second) = (lock()?, lock()?);
+/// # assert_eq!(first.try_acquire().await?, Attempt::granted(None));
+/// # assert!(matches!(second.try_acquire().await?, Attempt::Held(_)));
+/// # assert_eq!(first.renew(first.claim.ttl()).await?, Renewal::renewed(None));
+/// # assert_eq!(second.renew(first.claim.ttl()).await?, Renewal::Lost);
+/// # assert_eq!(first.release().await?, Release::Released);
+/// # assert_eq!(second.release().await?, Release::NotHeld);
+/// # assert_eq!(second.try_acquire().await?, Attempt::Undone);
+/// # Ok::<(), lock_core::Error>(()) }).unwrap();
+/// ```
 #[async_trait]
 pub trait Lock: Debug + Send + Sync + 'static {
     /// Asks for the key once, without waiting.

@@ -452,8 +452,8 @@ impl Acquire {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives up the place among the waiters. A request that is in flight then
-    /// is undone in the background, so the key does not stay locked (law G5).
+    /// Dropping the future gives up the place among the waiters. A request in flight is undone in
+    /// the background, so the key does not stay locked (law G5).
     ///
     /// # Panics
     ///
@@ -580,7 +580,7 @@ impl Acquire {
                     return Err(failed.into());
                 }
                 let error = failed.error();
-                tracing::debug!(%error, "the release after the work failed, retrying behind");
+                tracing::debug!(%error, "release unconfirmed, retrying in the background");
             }
             Ok(output)
         }

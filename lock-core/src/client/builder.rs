@@ -9,7 +9,7 @@ use super::lock_client::LockClient;
 use crate::acquiring::Wait;
 use crate::backend::{Capabilities, Capability, LockProvider, ProviderInfo};
 use crate::clock::{Clock, SystemClock};
-use crate::engine::{Engine, Latency, Mint, Rivals};
+use crate::engine::{Engine, ForeignLockers, Latency, Mint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fairness::Fairness;
 use crate::holding::usable_ttl;
@@ -58,8 +58,8 @@ impl fmt::Debug for ClientBuilder {
 impl LockClient {
     /// Makes a client with the defaults.
     ///
-    /// This cannot fail. A provider may not support the default ttl. Then every acquisition fails
-    /// that sets no [`ttl`](crate::Acquire::ttl) of its own. Use the
+    /// This cannot fail. If the provider does not support the default ttl, every acquisition that
+    /// sets no [`ttl`](crate::Acquire::ttl) of its own fails. Use the
     /// [`builder`](LockClient::builder) to detect that at start-up.
     ///
     /// # Examples
@@ -115,7 +115,7 @@ impl LockClient {
                 mint,
                 reporter,
                 lines: Arc::default(),
-                rivals: Rivals::default(),
+                foreign: ForeignLockers::default(),
                 latency: Latency::default(),
                 request_timeout,
                 unavailable_after,
@@ -188,7 +188,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets how long acquisitions wait that set no time of their own.
+    /// Sets the longest wait of acquisitions that set none of their own.
     ///
     /// # Examples
     ///

@@ -268,7 +268,7 @@ impl Drop for LockGuard {
 ///     match guard.release().await {
 ///         Ok(()) => Ok(()),
 ///         Err(failed) if failed.is_lost() => Err(failed.into()), // check what was written
-///         Err(failed) if failed.error().is_denied() => Err(failed.into()), // keep trying behind
+///         Err(failed) if failed.error().is_denied() => Err(failed.into()), // dropped: tries again
 ///         Err(failed) => match failed.into_guard() {
 ///             Some(guard) => Ok(guard.release().await?), // once more
 ///             None => Ok(()),
@@ -294,6 +294,23 @@ impl ReleaseError {
     }
 
     /// Returns the guard, to release it again, or `None` if the lock [was lost](Self::is_lost).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{LockGuard, ReleaseError};
+    ///
+    /// async fn release_twice(guard: LockGuard) -> Result<(), ReleaseError> {
+    ///     let Err(failed) = guard.release().await else { return Ok(()) };
+    ///     if failed.is_lost() {
+    ///         return Err(failed);
+    ///     }
+    ///     match failed.into_guard() {
+    ///         Some(guard) => guard.release().await,
+    ///         None => Ok(()),
+    ///     }
+    /// }
+    /// ```
     pub fn into_guard(self) -> Option<LockGuard> {
         self.guard.map(|guard| *guard)
     }

@@ -146,7 +146,7 @@ impl Lease {
         Ok(())
     }
 
-    /// Makes the error of an operation that needs the lock when it is over.
+    /// Makes the error of an operation for which the lock is over, or has too little time left.
     pub(crate) fn lost_error(&self) -> Error {
         self.hold.stop_if_due();
         self.hold.lost_error()

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use super::acquire::Acquire;
 use super::guard::LockGuard;
 use super::renewing::Renewing;
-use crate::acquiring::{Acquisition, Patience};
+use crate::acquiring::{Acquisition, WaitSettings};
 use crate::backend::{Capability, Claim};
 use crate::engine::{Bound, Engine};
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -63,7 +63,7 @@ impl Acquire {
             key,
             renew,
             max_hold: self.max_hold,
-            patience: Patience {
+            settings: WaitSettings {
                 wait: self.defaults.wait,
                 retry: self.defaults.retry,
                 hints,
@@ -111,7 +111,7 @@ pub(super) struct Plan {
     bound: Bound,
     renew: Option<Option<Duration>>,
     max_hold: Option<Duration>,
-    patience: Patience,
+    settings: WaitSettings,
 }
 
 impl Plan {
@@ -120,8 +120,8 @@ impl Plan {
     }
 
     pub(super) async fn acquire(self) -> Result<LockGuard> {
-        let Self { engine, runtime, bound, max_hold, patience, .. } = self;
-        let hold = Acquisition::new(engine, runtime, bound, max_hold, patience).run().await?;
+        let Self { engine, runtime, bound, max_hold, settings, .. } = self;
+        let hold = Acquisition::new(engine, runtime, bound, max_hold, settings).run().await?;
         Ok(guard(hold, self.renew))
     }
 

@@ -16,10 +16,10 @@ impl Latency {
         self.last.store(nanos.max(1), Ordering::Relaxed);
     }
 
-    /// Returns how long past its deadline the last attempt of a bounded wait may take (law W1).
+    /// Returns how long after the deadline the last attempt of a bounded wait may end (law W1).
     ///
-    /// It is twice the last latency, but at least 100 ms and at most one second. It is half a
-    /// second before the first answer.
+    /// It is twice the last latency, but at least 100 ms and at most one second. Before the first
+    /// answer, it is half a second.
     pub(crate) fn grace(&self) -> Duration {
         match self.last.load(Ordering::Relaxed) {
             0 => Duration::from_millis(500),

@@ -20,7 +20,8 @@ use crate::value::LockKey;
 pub(crate) struct Lines {
     /// A key has a line if and only if at least one waiter waits for it.
     lines: Mutex<HashMap<LockKey, Line>>,
-    /// The length of `lines`, set under its mutex: readers that find zero need no mutex.
+    /// The length of `lines`. It is set under their mutex, which a reader that finds zero does not
+    /// need.
     count: AtomicUsize,
 }
 
@@ -31,9 +32,9 @@ struct Line {
     /// The number of the next waiter. It only grows, so numbers are unique within a line.
     arrivals: u64,
     facts: Facts,
-    /// The number of waiters to which the key can be handed. While it is zero, a release searches
+    /// The number of waiters that are eligible for a hand-over. While it is zero, a release searches
     /// no line.
-    open_to_hand_over: usize,
+    eligible: usize,
 }
 
 /// The facts about a key that its line shares.
@@ -66,8 +67,8 @@ impl Facts {
 struct Mailbox {
     claim: Claim,
     mail: Mutex<Mail>,
-    /// Rings when something was put in. One ring may stand for several entries.
-    bell: Notify,
+    /// Notified when something was put in. One notification may stand for several entries.
+    notify: Notify,
 }
 
 /// The content of a mailbox: what its waiter has not read yet.
@@ -91,7 +92,7 @@ enum Offer {
     Possible,
     /// A holder has picked this waiter, and its request is in flight.
     Sent,
-    /// The key was granted to this waiter, which has not read that yet.
+    /// The key was granted to this waiter, which has not read the grant yet.
     Granted(Received),
     /// The outcome of the request is unknown.
     Unknown,
@@ -109,7 +110,7 @@ pub(crate) struct Received {
 /// How a key has been handed on within this client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PassedOn {
-    /// How many times in a row, while other clients waited in the store.
+    /// How many hand-overs there were in a row while other clients waited in the store.
     pub(crate) past_others: u8,
     /// The moment since which the key was never free; `NEVER` if the store itself granted it.
     pub(crate) since: Moment,
@@ -123,10 +124,10 @@ impl Received {
     }
 }
 
-/// An event that ends a wait. If there are several, the first variant here is read first.
+/// A message that ends a wait. If there are several, the first variant here is read first.
 #[derive(Debug)]
-pub(crate) enum News {
-    /// This waiter holds the key, which the release of another holder has granted to it.
+pub(crate) enum Message {
+    /// A hand-over has granted the key to this waiter.
     Handed(Received),
     /// A hand-over to this waiter had no known outcome, so it may still take effect.
     Missed,
@@ -141,27 +142,27 @@ impl Mailbox {
 
     fn put(&self, change: impl FnOnce(&mut Mail)) {
         change(&mut self.mail());
-        self.bell.notify_one();
+        self.notify.notify_one();
     }
 }
 
 impl Mail {
-    /// Takes the grant that came with the release of another holder, if there is one.
+    /// Takes the grant of a hand-over, if there is one.
     fn take_grant(&mut self) -> Option<Received> {
         let Offer::Granted(received) = self.offer else { return None };
         self.offer = Offer::Possible;
         Some(received)
     }
 
-    fn take(&mut self) -> Option<News> {
+    fn take(&mut self) -> Option<Message> {
         if let Some(received) = self.take_grant() {
-            return Some(News::Handed(received));
+            return Some(Message::Handed(received));
         }
         if self.offer == Offer::Unknown {
             self.offer = Offer::Possible;
-            return Some(News::Missed);
+            return Some(Message::Missed);
         }
-        self.failure.clone().map(News::Failed)
+        self.failure.clone().map(Message::Failed)
     }
 }
 
@@ -174,7 +175,7 @@ impl Lines {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// Reports to the line that this client has released the key, so that its head sends a request.
+    /// Reports to the line that this client has released the key. The head then sends a request.
     ///
     /// `reported` is true if the store reports the release to the waiters in its queue. A head that
     /// is in that queue then sends no request.
@@ -192,7 +193,7 @@ impl Lines {
         }
     }
 
-    /// Returns whether the key has a line, which a new waiter joins at its end.
+    /// Returns whether the key has a line. A new waiter joins it at its end.
     pub(crate) fn has(&self, key: &LockKey) -> bool {
         !self.are_none() && self.lock().contains_key(key)
     }
@@ -203,7 +204,7 @@ impl Lines {
             return None;
         }
         let lines = self.lock();
-        let line = lines.get(key).filter(|line| line.open_to_hand_over > 0)?;
+        let line = lines.get(key).filter(|line| line.eligible > 0)?;
         let mailbox = line.waiters.values().find(|mailbox| {
             let mut mail = mailbox.mail();
             let possible = mail.offer == Offer::Possible;
@@ -256,29 +257,29 @@ impl Drop for Successor {
 pub(crate) struct Place {
     lines: Arc<Lines>,
     mailbox: Arc<Mailbox>,
-    /// The number in the line. Another waiter may have it after the line has ended.
+    /// The number in the line. After the line has ended, another waiter may have the same number.
     number: u64,
-    /// Whether this waiter is counted in `open_to_hand_over`.
-    is_open: bool,
+    /// This waiter is eligible for a hand-over, so its line counts it.
+    is_eligible: bool,
 }
 
 impl Place {
     /// Joins the line for the key of `claim` at its end.
     pub(crate) fn join(lines: &Arc<Lines>, claim: &Claim, fairness: Fairness) -> Self {
-        let is_open = fairness == Fairness::Turns;
-        let offer = if is_open { Offer::Possible } else { Offer::Declined };
+        let is_eligible = fairness == Fairness::Turns;
+        let offer = if is_eligible { Offer::Possible } else { Offer::Declined };
         let mail = Mail { offer, failure: None, ask: false, queued: false };
-        let (claim, mail, bell) = (claim.clone(), Mutex::new(mail), Notify::new());
-        let mailbox = Arc::new(Mailbox { claim, mail, bell });
+        let (claim, mail, notify) = (claim.clone(), Mutex::new(mail), Notify::new());
+        let mailbox = Arc::new(Mailbox { claim, mail, notify });
         let mut all = lines.lock();
         let line = all.entry(mailbox.claim.key().clone()).or_default();
         let number = line.arrivals;
         line.arrivals += 1;
         line.waiters.insert(number, Arc::clone(&mailbox));
-        line.open_to_hand_over += usize::from(is_open);
+        line.eligible += usize::from(is_eligible);
         lines.count.store(all.len(), Ordering::Release);
         drop(all);
-        Self { lines: Arc::clone(lines), mailbox, number, is_open }
+        Self { lines: Arc::clone(lines), mailbox, number, is_eligible }
     }
 
     fn with_line<T>(&self, look: impl FnOnce(&mut Line) -> T) -> Option<T> {
@@ -292,20 +293,27 @@ impl Place {
         self.with_line(first).unwrap_or_default()
     }
 
-    /// Waits for an event that ends the wait. It also wakes the task when there is a reason to
-    /// [ask](Self::has_to_ask). Dropping the future loses nothing.
-    pub(crate) async fn news(&self) -> News {
+    /// Waits for a message, which ends the wait.
+    ///
+    /// The task also wakes up when there is a reason to [ask](Self::has_to_ask). Dropping the
+    /// future loses nothing.
+    pub(crate) async fn next_message(&self) -> Message {
         loop {
-            if let Some(news) = self.mailbox.mail().take() {
-                return news;
+            if let Some(message) = self.mailbox.mail().take() {
+                return message;
             }
-            self.mailbox.bell.notified().await;
+            self.mailbox.notify.notified().await;
         }
     }
 
     /// Returns whether this waiter should send a request, and resets that.
     ///
-    /// It should if it has become the head, or if this client has released the key.
+    /// | reason | which waiter |
+    /// |---|---|
+    /// | this client has released the key | the head |
+    /// | another waiter [hurries](Self::hurry_head) the head | the head |
+    /// | the head has left | the new head |
+    /// | a hand-over was refused | the one that was picked |
     pub(crate) fn has_to_ask(&self) -> bool {
         std::mem::take(&mut self.mailbox.mail().ask)
     }
@@ -320,7 +328,7 @@ impl Place {
         });
     }
 
-    /// Takes the grant that came with the release of another holder, if there is one.
+    /// Takes the grant of a hand-over, if there is one.
     pub(crate) fn handed(&self) -> Option<Received> {
         self.mailbox.mail().take_grant()
     }
@@ -330,10 +338,11 @@ impl Place {
         self.mailbox.mail().queued = queued;
     }
 
-    /// Leaves the line, and returns whether the key may have been handed to this waiter unread.
+    /// Leaves the line. Returns whether a hand-over to this waiter is in flight, or has an outcome
+    /// that the waiter has not read.
     pub(crate) fn leave(self) -> bool {
         let mailbox = Arc::clone(&self.mailbox);
-        // Out of the line, no holder can pick this waiter, so `offer` does not change from now on.
+        // No holder picks a waiter that has left its line, so `offer` does not become `Sent` later.
         drop(self);
         matches!(mailbox.mail().offer, Offer::Sent | Offer::Granted(_) | Offer::Unknown)
     }
@@ -344,8 +353,8 @@ impl Place {
     }
 
     /// Changes the facts that the line shares.
-    pub(crate) fn share(&self, lesson: impl FnOnce(&mut Facts)) {
-        self.with_line(|line| lesson(&mut line.facts));
+    pub(crate) fn share(&self, change: impl FnOnce(&mut Facts)) {
+        self.with_line(|line| change(&mut line.facts));
     }
 
     /// Ends the line with a failure, which all its waiters get. The next waiter begins a new line.
@@ -361,7 +370,8 @@ impl Place {
         }
     }
 
-    /// Whether this place is in that line: one that was given up has been followed by another line.
+    /// Returns whether this place is in `line`. A line that has failed may have been followed by
+    /// another one.
     fn stands_in(&self, line: &Line) -> bool {
         line.waiters.get(&self.number).is_some_and(|one| Arc::ptr_eq(one, &self.mailbox))
     }
@@ -382,7 +392,7 @@ impl Drop for Place {
                 self.lines.count.store(lines.len(), Ordering::Release);
             }
             Some(_) => {
-                line.open_to_hand_over -= usize::from(self.is_open);
+                line.eligible -= usize::from(self.is_eligible);
                 // If this client holds the key, its release wakes the next head.
                 if let Some((number, head)) = line.waiters.first_key_value()
                     && self.number < *number

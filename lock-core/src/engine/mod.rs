@@ -1,9 +1,9 @@
 //! The state of a client that acquiring and holding share.
 
 mod bound;
+pub(crate) mod foreign;
 pub(crate) mod latency;
 pub(crate) mod line;
-pub(crate) mod rivals;
 mod undo;
 
 use std::fmt;
@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use bound::Bound;
+pub(crate) use foreign::ForeignLockers;
 pub(crate) use latency::Latency;
 pub(crate) use line::Lines;
-pub(crate) use rivals::Rivals;
 
 use crate::backend::{Capabilities, Capability, LockProvider, Occupancy, limited};
 use crate::clock::Clock;
@@ -31,7 +31,7 @@ pub(crate) struct Engine {
     /// The waiters of this client, one line per key.
     pub(crate) lines: Arc<Lines>,
     /// The keys for which lockers of other libraries compete.
-    pub(crate) rivals: Rivals,
+    pub(crate) foreign: ForeignLockers,
     /// The latency of the backend.
     pub(crate) latency: Latency,
     /// The time limit of one request. Never zero.
@@ -61,7 +61,7 @@ impl Engine {
         error.in_operation(operation, Some(key.shared()), self.provider.info().shared_name())
     }
 
-    /// Runs one request to the backend, as [`limited`] does, by the engine's clock.
+    /// Sends one request to the backend through [`limited`], by the engine's clock.
     pub(crate) async fn call<T>(
         &self,
         limit: Duration,

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::observe::EventKind;
 use crate::retry::{Backoff, RetryStrategy};
 
-/// The number of copies of one acquisition that may take effect while it is undone.
+/// The largest number of copies of one acquisition that may take effect while it is undone.
 const MOST_COPIES: usize = 10;
 
 /// Background work ends after this time, even if the lease lasts longer.
@@ -30,7 +30,7 @@ impl Engine {
     /// the store.
     ///
     /// The release of a backend compares the owner, so this is harmless if the request never
-    /// arrived. Its tombstone makes it harmless if the request arrives later.
+    /// arrived. The tombstone of the release makes it harmless if the request arrives later.
     pub(crate) fn undo(self: Arc<Self>, bound: Bound, runtime: &Handle, event: bool) {
         runtime.spawn(async move {
             let Bound { claim, lock } = &bound;

@@ -9,9 +9,9 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio_util::sync::CancellationToken;
 
-use super::belief::Belief;
 use super::limits::check_margin;
 use super::releasing::Releasing;
+use super::validity::Validity;
 use crate::backend::Renewal;
 use crate::clock::Moment;
 use crate::engine::line::{PassedOn, Received};
@@ -26,16 +26,16 @@ const SHORTEST_LIMIT: Duration = Duration::from_millis(1);
 
 /// One held lock, which its guard, its leases and its renewal task share.
 ///
-/// All state changes here, under one mutex. A lock is held first, and then over for good.
+/// All state changes here, under one mutex. A hold that is over stays over.
 pub(crate) struct Hold {
     pub(crate) engine: Arc<Engine>,
     pub(crate) bound: Bound,
     pub(crate) fencing: Option<FencingToken>,
     /// The runtime of the acquisition, for the release of a guard that is dropped elsewhere.
     pub(crate) runtime: Handle,
-    /// The moment before the acquisition left.
+    /// The moment before the request for the lock left.
     pub(super) since: Moment,
-    /// Holding the lock longer than this is a loss. Renewals do not move it.
+    /// Holding the lock beyond this moment is a loss. Renewals do not move it.
     hold_until: Moment,
     pub(super) state: Mutex<State>,
     /// Notified when the deadline, the risk or `over` changes, and when `busy` is reset.
@@ -44,7 +44,7 @@ pub(crate) struct Hold {
 
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) belief: Belief,
+    pub(super) validity: Validity,
     /// An earlier attempt had no known outcome, so a late copy of it may still take the key.
     pub(super) stray: bool,
     /// How the key was handed on before this hold.
@@ -107,7 +107,7 @@ impl Hold {
         stray: bool,
     ) -> Self {
         let Received { grant, sent, passed_on } = received;
-        let belief = Belief::granted(sent, bound.claim.ttl());
+        let validity = Validity::granted(sent, bound.claim.ttl());
         Self {
             engine,
             bound,
@@ -116,7 +116,7 @@ impl Hold {
             since: sent,
             hold_until: max_hold.map_or(Moment::NEVER, |hold| sent.after(hold)),
             state: Mutex::new(State {
-                belief,
+                validity,
                 stray,
                 passed_on,
                 busy: false,
@@ -168,7 +168,7 @@ impl Hold {
 
     /// Returns the moment until which the lock is certainly held, unless it is over (law G1).
     pub(crate) fn deadline(&self) -> Moment {
-        self.state().belief.deadline().min(self.hold_until)
+        self.state().validity.deadline().min(self.hold_until)
     }
 
     /// Returns whether the lock was resumed.
@@ -178,7 +178,7 @@ impl Hold {
 
     /// Returns the ttl of the last confirmed grant or renewal.
     pub(crate) fn ttl(&self) -> Ttl {
-        self.state().belief.ttl()
+        self.state().validity.ttl()
     }
 
     /// Checks that a ttl is longer than the stop margin.
@@ -190,7 +190,7 @@ impl Hold {
     pub(crate) fn left(&self) -> Duration {
         let state = self.state();
         match state.over {
-            None => state.belief.deadline().min(self.hold_until).since(self.now()),
+            None => state.validity.deadline().min(self.hold_until).since(self.now()),
             Some(_) => Duration::ZERO,
         }
     }
@@ -198,13 +198,13 @@ impl Hold {
     /// Returns the moment at which the lock is declared lost, a margin before the deadline (law
     /// G2).
     pub(crate) fn stop_at(&self) -> Moment {
-        self.state().belief.stop_at(self.engine.stop_margin).min(self.hold_until)
+        self.state().validity.stop_at(self.engine.stop_margin).min(self.hold_until)
     }
 
     /// Returns whether the lease lasts beyond the longest time to hold, so that it needs no
     /// renewal.
     pub(crate) fn lasts_to_its_limit(&self) -> bool {
-        self.state().belief.stop_at(self.engine.stop_margin) >= self.hold_until
+        self.state().validity.stop_at(self.engine.stop_margin) >= self.hold_until
     }
 
     /// Returns how the hold ended, if it has.
@@ -212,7 +212,7 @@ impl Hold {
         self.state().over.clone()
     }
 
-    /// Ends the hold; the first end stays.
+    /// Ends the hold, unless it is over already.
     pub(crate) fn end(&self, over: Over) {
         let mut state = self.state();
         if state.over.is_some() {
@@ -309,7 +309,7 @@ impl Hold {
         token
     }
 
-    /// Makes the error of an operation that needs the lock when it is over.
+    /// Makes the error of an operation for which the lock is over, or has too little time left.
     pub(crate) fn lost_error(&self) -> Error {
         let (message, cause) = match self.over() {
             Some(Over::Lost(loss)) => (loss.to_string(), loss.cause().cloned()),
@@ -323,7 +323,7 @@ impl Hold {
         error.about(self.bound.key().shared(), self.engine.provider.info().shared_name())
     }
 
-    /// Resolves at the next change of the deadline, or the end, after this call.
+    /// Resolves when the deadline changes or the hold ends, at any time after this call.
     pub(crate) fn changed(&self) -> Notified<'_> {
         self.changed.notified()
     }
@@ -345,8 +345,9 @@ impl Hold {
         self.engine.call(self.engine.request_timeout, waiting).await
     }
 
-    /// Renews once, to a new ttl or to the present one. Never overlaps another request, so none is
-    /// sent after a release (law G4, bug B-W5).
+    /// Renews once, to a new ttl or to the present one.
+    ///
+    /// It never overlaps another request, so no renewal is sent after a release (law G4, bug B-W5).
     pub(crate) async fn renew(&self, ttl: Option<Ttl>) -> Result<()> {
         let nothing_sent = |error: Error| error.with_effect(Effect::NotApplied);
         let _alone = self.alone().await.map_err(nothing_sent)?;
@@ -356,7 +357,7 @@ impl Hold {
         }
         let ttl = ttl.unwrap_or_else(|| self.ttl());
         let at = self.now();
-        let sent = self.state().belief.send(at, ttl);
+        let sent = self.state().validity.send(at, ttl);
         // The deadline may be earlier now, so tasks that sleep until the old one must wake up.
         self.changed.notify_waiters();
         // A request that hangs must leave time for a retry.
@@ -378,7 +379,7 @@ impl Hold {
         };
         match answer {
             Ok(Renewal::Renewed(grant)) if grant.fencing == self.fencing => {
-                self.settle(|belief| belief.confirm(sent))?;
+                self.settle(|validity| validity.confirm(sent))?;
                 if let Some(rest) = &mut self.state().rest {
                     rest.at_risk = None;
                 }
@@ -392,7 +393,7 @@ impl Hold {
             }
             Err(error) => {
                 if error.effect() == Effect::NotApplied {
-                    self.settle(|belief| belief.refute(sent))?;
+                    self.settle(|validity| validity.refute(sent))?;
                 }
                 let key = self.bound.key();
                 Err(self.put_at_risk(self.engine.explain(error, Operation::Renew, key)))
@@ -401,14 +402,14 @@ impl Hold {
     }
 
     /// Applies an answer, unless it came after the time to stop, because a loss is final.
-    fn settle(&self, change: impl FnOnce(&mut Belief)) -> Result<()> {
+    fn settle(&self, change: impl FnOnce(&mut Validity)) -> Result<()> {
         self.stop_if_due();
         let mut state = self.state();
         if state.over.is_some() {
             drop(state);
             return Err(self.lost_error());
         }
-        change(&mut state.belief);
+        change(&mut state.validity);
         drop(state);
         self.changed.notify_waiters();
         Ok(())

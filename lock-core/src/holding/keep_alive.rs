@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use super::hold::Hold;
 
-/// The shortest pause between two renewals. It ends the halving of the time that is left.
+/// The shortest pause between two renewals. Without it, pauses of half the time that is left would
+/// become ever shorter.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Renews a hold until it is over.
 ///
 /// * The interval is `every`, or a third of the present ttl if that is `None`.
-/// * It varies by a tenth, and the first one ends up to half an interval early, so that thousands
-///   of locks that were acquired together are not renewed together.
+/// * It varies by a tenth. If `every` is `None`, the first one also ends up to half an interval
+///   early. So thousands of locks that were acquired together are not renewed together.
+/// * After a failure, it is a twentieth of the ttl.
 /// * It never takes more than half of the time until the hold must stop, so that there is time for
 ///   a retry.
 /// * A lease that lasts beyond the longest time to hold is not renewed.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::belief::default_margin;
+use super::validity::default_margin;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::Ttl;
 

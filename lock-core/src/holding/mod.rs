@@ -1,11 +1,11 @@
 //! Holding a lock: its deadline, its renewals, its release and its loss.
 
-mod belief;
 mod hold;
 mod keep_alive;
 mod limits;
 mod release;
 mod releasing;
+mod validity;
 
 pub(crate) use hold::{Hold, Over};
 pub(crate) use keep_alive::keep_alive;

@@ -9,17 +9,17 @@ use super::releasing::GivenBack;
 use crate::backend::{HandOver, Release, Transfer};
 use crate::clock::Moment;
 use crate::engine::Engine;
+use crate::engine::foreign::CONTESTED;
 use crate::engine::line::{PassedOn, Received, Successor};
-use crate::engine::rivals::CONTESTED;
 use crate::error::{Effect, Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
 use crate::observe::EventKind;
 
-/// How long a key may be handed from waiter to waiter. It is never free for a locker of another
-/// library meanwhile, so it is released once after this time.
+/// How long a key may be handed from waiter to waiter without a break. A locker of another library
+/// never finds it free meanwhile, so it is released once after this time.
 const LONGEST_UNBROKEN: Duration = Duration::from_secs(2);
 
-/// How long this client then leaves the key to others.
+/// How long a break is, in which this client leaves the key to others.
 const BREAK: Duration = Duration::from_millis(25);
 
 /// The message of a release after which this owner did not hold the key.
@@ -34,7 +34,7 @@ impl Hold {
         self.leave_to_its_ttl();
     }
 
-    /// Ends the hold, but not the lease, which its ttl ends.
+    /// Ends the hold. The lease goes on until its ttl ends.
     pub(crate) fn leave_to_its_ttl(&self) {
         self.end(Over::Done);
         self.engine.lines.freed(self.bound.key(), false);
@@ -98,7 +98,7 @@ impl Hold {
         let (late, unanswered) = {
             let now = self.now();
             let mut state = self.state();
-            let late = now >= state.belief.deadline();
+            let late = now >= state.validity.deadline();
             let late = *state.releasing.late.get_or_insert(late);
             // If this future is dropped, `unanswered` stays true.
             (late, std::mem::replace(&mut state.releasing.unanswered, true))
@@ -133,13 +133,13 @@ impl Hold {
 
     /// Picks the waiter of this client that gets the key.
     ///
-    /// `None` if the turn of this client is over, or if lockers of other libraries compete for the
-    /// key.
+    /// `None` if there is no such waiter, if the store has no hand-over, if the turn of this client
+    /// is over, or if foreign lockers compete for the key.
     fn successor(&self, passed_on: PassedOn, now: Moment) -> Option<(&dyn HandOver, Successor)> {
-        let Engine { rivals, lines, .. } = &*self.engine;
+        let Engine { foreign, lines, .. } = &*self.engine;
         let key = self.bound.key();
         let ours = passed_on.past_others < Fairness::TURN
-            && (rivals.are_none() || !rivals.compete(key, now));
+            && (foreign.are_none() || !foreign.compete(key, now));
         let hand_over = self.bound.lock.as_hand_over().filter(|_| ours)?;
         Some((hand_over, lines.successor(key)?))
     }
@@ -178,18 +178,18 @@ impl Hold {
         Ok(Some(GivenBack::new(answer, excused)))
     }
 
-    /// Frees the key. `break_is_due` is true if this client then leaves it to others for a moment.
+    /// Frees the key. If `break_is_due` is true, this client then leaves it to others for a moment.
     async fn let_go_to_all(&self, break_is_due: bool) -> Result<GivenBack> {
         let (answer, excused) = self.send_release((*self.bound.lock).release()).await?;
-        let Engine { rivals, lines, .. } = &*self.engine;
+        let Engine { foreign, lines, .. } = &*self.engine;
         let key = self.bound.key();
         if answer == Release::Contested {
-            rivals.seen(key, self.now(), CONTESTED);
+            foreign.seen(key, self.now(), CONTESTED);
         } else if break_is_due && lines.has(key) {
-            rivals.seen(key, self.now(), BREAK);
+            foreign.seen(key, self.now(), BREAK);
         }
-        if !rivals.are_none() {
-            rivals.released(&self.bound.claim, self.now());
+        if !foreign.are_none() {
+            foreign.released(&self.bound.claim, self.now());
         }
         // A store grants to no waiter while foreign lockers compete, so the head must ask.
         lines.freed(key, answer == Release::Released);
@@ -202,9 +202,9 @@ impl Hold {
         let hold = Arc::clone(self);
         // On a runtime that has shut down the task is dropped, and the ttl frees the key.
         self.runtime.spawn(async move {
-            let belief = hold.state().belief;
-            let lasts = hold.now().after(belief.ttl().as_duration());
-            let give_up = if belief.is_in_doubt() { Moment::NEVER } else { lasts };
+            let validity = hold.state().validity;
+            let lasts = hold.now().after(validity.ttl().as_duration());
+            let give_up = if validity.is_in_doubt() { Moment::NEVER } else { lasts };
             let key = hold.bound.key().clone();
             let retried = hold.engine.retry_until(give_up, || hold.give_back()).await;
             if let Err(cause) = retried {

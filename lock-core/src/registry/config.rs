@@ -214,11 +214,30 @@ impl ProviderConfig {
     /// Makes a configuration from the URL of the store.
     ///
     /// The URL is parsed when the [registry](crate::registry::ProviderRegistry) connects.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::registry::{LocksConfig, ProviderConfig};
+    ///
+    /// let config = LocksConfig::new().with("jobs", ProviderConfig::new("memory://"));
+    /// assert!(config.names().eq(["jobs"]));
+    /// ```
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), ttl: None, wait: None }
     }
 
     /// Sets the default ttl of the client.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::registry::ProviderConfig;
+    /// use std::time::Duration;
+    ///
+    /// let jobs = ProviderConfig::new("memory://").ttl(Duration::from_secs(10));
+    /// # let _ = jobs;
+    /// ```
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
@@ -226,6 +245,16 @@ impl ProviderConfig {
     }
 
     /// Sets how long acquisitions of the client wait by default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::registry::ProviderConfig;
+    /// use std::time::Duration;
+    ///
+    /// let jobs = ProviderConfig::new("memory://").wait_at_most(Duration::from_secs(5));
+    /// # let _ = jobs;
+    /// ```
     #[must_use]
     pub fn wait_at_most(mut self, wait: Duration) -> Self {
         self.wait = Some(wait);

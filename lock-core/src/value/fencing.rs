@@ -41,6 +41,15 @@ impl FencingToken {
     };
 
     /// Makes a token from its number, or returns `None` for zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::FencingToken;
+    ///
+    /// assert_eq!(FencingToken::new(34).map(FencingToken::as_u64), Some(34));
+    /// assert_eq!(FencingToken::new(0), None);
+    /// ```
     pub const fn new(number: u64) -> Option<Self> {
         match NonZeroU64::new(number) {
             Some(number) => Some(Self(number)),

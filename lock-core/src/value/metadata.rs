@@ -36,6 +36,16 @@ impl Metadata {
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`] when it is longer than [`Metadata::MAX_LEN`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::Metadata;
+    ///
+    /// assert_eq!(Metadata::new("billing@host-3")?.as_bytes(), b"billing@host-3");
+    /// assert!(Metadata::new([0; Metadata::MAX_LEN + 1]).unwrap_err().is_invalid());
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn new(note: impl AsRef<[u8]>) -> Result<Self> {
         let note = note.as_ref();
         if note.len() > Self::MAX_LEN {

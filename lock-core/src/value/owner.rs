@@ -81,12 +81,33 @@ impl OwnerToken {
     }
 
     /// Returns the whole secret text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::OwnerToken;
+    ///
+    /// let token = OwnerToken::mint()?;
+    /// let text = token.expose(); // keep it where it stays secret
+    /// assert_eq!(text.parse::<OwnerToken>()?, token);
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn expose(&self) -> &str {
         // The text came from base64, so it is ASCII.
         std::str::from_utf8(&self.text).unwrap_or_default()
     }
 
     /// Returns a short hash that may be logged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::OwnerToken;
+    ///
+    /// let token = OwnerToken::mint()?;
+    /// println!("acquiring as {}", token.fingerprint());
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn fingerprint(&self) -> OwnerFingerprint {
         OwnerFingerprint::from_bytes(&self.text)
     }
@@ -147,12 +168,33 @@ pub struct OwnerFingerprint(u64);
 
 impl OwnerFingerprint {
     /// Hashes an owner's identity: the text of an [`OwnerToken`], or the value of another library.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{OwnerFingerprint, OwnerToken};
+    ///
+    /// let token = OwnerToken::mint()?;
+    /// let stored = token.expose().as_bytes(); // what the store holds
+    /// assert_eq!(OwnerFingerprint::from_bytes(stored), token.fingerprint());
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn from_bytes(identity: &[u8]) -> Self {
         let fnv1a = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
         Self(identity.iter().fold(0xcbf2_9ce4_8422_2325, fnv1a))
     }
 
     /// Makes a fingerprint of the number that [`as_u64`](OwnerFingerprint::as_u64) returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{OwnerFingerprint, OwnerToken};
+    ///
+    /// let owner = OwnerToken::mint()?.fingerprint();
+    /// assert_eq!(OwnerFingerprint::from_u64(owner.as_u64()), owner);
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub const fn from_u64(number: u64) -> Self {
         Self(number)
     }

@@ -46,6 +46,17 @@ impl Ttl {
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`] when `ttl` is zero or longer than [`Ttl::MAX`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::Ttl;
+    /// use std::time::Duration;
+    ///
+    /// assert_eq!(Ttl::new(Duration::from_secs(30))?.as_millis(), 30_000);
+    /// assert!(Ttl::new(Duration::ZERO).unwrap_err().is_invalid());
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
     pub fn new(ttl: Duration) -> Result<Self> {
         let millis = ttl.as_nanos().div_ceil(1_000_000);
         let refuse = |why| Err(Error::new(ErrorKind::Invalid, why));

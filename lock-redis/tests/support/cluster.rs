@@ -3,7 +3,7 @@
 use lock_redis::RedisConfig;
 
 use super::sentinel::until;
-use super::{ACL, ACL_OF_A_CLUSTER, PASSWORD, PATIENCE, Server, free_port, tls_arguments};
+use super::{ACL, ACL_OF_A_CLUSTER, PASSWORD, PATIENCE, Server, tls_arguments};
 
 const MASTERS: usize = 3;
 const SLOTS: usize = 16384;

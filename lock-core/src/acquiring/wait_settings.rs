@@ -21,7 +21,7 @@ pub(crate) enum Wait {
 
 /// The settings of an acquisition for a key that is held.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub(crate) struct WaitSettings {
     pub(crate) wait: Wait,
     /// `None` means the default, which depends on `hints`.
     pub(crate) retry: Option<Arc<dyn RetryStrategy>>,
@@ -33,7 +33,7 @@ pub(crate) struct Patience {
     pub(crate) owner_is_minted: bool,
 }
 
-impl Patience {
+impl WaitSettings {
     /// Begins a sequence of delays.
     pub(super) fn delays(&self) -> Box<dyn Iterator<Item = Duration> + Send> {
         match &self.retry {

@@ -10,21 +10,24 @@ use crate::clock::Moment;
 use crate::value::{LockKey, OwnerFingerprint};
 
 /// How long a key counts as contested after a foreign locker was seen there. Meanwhile this client
-/// hands it to none of its own waiters, so that foreign lockers find it free as well.
+/// hands the key to none of its own waiters, so that foreign lockers find it free as well.
 pub(crate) const CONTESTED: Duration = Duration::from_secs(1);
 
 /// The shortest pause between two attempts on a contested key. The longest is five times as long.
 const SHORTEST_POLL: Duration = Duration::from_millis(10);
 
-/// A pause grows to this part of the time for which the foreign holder has had the key.
+/// A pause is no shorter than the time for which the foreign holder has had the key, divided by
+/// this.
 const PART_OF_THE_HOLD: u32 = 50;
 
 /// The keys of one client for which foreign lockers compete.
 #[derive(Debug, Default)]
-pub(crate) struct Rivals {
-    /// Entries of the past are dropped when a key is added, so the map does not grow for ever.
+pub(crate) struct ForeignLockers {
+    /// Keys that are no longer contested are removed when a key is added, so the map does not grow
+    /// for ever.
     keys: Mutex<HashMap<LockKey, Contest>>,
-    /// The length of `keys`, set under its mutex: readers that find zero need no mutex.
+    /// The length of `keys`. It is set under their mutex, which a reader that finds zero does not
+    /// need.
     count: AtomicUsize,
 }
 
@@ -36,7 +39,7 @@ struct Contest {
     quiet_until: Moment,
 }
 
-impl Rivals {
+impl ForeignLockers {
     fn keys(&self) -> MutexGuard<'_, HashMap<LockKey, Contest>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -121,24 +124,24 @@ mod tests {
 
     #[test]
     fn a_key_is_contested_for_a_second_after_a_foreign_locker_was_seen() {
-        let (rivals, key) = (Rivals::default(), LockKey::new("k").unwrap());
+        let (foreign, key) = (ForeignLockers::default(), LockKey::new("k").unwrap());
         let claim = Claim::new(key.clone(), OwnerToken::from_bits([1; 16]), Ttl::MIN);
-        assert!(!rivals.compete(&key, at(0)));
-        rivals.released(&claim, at(0));
-        assert_eq!(rivals.quiet_until(&key, at(0)), None, "nobody foreign was seen");
-        rivals.seen(&key, at(0), CONTESTED);
-        rivals.released(&claim, at(100));
-        assert!(rivals.quiet_until(&key, at(100)) >= Some(at(110)));
-        assert_eq!(rivals.quiet_until(&key, at(150)), None);
-        assert!(rivals.compete(&key, at(999)) && !rivals.compete(&key, at(1_000)));
+        assert!(!foreign.compete(&key, at(0)));
+        foreign.released(&claim, at(0));
+        assert_eq!(foreign.quiet_until(&key, at(0)), None, "nobody foreign was seen");
+        foreign.seen(&key, at(0), CONTESTED);
+        foreign.released(&claim, at(100));
+        assert!(foreign.quiet_until(&key, at(100)) >= Some(at(110)));
+        assert_eq!(foreign.quiet_until(&key, at(150)), None);
+        assert!(foreign.compete(&key, at(999)) && !foreign.compete(&key, at(1_000)));
     }
 
     #[test]
     fn g5_keys_that_are_not_contested_any_more_are_forgotten() {
-        let rivals = Rivals::default();
+        let foreign = ForeignLockers::default();
         for n in 0..10_000 {
-            rivals.seen(&LockKey::new(format!("k{n}")).unwrap(), at(n * 1_000), CONTESTED);
+            foreign.seen(&LockKey::new(format!("k{n}")).unwrap(), at(n * 1_000), CONTESTED);
         }
-        assert_eq!(rivals.keys().len(), 1);
+        assert_eq!(foreign.keys().len(), 1);
     }
 }

@@ -19,13 +19,13 @@ const STRAY_LIFE: Duration = Release::TOMBSTONE;
 /// ttl. So while such a renewal is possible, the deadline counts with no more than its ttl, even if
 /// a later renewal was granted a longer one (law G1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Belief {
+pub(crate) struct Validity {
     /// The ttl of the last confirmed request.
     ttl: Ttl,
-    /// The ttl with which the deadline was counted. Less than `ttl` while a stray request may
-    /// shorten it.
+    /// The ttl with which the deadline was computed. Less than `ttl` while a stray request may
+    /// shorten the lease.
     span: Ttl,
-    /// The lease never ends before this moment, with any outcome of the requests in flight.
+    /// The lease does not end before this moment, whatever the requests in flight do.
     deadline: Moment,
     stray: Option<Stray>,
 }
@@ -37,17 +37,17 @@ struct Stray {
     until: Moment,
 }
 
-/// A request in flight. Dropping it without [`Belief::confirm`] or [`Belief::refute`] means that
+/// A request in flight. Dropping it without [`Validity::confirm`] or [`Validity::refute`] means that
 /// its outcome is unknown.
 #[must_use]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sent {
     at: Moment,
     ttl: Ttl,
-    before: Belief,
+    before: Validity,
 }
 
-impl Belief {
+impl Validity {
     /// Begins with a grant whose request left at `sent`. A late copy of that request never shortens
     /// the lease (law E2).
     pub(crate) fn granted(sent: Moment, ttl: Ttl) -> Self {
@@ -59,12 +59,12 @@ impl Belief {
         self.ttl
     }
 
-    /// Whether a renewal without a known outcome may have set the lease to any other time.
+    /// Returns whether a renewal without a known outcome may change when the lease ends.
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.stray.is_some()
     }
 
-    /// Returns the moment until which the lock may be believed to be held.
+    /// Returns the moment until which the holder may rely on the lock.
     pub(crate) fn deadline(&self) -> Moment {
         self.deadline
     }
@@ -77,9 +77,9 @@ impl Belief {
     /// Records that a renewal leaves. From now on it may take effect at any moment.
     pub(crate) fn send(&mut self, at: Moment, ttl: Ttl) -> Sent {
         let before = *self;
-        let feared = self.stray.filter(|stray| at < stray.until);
+        let earlier = self.stray.filter(|stray| at < stray.until);
         self.stray = Some(Stray {
-            ttl: feared.map_or(ttl, |stray| stray.ttl.min(ttl)),
+            ttl: earlier.map_or(ttl, |stray| stray.ttl.min(ttl)),
             until: at.after(STRAY_LIFE),
         });
         let deadline = at.after(ttl.validity());
@@ -127,31 +127,31 @@ mod tests {
 
     #[test]
     fn g1_validity_counts_from_before_the_request_less_drift_and_granularity() {
-        let belief = Belief::granted(at(100_000), ttl(30_000));
-        assert_eq!(belief.deadline(), at(100_000 + 30_000 - 300 - 2));
+        let validity = Validity::granted(at(100_000), ttl(30_000));
+        assert_eq!(validity.deadline(), at(100_000 + 30_000 - 300 - 2));
     }
 
     #[test]
     fn g1_a_short_renewal_without_an_answer_limits_what_a_longer_one_gives() {
-        let mut belief = Belief::granted(at(0), ttl(30_000));
-        let _forgotten = belief.send(at(0), ttl(10_000));
-        let longer = belief.send(at(2_000), ttl(60_000));
-        belief.confirm(longer);
-        assert_eq!(belief.deadline(), at(2_000).after(ttl(10_000).validity()));
-        assert_eq!(belief.ttl(), ttl(60_000));
-        let later = belief.send(at(61_000), ttl(60_000));
-        belief.confirm(later);
-        assert_eq!(belief.deadline(), at(61_000).after(ttl(60_000).validity()), "not for ever");
+        let mut validity = Validity::granted(at(0), ttl(30_000));
+        let _forgotten = validity.send(at(0), ttl(10_000));
+        let longer = validity.send(at(2_000), ttl(60_000));
+        validity.confirm(longer);
+        assert_eq!(validity.deadline(), at(2_000).after(ttl(10_000).validity()));
+        assert_eq!(validity.ttl(), ttl(60_000));
+        let later = validity.send(at(61_000), ttl(60_000));
+        validity.confirm(later);
+        assert_eq!(validity.deadline(), at(61_000).after(ttl(60_000).validity()), "not for ever");
     }
 
     #[test]
     fn t2_a_renewal_that_certainly_did_nothing_changes_nothing() {
-        let mut belief = Belief::granted(at(0), ttl(30_000));
-        let before = belief;
-        let refused = belief.send(at(1_000), ttl(10));
-        assert!(belief.deadline() < before.deadline());
-        belief.refute(refused);
-        assert_eq!(belief, before);
+        let mut validity = Validity::granted(at(0), ttl(30_000));
+        let before = validity;
+        let refused = validity.send(at(1_000), ttl(10));
+        assert!(validity.deadline() < before.deadline());
+        validity.refute(refused);
+        assert_eq!(validity, before);
     }
 
     proptest! {
@@ -167,34 +167,34 @@ mod tests {
         }
 
         /// Renewals of any ttls, confirmed, refused, lost or late: at every end of the lease in the
-        /// store, the holder has stopped believing.
+        /// store, the holder has stopped relying on it.
         #[test]
-        fn g1_no_belief_outlives_the_lease_whatever_becomes_of_renewals(
+        fn g1_validity_never_outlives_the_lease_whatever_becomes_of_renewals(
             first in 4u64..20_000,
             stray_grant in proptest::option::of(0u64..50_000),
             steps in proptest::collection::vec((1u64..8_000, 4u64..40_000, 0u8..5, 0u64..50_000), 1..20),
         ) {
-            let mut belief = Belief::granted(at(0), ttl(first));
+            let mut validity = Validity::granted(at(0), ttl(first));
             let mut landings: Vec<(u64, u64)> = vec![(0, first)];
-            let mut beliefs = vec![(0, belief.deadline())];
+            let mut deadlines = vec![(0, validity.deadline())];
             let mut now = 0;
             for (pause, millis, outcome, late) in steps {
                 now += pause;
-                if at(now) >= belief.deadline() {
+                if at(now) >= validity.deadline() {
                     break; // the holder sends nothing after its deadline
                 }
-                let sent = belief.send(at(now), ttl(millis));
-                beliefs.push((now, belief.deadline()));
+                let sent = validity.send(at(now), ttl(millis));
+                deadlines.push((now, validity.deadline()));
                 match outcome {
                     0 | 1 => {
                         landings.push((now, millis));
-                        belief.confirm(sent);
+                        validity.confirm(sent);
                     }
-                    2 => belief.refute(sent),
+                    2 => validity.refute(sent),
                     3 => landings.push((now, millis)), // it landed, the answer was lost
                     _ => landings.push((now + late, millis)),
                 }
-                beliefs.push((now, belief.deadline()));
+                deadlines.push((now, validity.deadline()));
             }
             // The true end: landings in order, of two at a time the shorter last, until a gap.
             landings.sort_unstable_by_key(|(landed, millis)| (*landed, u64::MAX - millis));
@@ -211,9 +211,9 @@ mod tests {
                 }
                 ends = landed + millis;
             }
-            let held = beliefs.iter().take_while(|(when, _)| *when <= ends);
-            let believed = held.map(|(_, deadline)| *deadline).last().unwrap();
-            prop_assert!(believed <= at(ends), "believed until {believed:?}, ended at {ends}");
+            let held = deadlines.iter().take_while(|(when, _)| *when <= ends);
+            let valid_until = held.map(|(_, deadline)| *deadline).last().unwrap();
+            prop_assert!(valid_until <= at(ends), "valid until {valid_until:?}, ended at {ends}");
         }
     }
 }

@@ -26,7 +26,7 @@ fn ms(millis: u64) -> Duration {
 
 /// What the provider says of the present holder, and how often it was asked.
 #[derive(Debug, Default)]
-struct Rivals {
+struct Foreign {
     /// The answer to every attempt, if any; else the store decides.
     held: Mutex<Option<Attempt>>,
     /// Every release says that others compete.
@@ -38,13 +38,13 @@ struct Rivals {
 #[derive(Clone, Debug)]
 struct Contested {
     store: MemoryProvider,
-    rivals: Arc<Rivals>,
+    foreign_lockers: Arc<Foreign>,
 }
 
 #[derive(Debug)]
 struct ContestedLock {
     lock: Arc<dyn Lock>,
-    rivals: Arc<Rivals>,
+    foreign_lockers: Arc<Foreign>,
 }
 
 impl LockProvider for Contested {
@@ -53,7 +53,10 @@ impl LockProvider for Contested {
     }
 
     fn lock(&self, claim: Claim) -> Arc<dyn Lock> {
-        Arc::new(ContestedLock { lock: self.store.lock(claim), rivals: Arc::clone(&self.rivals) })
+        Arc::new(ContestedLock {
+            lock: self.store.lock(claim),
+            foreign_lockers: Arc::clone(&self.foreign_lockers),
+        })
     }
 
     fn as_inspect(&self) -> Option<&dyn Inspect> {
@@ -64,8 +67,8 @@ impl LockProvider for Contested {
 #[async_trait]
 impl Lock for ContestedLock {
     async fn try_acquire(&self) -> Result<Attempt> {
-        self.rivals.asked.fetch_add(1, Ordering::SeqCst);
-        let held = *self.rivals.held.lock().unwrap();
+        self.foreign_lockers.asked.fetch_add(1, Ordering::SeqCst);
+        let held = *self.foreign_lockers.held.lock().unwrap();
         match held {
             Some(attempt) => Ok(attempt),
             None => self.lock.try_acquire().await,
@@ -78,7 +81,7 @@ impl Lock for ContestedLock {
 
     async fn release(&self) -> Result<Release> {
         let answer = self.lock.release().await?;
-        let contested = *self.rivals.contested.lock().unwrap();
+        let contested = *self.foreign_lockers.contested.lock().unwrap();
         Ok(if contested && answer == Release::Released { Release::Contested } else { answer })
     }
 
@@ -115,9 +118,12 @@ impl Queue for ContestedLock {
     }
 }
 
-fn contested() -> (Contested, Arc<Rivals>) {
-    let rivals = Arc::<Rivals>::default();
-    (Contested { store: MemoryProvider::new(), rivals: Arc::clone(&rivals) }, rivals)
+fn contested() -> (Contested, Arc<Foreign>) {
+    let foreign_lockers = Arc::<Foreign>::default();
+    (
+        Contested { store: MemoryProvider::new(), foreign_lockers: Arc::clone(&foreign_lockers) },
+        foreign_lockers,
+    )
 }
 
 fn foreign(remaining: Option<Duration>) -> Option<Attempt> {
@@ -126,14 +132,14 @@ fn foreign(remaining: Option<Duration>) -> Option<Attempt> {
 
 #[tokio::test(start_paused = true)]
 async fn w2_a_key_that_a_foreign_locker_holds_is_asked_for_every_10_to_50_ms_and_then_less() {
-    let (provider, rivals) = contested();
-    *rivals.held.lock().unwrap() = foreign(None);
+    let (provider, foreign_lockers) = contested();
+    *foreign_lockers.held.lock().unwrap() = foreign(None);
     let locks = LockClient::builder(provider).retry(Backoff::fixed(ms(60_000))).build().unwrap();
     let waiting = tokio::spawn(locks.lock("k").wait_forever().acquire());
     let asked_within = async |time: u64| {
-        let before = rivals.asked.load(Ordering::SeqCst);
+        let before = foreign_lockers.asked.load(Ordering::SeqCst);
         tokio::time::sleep(ms(time)).await;
-        rivals.asked.load(Ordering::SeqCst) - before
+        foreign_lockers.asked.load(Ordering::SeqCst) - before
     };
     let early = asked_within(500).await;
     assert!((10..=52).contains(&early), "{early} attempts in half a second");
@@ -141,23 +147,23 @@ async fn w2_a_key_that_a_foreign_locker_holds_is_asked_for_every_10_to_50_ms_and
     let later = asked_within(60_000).await;
     assert!((8..=60).contains(&later), "{later} attempts in a minute, after a minute");
     // A lease that ends later than the one before is another one.
-    *rivals.held.lock().unwrap() = foreign(Some(ms(3_600_000)));
+    *foreign_lockers.held.lock().unwrap() = foreign(Some(ms(3_600_000)));
     tokio::time::sleep(ms(12_500)).await;
     let anew = asked_within(500).await;
     assert!((10..=52).contains(&anew), "{anew} attempts in half a second of another holder");
-    *rivals.held.lock().unwrap() = None;
+    *foreign_lockers.held.lock().unwrap() = None;
     waiting.await.unwrap().unwrap().release().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn w3_an_error_says_that_another_library_holds_the_key_and_whether_it_expires() {
-    let (provider, rivals) = contested();
+    let (provider, foreign_lockers) = contested();
     let locks = LockClient::new(provider);
     for (remaining, says) in [
         (Some(ms(5_000)), "another library has taken the lock"),
         (None, "another library has taken the lock, without an expiry"),
     ] {
-        *rivals.held.lock().unwrap() = foreign(remaining);
+        *foreign_lockers.held.lock().unwrap() = foreign(remaining);
         let contended = locks.lock("k").no_wait().acquire().await.unwrap_err();
         assert!(contended.is_contended() && contended.to_string().contains(says), "{contended}");
         let late = locks.lock("k").wait_at_most(ms(700)).acquire().await.unwrap_err();
@@ -168,15 +174,15 @@ async fn w3_an_error_says_that_another_library_holds_the_key_and_whether_it_expi
 
 #[tokio::test(start_paused = true)]
 async fn a_contested_key_is_left_to_others_after_a_release() {
-    let (provider, rivals) = contested();
+    let (provider, foreign_lockers) = contested();
     let locks = LockClient::new(provider);
     let guard = locks.lock("k").acquire().await.unwrap();
     let next = tokio::spawn(locks.lock("k").acquire());
     tokio::time::sleep(ms(500)).await;
-    *rivals.contested.lock().unwrap() = true;
-    *rivals.held.lock().unwrap() = foreign(Some(ms(10)));
+    *foreign_lockers.contested.lock().unwrap() = true;
+    *foreign_lockers.held.lock().unwrap() = foreign(Some(ms(10)));
     assert!(locks.lock("k").try_acquire().await.unwrap().is_none(), "a foreign locker is seen");
-    *rivals.held.lock().unwrap() = None;
+    *foreign_lockers.held.lock().unwrap() = None;
     let freed = Instant::now();
     guard.release().await.unwrap();
     let guard = next.await.unwrap().unwrap();
@@ -188,7 +194,7 @@ async fn a_contested_key_is_left_to_others_after_a_release() {
     let idle = freed.elapsed();
     assert!((ms(10)..=ms(51)).contains(&idle), "this client came again after {idle:?}");
     drop(locks.lock("other").acquire().await.unwrap());
-    *rivals.contested.lock().unwrap() = false;
+    *foreign_lockers.contested.lock().unwrap() = false;
     guard.release().await.unwrap();
     tokio::time::sleep(ms(1_000)).await;
     let freed = Instant::now();
