@@ -1,15 +1,15 @@
 //! Runs the scenarios, round by round.
 
-use std::env;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
 use crate::args::Args;
-use crate::contender::{Entry, Role};
+use crate::contender::Role;
+use crate::entry::Entry;
 use crate::goal::Verdict;
+use crate::package::package;
 use crate::report::{Report, machine::Machine};
 use crate::sample::Record;
 use crate::scenario::{self, Layout, Scenario, Setting};
@@ -76,9 +76,4 @@ fn ours(record: &Record) -> bool {
 
 fn any_wrong(record: &Record) -> bool {
     record.violations().next().is_some()
-}
-
-/// The folder of the manifest that cargo runs us for.
-pub(crate) fn package() -> PathBuf {
-    env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| "bench".into(), PathBuf::from)
 }

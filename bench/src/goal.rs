@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::contender::{Entry, Role};
+use crate::contender::Role;
+use crate::entry::Entry;
 use crate::sample::{Record, Spread};
 
 /// One goal of a scenario, for every mode of ours that it concerns.

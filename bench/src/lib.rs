@@ -11,8 +11,11 @@ mod bench;
 mod clock;
 mod contender;
 mod cores;
+mod entry;
 mod goal;
 mod monitor;
+mod package;
+mod process;
 mod proxy;
 mod report;
 mod sample;
@@ -26,7 +29,8 @@ mod worker;
 use std::process::ExitCode;
 
 pub use bench::bench;
-pub use worker::{Meter, main as worker};
+pub use process::main as worker;
+pub use worker::Meter;
 
 /// Tells of an error, if there was one, and returns the code to exit with.
 pub fn exit(outcome: anyhow::Result<ExitCode>) -> ExitCode {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::de::DeserializeOwned;
 
-use crate::contender::Entry;
+use crate::entry::Entry;
 use crate::worker::{Job, Ready};
 
 /// How long any step of a job may take.

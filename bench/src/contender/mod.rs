@@ -1,4 +1,4 @@
-//! Who takes part. One contender is one file and one line in [`ALL`].
+//! What a contender is. One contender is one file here and one line in [`ALL`](crate::entry::ALL).
 
 pub(crate) mod distributed_lock;
 pub(crate) mod floor;
@@ -6,12 +6,9 @@ pub(crate) mod memory;
 pub(crate) mod ours;
 pub(crate) mod rslock;
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, time::Duration};
 
-use anyhow::{Context, Result};
-use ours::Ours;
-
-use crate::worker::{self, Job, Meter, Parent};
+use anyhow::Result;
 
 /// A kind of lock, as the scenarios see it.
 pub(crate) trait Contender: Sized + Send + Sync + 'static {
@@ -59,61 +56,3 @@ pub(crate) const ON_REDIS: &[&str] =
 /// Every scenario of another library: those over Redis, and those over a quorum.
 pub(crate) const ON_ANY: &[&str] =
     &["s1", "s2", "s3", "s3a", "s3b", "s4", "s5", "s6", "v1", "v2", "v3", "v8"];
-
-/// Everybody who takes part.
-pub(crate) const ALL: &[Entry] = &[
-    Entry::of::<Ours<ours::Plain>>(),
-    Entry::of::<Ours<ours::Fifo>>(),
-    Entry::of::<Ours<ours::Race>>(),
-    Entry::of::<Ours<ours::Renewed>>(),
-    Entry::of::<Ours<ours::OfFive>>(),
-    Entry::of::<floor::raw::Raw>(),
-    Entry::of::<floor::same_script::SameScript>(),
-    Entry::of::<floor::store_queue::StoreQueue>(),
-    Entry::of::<floor::publish::Publish>(),
-    Entry::of::<floor::parallel::Parallel>(),
-    Entry::of::<floor::parallel::ParallelScripts>(),
-    Entry::of::<rslock::Rslock>(),
-    Entry::of::<distributed_lock::DistributedLock>(),
-    Entry::of::<memory::ours::OursInMemory>(),
-    Entry::of::<memory::lockable::Lockable>(),
-    Entry::of::<memory::mutex_map::MutexMap>(),
-];
-
-type Work = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
-
-/// A contender by name, for tables.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry {
-    pub(crate) name: &'static str,
-    pub(crate) role: Role,
-    pub(crate) plays: &'static [&'static str],
-    /// Does a job as this contender.
-    pub(crate) work: fn(Job, Parent, Meter) -> Work,
-}
-
-impl Entry {
-    const fn of<C: Contender>() -> Self {
-        Self {
-            name: C::NAME,
-            role: C::ROLE,
-            plays: C::PLAYS,
-            work: |job, parent, meter| Box::pin(worker::work::<C>(job, parent, meter)),
-        }
-    }
-
-    pub(crate) fn named(name: &str) -> Result<&'static Self> {
-        ALL.iter().find(|one| one.name == name).with_context(|| format!("no contender `{name}`"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_two_contenders_share_a_name() {
-        let names: std::collections::BTreeSet<_> = ALL.iter().map(|one| one.name).collect();
-        assert_eq!(names.len(), ALL.len());
-    }
-}

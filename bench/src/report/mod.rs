@@ -1,5 +1,6 @@
 //! The results, as numbers, tables and plots.
 
+mod data;
 pub(crate) mod machine;
 mod markdown;
 mod plots;
@@ -9,27 +10,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use serde::Serialize;
 
-use crate::goal::Verdict;
-use crate::sample::Record;
-use machine::Machine;
-
-/// Everything that was found.
-#[derive(Debug, Serialize)]
-pub(crate) struct Report {
-    pub(crate) machine: Machine,
-    pub(crate) quick: bool,
-    pub(crate) seconds: u64,
-    pub(crate) verdicts: Vec<Verdict>,
-    pub(crate) records: Vec<Record>,
-}
+pub(crate) use data::Report;
 
 impl Report {
-    pub(crate) fn new(machine: Machine, quick: bool) -> Self {
-        Self { machine, quick, seconds: 0, verdicts: Vec::new(), records: Vec::new() }
-    }
-
     pub(crate) fn markdown(&self) -> String {
         markdown::render(self)
     }
@@ -45,10 +29,5 @@ impl Report {
         }
         println!("written: {}", folder.join(format!("{stem}.*")).display());
         Ok(())
-    }
-
-    /// Every record of a scenario, in the order measured.
-    fn records_of<'a>(&'a self, scenario: &'a str) -> impl Iterator<Item = &'a Record> {
-        self.records.iter().filter(move |record| record.scenario == scenario)
     }
 }

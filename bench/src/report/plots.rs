@@ -2,7 +2,8 @@
 
 use super::Report;
 use super::svg::{Anchor, Svg};
-use crate::contender::{Entry, Role};
+use crate::contender::Role;
+use crate::entry::Entry;
 use crate::sample::Record;
 use crate::scenario::{DRAIN, HANDOFF, REENTRY, TWO_PROCESSES};
 use crate::stats::percentile;

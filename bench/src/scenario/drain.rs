@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{SIXTEEN, Scenario, Setting, job};
-use crate::contender::{Contender, Entry, floor::publish::Publish, floor::store_queue::StoreQueue};
+use crate::contender::{Contender, floor::publish::Publish, floor::store_queue::StoreQueue};
+use crate::entry::Entry;
 use crate::goal::{Against, Bound::AtLeast, Bound::AtMost, Goal, Whose, value};
 use crate::monitor::Monitor;
 use crate::sample::Sample;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{Layout, Scenario, Setting, job};
-use crate::contender::Entry;
+use crate::entry::Entry;
 use crate::goal::{Bound::AtMost, value};
 use crate::sample::Sample;
 use crate::server::Server;

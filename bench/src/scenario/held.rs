@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::{Layout, Scenario, Setting, job};
-use crate::contender::{Entry, ours::Mode, ours::Plain, ours::Renewed};
+use crate::contender::{ours::Mode, ours::Plain, ours::Renewed};
+use crate::entry::Entry;
 use crate::goal::{Against, Bound::AtMost, Bound::NeverAbove, Goal, Whose};
 use crate::sample::Sample;
 use crate::server::Server;

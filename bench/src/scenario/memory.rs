@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{Layout, Scenario, Setting, TTL, run_together};
-use crate::contender::{Contender, Entry, memory::lockable::Lockable, memory::mutex_map::MutexMap};
+use crate::contender::{Contender, memory::lockable::Lockable, memory::mutex_map::MutexMap};
+use crate::entry::Entry;
 use crate::goal::{Bound::AtMost, ratio};
 use crate::sample::Sample;
 use crate::stats::{jain, micros, percentile};

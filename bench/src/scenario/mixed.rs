@@ -8,9 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{Layout, Scenario, Setting, TTL, job, run_together};
-use crate::bench::package;
-use crate::contender::{Contender, Entry, rslock::Rslock};
+use crate::contender::{Contender, rslock::Rslock};
+use crate::entry::Entry;
 use crate::goal::{Bound::NeverAbove, Bound::NeverBelow, Goal, value};
+use crate::package::package;
 use crate::sample::Sample;
 use crate::server::Server;
 use crate::stats::{largest, smallest};

@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{Layout, Scenario, Setting, job, run_together};
-use crate::contender::Entry;
 use crate::contender::{
     Contender, distributed_lock::DistributedLock, floor::same_script::SameScript, rslock::Rslock,
 };
 use crate::cores::OneCore;
+use crate::entry::Entry;
 use crate::goal::{Bound::AtLeast, Bound::AtMost, ratio};
 use crate::sample::Sample;
 use crate::server::Server;

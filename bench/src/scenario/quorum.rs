@@ -6,11 +6,12 @@ use anyhow::{Context, Result};
 
 use super::{Layout, Scenario, Setting, TTL, run_together};
 use crate::contender::{
-    Contender, Entry, Role,
+    Contender, Role,
     distributed_lock::DistributedLock,
     floor::parallel::{Parallel, ParallelScripts},
     rslock::Rslock,
 };
+use crate::entry::Entry;
 use crate::goal::{Bound, Goal, ratio, value};
 use crate::proxy::Proxy;
 use crate::sample::Sample;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{SIXTEEN, Scenario, Setting, job, run_together};
-use crate::contender::{Contender, Entry, ours::Fifo, ours::Mode, ours::Plain, rslock::Rslock};
+use crate::contender::{Contender, ours::Fifo, ours::Mode, ours::Plain, rslock::Rslock};
+use crate::entry::Entry;
 use crate::goal::{
     Against, Bound::AtLeast, Bound::AtMost, Bound::NeverAbove, Goal, Whose, ratio, value,
 };

@@ -9,28 +9,22 @@ mod parent;
 mod ping;
 mod wait;
 
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use attempt::{Attempt, Told};
 pub(crate) use cycle::{Cycle, Outcome};
 pub(crate) use drain::{Drain, Drained};
+pub use hold::Meter;
 pub(crate) use hold::{Hold, Holding, Released};
 pub(crate) use parent::{Parent, Ready};
 pub(crate) use ping::Ping;
 pub(crate) use wait::{Usage, Wait};
 
-use crate::contender::{Contender, Entry};
-
-/// Returns how many bytes are allocated now, in a process that counts them.
-pub type Meter = Option<fn() -> usize>;
-
-/// Threads of every worker's runtime, whoever it works for.
-const THREADS: usize = 2;
+use crate::contender::Contender;
 
 /// What a worker is to do.
 #[derive(Debug, Deserialize, Serialize)]
@@ -50,27 +44,6 @@ pub(crate) enum Task {
     Hold(Hold),
     Ping(Ping),
     Attempt(Attempt),
-}
-
-/// Does the job that comes over the standard input, as the contender that `args` names.
-///
-/// # Errors
-///
-/// The contender failed or the parent went away.
-pub fn main(args: &[String], meter: Meter) -> Result<ExitCode> {
-    let name = args.first().context("a worker needs the name of a contender")?;
-    let entry = Entry::named(name)?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
-    let mut parent = Parent::connect();
-    // In a task: what is waited for outside of one is woken up later, by another thread.
-    let work = async move {
-        let job = parent.hear().await?;
-        let job = serde_json::from_str(&job).context("not a job")?;
-        (entry.work)(job, parent, meter).await
-    };
-    runtime.block_on(runtime.spawn(work))??;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Does a job as one contender.
