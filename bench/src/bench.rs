@@ -16,12 +16,12 @@ use crate::scenario::{self, Layout, Scenario, Setting};
 
 /// Runs what the arguments ask for, prints the tables and writes the results.
 ///
-/// The code is a failure if ours let two in at a time, let a token fall, or lost a lock. A goal
-/// that is not met is no failure.
+/// Returns a failure if one of our locks violated exclusion or fencing, or was lost. A goal that is
+/// not met is no failure.
 ///
 /// # Errors
 ///
-/// The arguments make no sense, or something could not be measured.
+/// An argument is unknown, or a measurement failed.
 pub fn bench(args: &[String]) -> Result<ExitCode> {
     let args = Args::parse(args)?;
     let begun = Instant::now();
@@ -43,7 +43,7 @@ pub fn bench(args: &[String]) -> Result<ExitCode> {
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Every contender in turn, in every round another one first.
+/// Measures every contender in every round. Each round starts with another one.
 fn measure(scenario: &Scenario, setting: &Setting) -> Result<Vec<Record>> {
     let contenders = scenario.contenders();
     let mut records: Vec<_> =

@@ -1,4 +1,4 @@
-//! Who takes part: one line in [`ALL`] per contender.
+//! The contenders that take part: one line per contender in [`ALL`].
 
 use std::{future::Future, pin::Pin};
 
@@ -8,7 +8,7 @@ use crate::contender::ours::{self, Ours};
 use crate::contender::{Contender, Role, distributed_lock, floor, memory, rslock};
 use crate::worker::{self, Job, Meter, Parent};
 
-/// Everybody who takes part.
+/// Every contender that takes part.
 pub(crate) const ALL: &[Entry] = &[
     Entry::of::<Ours<ours::Plain>>(),
     Entry::of::<Ours<ours::Fifo>>(),
@@ -30,7 +30,7 @@ pub(crate) const ALL: &[Entry] = &[
 
 type Work = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
-/// A contender by name, for tables.
+/// A contender, without its type.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
     pub(crate) name: &'static str,
@@ -51,7 +51,9 @@ impl Entry {
     }
 
     pub(crate) fn named(name: &str) -> Result<&'static Self> {
-        ALL.iter().find(|one| one.name == name).with_context(|| format!("no contender `{name}`"))
+        ALL.iter()
+            .find(|one| one.name == name)
+            .with_context(|| format!("there is no contender `{name}`"))
     }
 }
 

@@ -1,8 +1,8 @@
-//! Where this package is.
+//! The folder of this package.
 
 use std::{env, path::PathBuf};
 
-/// The folder of the manifest that cargo runs us for.
+/// Returns the folder of the manifest. Cargo sets the variable for the program that it runs.
 pub(crate) fn package() -> PathBuf {
     env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| "bench".into(), PathBuf::from)
 }

@@ -1,4 +1,4 @@
-//! The process of a worker, from its first line of input to its end.
+//! The process of a worker, from the line with its job to its end.
 
 use std::process::ExitCode;
 
@@ -7,24 +7,24 @@ use anyhow::{Context, Result};
 use crate::entry::Entry;
 use crate::worker::{Meter, Parent};
 
-/// Threads of every worker's runtime, whoever it works for.
+/// The number of threads of every worker's runtime, for every contender.
 const THREADS: usize = 2;
 
-/// Does the job that comes over the standard input, as the contender that `args` names.
+/// Does the job that it reads from the standard input, as the contender that `args` names.
 ///
 /// # Errors
 ///
-/// The contender failed or the parent went away.
+/// The contender failed, or the parent process has ended.
 pub fn main(args: &[String], meter: Meter) -> Result<ExitCode> {
     let name = args.first().context("a worker needs the name of a contender")?;
     let entry = Entry::named(name)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
     let mut parent = Parent::connect();
-    // In a task: what is waited for outside of one is woken up later, by another thread.
+    // The work is a task: a future outside of one would be woken later, by another thread.
     let work = async move {
-        let job = parent.hear().await?;
-        let job = serde_json::from_str(&job).context("not a job")?;
+        let job = parent.receive().await?;
+        let job = serde_json::from_str(&job).context("the first line is not a job")?;
         (entry.work)(job, parent, meter).await
     };
     runtime.block_on(runtime.spawn(work))??;

@@ -1,4 +1,4 @@
-//! Everything that was found, as the JSON file has it.
+//! All results of a run.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use super::machine::Machine;
 use crate::goal::Verdict;
 use crate::sample::Record;
 
-/// Everything that was found.
+/// All results of a run, as the JSON file has them.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) machine: Machine,
@@ -21,7 +21,7 @@ impl Report {
         Self { machine, quick, seconds: 0, verdicts: Vec::new(), records: Vec::new() }
     }
 
-    /// Every record of a scenario, in the order measured.
+    /// Returns every record of a scenario, in the order of measurement.
     pub(super) fn records_of<'a>(&'a self, scenario: &'a str) -> impl Iterator<Item = &'a Record> {
         self.records.iter().filter(move |record| record.scenario == scenario)
     }

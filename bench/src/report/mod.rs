@@ -1,4 +1,4 @@
-//! The results, as numbers, tables and plots.
+//! The results as JSON, tables and plots.
 
 mod data;
 pub(crate) mod machine;
@@ -18,7 +18,7 @@ impl Report {
         markdown::render(self)
     }
 
-    /// Writes the results under this name, and with those of everything the plots.
+    /// Writes the results to files with this name. Those of all scenarios come with the plots.
     pub(crate) fn write(&self, folder: &Path, stem: &str) -> Result<()> {
         fs::create_dir_all(folder)?;
         fs::write(folder.join(format!("{stem}.json")), serde_json::to_string_pretty(self)? + "\n")?;

@@ -17,7 +17,7 @@ use crate::worker::{Hold, Holding, Job, Released, Task};
 
 const LOCKS: usize = 10_000;
 
-/// How long the others hold: they are only weighed.
+/// How long locks without renewal are held. Only their memory is measured.
 const BRIEF: Duration = Duration::from_millis(500);
 
 const BUCKET: Duration = Duration::from_millis(100);
@@ -65,7 +65,7 @@ fn measure(setting: &Setting, entry: &'static Entry) -> Result<Sample> {
     Ok(sample)
 }
 
-/// Counts the scripts called in every tenth of a second.
+/// Counts the calls of scripts in every tenth of a second.
 fn calls(server: &Server, window: Duration) -> Result<Vec<f64>> {
     let (start, mut last) = (Instant::now(), server.script_calls()?);
     let mut calls = Vec::new();

@@ -1,4 +1,4 @@
-//! What is measured: one file per scenario, and what they share.
+//! What is measured: one file per scenario or family of scenarios, and what they share.
 
 mod drain;
 mod handoff;

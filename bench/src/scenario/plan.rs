@@ -1,4 +1,4 @@
-//! What a scenario is, and how it is to be run.
+//! What a scenario is, and the settings of a run.
 
 use anyhow::Result;
 
@@ -6,14 +6,14 @@ use crate::entry::{ALL as CONTENDERS, Entry};
 use crate::goal::Goal;
 use crate::sample::Sample;
 
-/// Something to measure for every contender that takes part in it.
+/// What is measured, and the goals for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scenario {
     pub(crate) id: &'static str,
     pub(crate) title: &'static str,
-    /// How the tasks are spread over processes, where that matters.
+    /// How the tasks are distributed over processes.
     pub(crate) layouts: &'static [Layout],
-    /// How many rounds, quick and full.
+    /// The number of rounds of a quick run, and of a full run.
     pub(crate) rounds: (usize, usize),
     pub(crate) measure: fn(&Setting, &'static Entry) -> Result<Sample>,
     pub(crate) goals: &'static [Goal],
@@ -25,12 +25,12 @@ impl Scenario {
     }
 }
 
-/// How many processes, and how many tasks in each.
+/// The number of processes, and of tasks in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) processes: u32,
     pub(crate) tasks: u32,
-    /// How many processes of another library compete, with one task each.
+    /// The number of processes of another library, with one task each.
     pub(crate) rivals: u32,
 }
 
@@ -39,7 +39,7 @@ impl Layout {
         Self { processes, tasks, rivals: 0 }
     }
 
-    /// Processes with one task each, ours and those of another library.
+    /// Makes the layout of processes with one task each: ours, and those of another library.
     pub(super) const fn against(ours: u32, rivals: u32) -> Self {
         Self { processes: ours, tasks: 1, rivals }
     }
@@ -52,12 +52,12 @@ impl Layout {
     }
 }
 
-/// Sixteen, in one process and in two.
+/// Sixteen tasks, in one process and in two.
 pub(super) const SIXTEEN: &[Layout] = &[Layout::new(1, 16), TWO_PROCESSES];
 
 pub(crate) const TWO_PROCESSES: Layout = Layout::new(2, 8);
 
-/// How a scenario is to be run.
+/// The settings of one run of a scenario.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setting {
     pub(crate) quick: bool,

@@ -1,4 +1,4 @@
-//! A process that does one job as one contender, step by step as its parent says.
+//! The jobs of workers: each is done by one process as one contender, step by step with its parent.
 
 mod attempt;
 mod cycle;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use attempt::{Attempt, Told};
+pub(crate) use attempt::{Answer, Attempt};
 pub(crate) use cycle::{Cycle, Outcome};
 pub(crate) use drain::{Drain, Drained};
 pub use hold::Meter;
@@ -26,7 +26,7 @@ pub(crate) use wait::{Usage, Wait};
 
 use crate::contender::Contender;
 
-/// What a worker is to do.
+/// What a worker does.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Job {
     pub(crate) url: String,
@@ -34,7 +34,7 @@ pub(crate) struct Job {
     pub(crate) task: Task,
 }
 
-/// The steps of a job are in the file of its name.
+/// The steps of a job. Each has a file with its name.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum Task {
     Cycle(Cycle),
@@ -53,7 +53,7 @@ pub(crate) async fn work<C: Contender>(job: Job, mut parent: Parent, meter: Mete
         return ping.work(&job.url, parent).await;
     }
     let lock = Arc::new(C::connect(&job.url, job.ttl).await?);
-    // Scripts are loaded and caches are filled before anything is measured.
+    // This loads the scripts and fills the caches before the measurement.
     for _ in 0..10 {
         let guard = lock.acquire(&format!("warm/{}", std::process::id())).await?;
         lock.release(guard).await?;
