@@ -1,5 +1,5 @@
-//! Checks how the sources hang together: who imports whom, whether each file says what it is, and
-//! whether it cites what exists.
+//! Checks the structure of the sources: the imports, the opening sentences, the citations and the
+//! branches of functions.
 
 mod branches;
 mod citations;
@@ -19,7 +19,7 @@ use tree::Tree;
 
 use crate::{manifest, run::Result};
 
-/// The modules of a crate: each imports from itself and from those before it alone.
+/// The modules of a crate, in order: each imports only from itself and from those before it.
 const MODULE_ORDERS: [(&str, &[&str]); 3] = [
     (
         "lock-core",
@@ -47,7 +47,7 @@ const MODULE_ORDERS: [(&str, &[&str]); 3] = [
     ("lock-quorum", &["campaign", "node", "shared", "voters", "lock", "inspect", "quorum"]),
 ];
 
-/// The one catalogue of laws, known bugs and faults.
+/// The catalogue of laws, known bugs and faults.
 const CATALOGUE: &str = "LAWS.md";
 
 /// Crates whose functions have at most [`LIMIT`] branches.
@@ -59,7 +59,7 @@ const LIMIT: usize = 15;
 /// A crate: its name, the texts of its sources by their paths, and its modules.
 type Source = (String, BTreeMap<String, String>, Tree);
 
-/// Reads every crate, that of the benchmarks as well.
+/// Reads every crate, including that of the benchmarks.
 fn sources() -> Result<Vec<Source>> {
     let mut all = Vec::new();
     for name in manifest::members()?.into_iter().chain(["bench".to_owned()]) {
@@ -73,7 +73,7 @@ fn sources() -> Result<Vec<Source>> {
     Ok(all)
 }
 
-/// Checks that no crate depends on a later one, and that inside each the imports run one way.
+/// Checks that no crate depends on a later one, and that the imports of each crate run one way.
 pub(crate) fn imports() -> Result<String> {
     let mut found = crates::check()?;
     for (name, _, tree) in sources()? {
@@ -102,11 +102,11 @@ pub(crate) fn sentences() -> Result<String> {
     report(&found, String::new())
 }
 
-/// Checks that what is cited is in the catalogue, and that a test cites what is in it.
+/// Checks that the catalogue has every citation, and that a test cites every entry.
 pub(crate) fn citations() -> Result<String> {
     let mut texts = files::ending(".", &[".rs", ".md", ".lua"])?;
     let catalogue = texts.remove(CATALOGUE).ok_or_else(|| format!("{CATALOGUE} is missing"))?;
-    // The tests of this very check cite what does not exist.
+    // The tests of this check cite what does not exist.
     texts.retain(|file, _| !file.ends_with("structure/citations.rs"));
     report(&citations::wrong((CATALOGUE, &catalogue), &texts), String::new())
 }
@@ -127,6 +127,6 @@ fn report(found: &[String], remark: String) -> Result<String> {
     found.iter().for_each(|one| println!("{one}"));
     match found.len() {
         0 => Ok(remark),
-        number => Err(format!("{number} lines above say what is wrong")),
+        number => Err(format!("{number} lines above describe what is wrong")),
     }
 }
