@@ -2,7 +2,7 @@
 
 use super::tree::{Module, ModulePath, Tree};
 
-/// More steps than any chain of re-exports has. Circular chains end after so many.
+/// More steps than any chain of re-exports has. Circular chains are cut here.
 const STEPS: usize = 16;
 
 /// One module needs what another one declares.
