@@ -20,7 +20,7 @@ const redlock = new Redlock([new Redis(url)], { retryCount: -1 });
 await (await redlock.lock(`warm/${who}`, ttl)).unlock();
 
 const lines = createInterface({ input: process.stdin });
-lines.on("close", () => process.exit(1)); // the parent has gone
+lines.on("close", () => process.exit(1)); // the parent has ended
 console.log("null");
 await new Promise((resolve) => lines.once("line", resolve));
 

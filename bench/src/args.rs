@@ -12,7 +12,7 @@ pub(crate) struct Args {
     pub(crate) only: Vec<String>,
 }
 
-/// Words that stand for several scenarios, and the letter that their ids begin with.
+/// Names of groups of scenarios, and the letter with which their ids begin.
 const GROUPS: [(&str, char); 2] = [("quorum", 'v'), ("interop", INTEROP)];
 
 /// Scenarios that need libraries of other languages. They run only on request.
@@ -30,7 +30,7 @@ impl Args {
         Ok(parsed)
     }
 
-    /// What the results are called.
+    /// Returns the name of the files of results.
     pub(crate) fn stem(&self) -> &'static str {
         if self.only.is_empty() { "latest" } else { "partial" }
     }

@@ -1,27 +1,27 @@
 //! Runs the scenarios, round by round.
 
-use std::env;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
 use crate::args::Args;
-use crate::contender::{Entry, Role};
+use crate::contender::Role;
+use crate::entry::Entry;
 use crate::goal::Verdict;
+use crate::package::package;
 use crate::report::{Report, machine::Machine};
 use crate::sample::Record;
 use crate::scenario::{self, Layout, Scenario, Setting};
 
 /// Runs what the arguments ask for, prints the tables and writes the results.
 ///
-/// The code is a failure if ours let two in at a time, let a token fall, or lost a lock. A goal
-/// that is not met is no failure.
+/// Returns a failure if one of our locks violated exclusion or fencing, or was lost. A goal that is
+/// not met is no failure.
 ///
 /// # Errors
 ///
-/// The arguments make no sense, or something could not be measured.
+/// An argument is unknown, or a measurement failed.
 pub fn bench(args: &[String]) -> Result<ExitCode> {
     let args = Args::parse(args)?;
     let begun = Instant::now();
@@ -43,7 +43,7 @@ pub fn bench(args: &[String]) -> Result<ExitCode> {
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Every contender in turn, in every round another one first.
+/// Measures every contender in every round. Each round starts with another one.
 fn measure(scenario: &Scenario, setting: &Setting) -> Result<Vec<Record>> {
     let contenders = scenario.contenders();
     let mut records: Vec<_> =
@@ -76,9 +76,4 @@ fn ours(record: &Record) -> bool {
 
 fn any_wrong(record: &Record) -> bool {
     record.violations().next().is_some()
-}
-
-/// The folder of the manifest that cargo runs us for.
-pub(crate) fn package() -> PathBuf {
-    env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| "bench".into(), PathBuf::from)
 }

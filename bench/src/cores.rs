@@ -1,12 +1,12 @@
-//! Which processor cores the processes we start may use.
+//! Which processor cores a process and its children may use.
 
 use anyhow::Result;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
-/// While it lives, what this thread starts runs on one core.
+/// Binds this thread, and the processes that it starts, to one core until this is dropped.
 ///
-/// A server and one client take turns. On two cores that sleep in between, waking them takes far
-/// longer than the work, and whether it has to is up to the scheduler.
+/// A server and one client take turns. On two cores, each core sleeps while the other one works.
+/// Waking it takes several times as long as the work, and the scheduler decides whether it sleeps.
 #[derive(Debug)]
 pub(crate) struct OneCore {
     before: CpuSet,

@@ -1,11 +1,12 @@
-//! What ours is meant to reach, and whether it did.
+//! What our locks are meant to reach, and whether they do.
 
 use serde::Serialize;
 
-use crate::contender::{Entry, Role};
+use crate::contender::Role;
+use crate::entry::Entry;
 use crate::sample::{Record, Spread};
 
-/// One goal of a scenario, for every mode of ours that it concerns.
+/// A goal of a scenario, for some or all of our locks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Goal {
     pub(crate) whose: Whose,
@@ -14,11 +15,11 @@ pub(crate) struct Goal {
     pub(crate) against: Against,
 }
 
-/// Which modes of ours a goal concerns.
+/// The locks of ours to which a goal applies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Whose {
     Every,
-    /// The one of this name.
+    /// The lock with this name.
     Only(&'static str),
 }
 
@@ -26,37 +27,37 @@ pub(crate) enum Whose {
 pub(crate) enum Bound {
     AtMost(f64),
     AtLeast(f64),
-    /// At most this in every round, not only in the middle one.
+    /// At most this in every round, not only in the median.
     NeverAbove(f64),
     /// At least this in every round.
     NeverBelow(f64),
 }
 
-/// What the metric is divided by, in the same round.
+/// What the metric is divided by. Both are of the same round.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Against {
     /// Nothing: the bound is in the unit of the metric.
     Nothing,
     /// The same metric of another contender.
     One(&'static str),
-    /// The same metric of whichever is better in that round.
+    /// The same metric of the contender that was best in that round.
     Better(&'static [&'static str]),
 }
 
-/// A goal and what was measured.
+/// A goal, and what was measured for it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Verdict {
     pub(crate) scenario: &'static str,
     pub(crate) layout: String,
     pub(crate) contender: &'static str,
     pub(crate) goal: String,
-    /// The ratio, or the value where the goal is no ratio.
+    /// The ratio, or the value if the goal is not a ratio.
     pub(crate) measured: Option<Spread>,
     pub(crate) met: bool,
 }
 
 impl Goal {
-    /// Judges every mode of ours, by the records of one layout of a scenario.
+    /// Judges each of our locks by the records of one layout of a scenario.
     pub(crate) fn judge(&self, records: &[&Record]) -> Vec<Verdict> {
         let concerned = |record: &&&Record| {
             let ours = Entry::named(record.contender).is_ok_and(|one| one.role == Role::Ours);
@@ -80,7 +81,7 @@ impl Goal {
         records.iter().filter(concerned).map(judge).collect()
     }
 
-    /// The value or the ratio of every round.
+    /// Returns the value or the ratio of every round.
     fn measure(&self, ours: &Record, records: &[&Record]) -> Vec<f64> {
         let names = match self.against {
             Against::Nothing => return ours.metric(self.metric),
@@ -134,12 +135,12 @@ impl Bound {
     }
 }
 
-/// A bound of the metric itself.
+/// Makes a goal for the metric itself.
 pub(crate) const fn value(metric: &'static str, bound: Bound) -> Goal {
     Goal { whose: Whose::Every, metric, bound, against: Against::Nothing }
 }
 
-/// A bound of the ratio to another contender.
+/// Makes a goal for the ratio to another contender.
 pub(crate) const fn ratio(metric: &'static str, bound: Bound, other: &'static str) -> Goal {
     Goal { whose: Whose::Every, metric, bound, against: Against::One(other) }
 }

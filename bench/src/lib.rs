@@ -1,4 +1,4 @@
-//! Measures the locks against plain floors and other crates. `README.md` says what and how.
+//! Measures our locks against floors and other crates. `README.md` describes what and how.
 
 #![allow(
     clippy::print_stdout,
@@ -11,8 +11,11 @@ mod bench;
 mod clock;
 mod contender;
 mod cores;
+mod entry;
 mod goal;
 mod monitor;
+mod package;
+mod process;
 mod proxy;
 mod report;
 mod sample;
@@ -26,9 +29,10 @@ mod worker;
 use std::process::ExitCode;
 
 pub use bench::bench;
-pub use worker::{Meter, main as worker};
+pub use process::main as worker;
+pub use worker::Meter;
 
-/// Tells of an error, if there was one, and returns the code to exit with.
+/// Reports the error, if there is one, and returns the exit code.
 pub fn exit(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

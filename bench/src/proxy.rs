@@ -1,4 +1,4 @@
-//! A way to a server that can be made slow, or that swallows everything.
+//! A TCP proxy that can delay or discard what it forwards.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -9,25 +9,25 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-/// What happens to bytes on their way.
+/// What happens to the bytes that are forwarded.
 #[derive(Debug, Default)]
-struct Weather {
-    /// How long every piece is held back, in ms; the largest number is for ever.
+struct Condition {
+    /// The delay of every piece in ms. The largest number discards it.
     delay: AtomicU64,
 }
 
 #[derive(Debug)]
 pub(crate) struct Proxy {
     port: u16,
-    weather: Arc<Weather>,
+    condition: Arc<Condition>,
 }
 
 impl Proxy {
-    /// Passes everything on to a port of this machine, until this process ends.
+    /// Forwards to a port of this machine, until this process ends.
     pub(crate) fn to(port: u16) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let proxy = Self { port: listener.local_addr()?.port(), weather: Arc::default() };
-        let weather = Arc::clone(&proxy.weather);
+        let proxy = Self { port: listener.local_addr()?.port(), condition: Arc::default() };
+        let condition = Arc::clone(&proxy.condition);
         thread::spawn(move || {
             for client in listener.incoming().map_while(std::io::Result::ok) {
                 let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { continue };
@@ -35,8 +35,8 @@ impl Proxy {
                     [(client.try_clone(), server.try_clone()), (Ok(server), Ok(client))]
                 {
                     let (Ok(from), Ok(to)) = (from, to) else { continue };
-                    let weather = Arc::clone(&weather);
-                    thread::spawn(move || pass_on(from, to, &weather));
+                    let condition = Arc::clone(&condition);
+                    thread::spawn(move || forward(from, to, &condition));
                 }
             }
         });
@@ -49,22 +49,22 @@ impl Proxy {
 
     pub(crate) fn slow_down(&self, delay: Duration) {
         let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        self.weather.delay.store(delay, Ordering::SeqCst);
+        self.condition.delay.store(delay, Ordering::SeqCst);
     }
 
-    pub(crate) fn swallow(&self) {
-        self.weather.delay.store(u64::MAX, Ordering::SeqCst);
+    pub(crate) fn discard(&self) {
+        self.condition.delay.store(u64::MAX, Ordering::SeqCst);
     }
 }
 
-fn pass_on(mut from: TcpStream, mut to: TcpStream, weather: &Weather) {
+fn forward(mut from: TcpStream, mut to: TcpStream, condition: &Condition) {
     let _ = to.set_nodelay(true);
     let mut piece = [0; 16 * 1024];
     while let Ok(length) = from.read(&mut piece) {
         if length == 0 {
             break;
         }
-        match weather.delay.load(Ordering::SeqCst) {
+        match condition.delay.load(Ordering::SeqCst) {
             u64::MAX => continue,
             delay => thread::sleep(Duration::from_millis(delay)),
         }

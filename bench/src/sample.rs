@@ -1,4 +1,4 @@
-//! What was measured.
+//! The measurements of a contender.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ pub(crate) struct Sample {
     pub(crate) metrics: BTreeMap<&'static str, f64>,
     /// Lists of numbers, for plots.
     pub(crate) series: BTreeMap<&'static str, Vec<f64>>,
-    /// What must not happen and did.
+    /// Violations of exclusion or fencing, and lost locks.
     pub(crate) violations: Vec<String>,
 }
 
-/// How many violations are told one by one.
-const TOLD: usize = 5;
+/// How many violations of a sample are listed.
+const LISTED: usize = 5;
 
 impl Sample {
     pub(crate) fn metric(&mut self, name: &'static str, value: f64) -> &mut Self {
@@ -31,17 +31,17 @@ impl Sample {
         self
     }
 
-    /// Notes violations, the first few in full.
+    /// Adds violations: lists the first, and counts the others.
     pub(crate) fn wrong(&mut self, wrong: Vec<String>) -> &mut Self {
-        let more = wrong.len().saturating_sub(TOLD);
-        self.violations.extend(wrong.into_iter().take(TOLD));
+        let more = wrong.len().saturating_sub(LISTED);
+        self.violations.extend(wrong.into_iter().take(LISTED));
         if more > 0 {
             self.violations.push(format!("and {more} more"));
         }
         self
     }
 
-    /// Notes something that must not have happened at all.
+    /// Adds a violation if something happened that must never happen.
     pub(crate) fn never(&mut self, what: &str, times: u32) -> &mut Self {
         if times > 0 {
             self.violations.push(format!("{what}: {times} times"));
@@ -60,7 +60,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// A metric of every round.
+    /// Returns a metric of every round.
     pub(crate) fn metric(&self, name: &str) -> Vec<f64> {
         self.rounds.iter().filter_map(|round| round.metrics.get(name)).copied().collect()
     }
@@ -70,7 +70,7 @@ impl Record {
     }
 }
 
-/// Middle, smallest and largest of some rounds.
+/// The median, the smallest and the largest value of several rounds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -79,7 +79,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// `None` of no values.
+    /// Returns `None` if there are no values.
     pub(crate) fn of(values: &[f64]) -> Option<Self> {
         (!values.is_empty()).then(|| Self {
             median: stats::median(values),

@@ -1,4 +1,4 @@
-//! A redis-server of our own, on a free loopback port, stopped when dropped.
+//! A Redis server on a free loopback port. It is killed when it is dropped.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -31,7 +31,7 @@ impl Server {
                 return Ok(server);
             }
         }
-        bail!("no `{PROGRAM}` would start")
+        bail!("`{PROGRAM}` ended ten times before it answered")
     }
 
     fn launch(port: u16) -> Result<Self> {
@@ -48,7 +48,7 @@ impl Server {
         Ok(Self { child, port, _folder: folder })
     }
 
-    /// Waits for the first answer; false if the server has ended instead.
+    /// Waits for the first answer. Returns false if the server has ended instead.
     fn answers(&mut self) -> Result<bool> {
         let give_up = Instant::now() + PATIENCE;
         while self.ask("PING").is_err() {
@@ -65,11 +65,11 @@ impl Server {
         self.port
     }
 
-    /// Stops the process without killing it; it answers nobody.
+    /// Pauses the process: its connections stay open, and it answers nothing.
     pub(crate) fn freeze(&self) -> Result<()> {
         let stopped =
             Command::new("kill").args(["-STOP", &self.child.id().to_string()]).status()?;
-        ensure!(stopped.success(), "`{PROGRAM}` cannot be stopped");
+        ensure!(stopped.success(), "`{PROGRAM}` cannot be paused");
         Ok(())
     }
 
@@ -100,27 +100,29 @@ impl Server {
     /// Sends one command over a connection of its own, and returns the raw answer.
     pub(crate) fn ask(&self, command: &str) -> Result<String> {
         let mut stream = self.connect()?;
-        // The server closes after QUIT, so the end of the stream is the end of the answer.
+        // The server closes the connection after QUIT, so the answer ends with the stream.
         stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
     }
 
-    /// How many clients are connected, without the one that asks.
+    /// Returns the number of connected clients, without the one that asks.
     pub(crate) fn clients(&self) -> Result<u64> {
         let info = self.ask("INFO clients")?;
-        Ok(number(&info, "connected_clients:").context("no number of clients")? - 1)
+        Ok(number(&info, "connected_clients:")
+            .context("`INFO clients` has no `connected_clients`")?
+            - 1)
     }
 
-    /// How often at most a token was raised: among ours, the scripts for that and for a refusal ask
-    /// for a remaining time.
+    /// Returns an upper limit of how often a token was raised. Our scripts call `PTTL` when they
+    /// raise a token, and when they refuse.
     pub(crate) fn raises(&self) -> Result<u64> {
         let info = self.ask("INFO commandstats")?;
         Ok(number(&info, "cmdstat_pttl:calls=").unwrap_or_default())
     }
 
-    /// How often scripts were called, by their text or by their hash.
+    /// Returns how often scripts were called, by their text or their hash.
     pub(crate) fn script_calls(&self) -> Result<u64> {
         let info = self.ask("INFO commandstats")?;
         let calls = |name| number(&info, &format!("cmdstat_{name}:calls=")).unwrap_or_default();
@@ -134,7 +136,7 @@ impl Drop for Server {
     }
 }
 
-/// Finds the number behind a label at the start of a line.
+/// Finds the number after a label that begins a line.
 fn number(info: &str, label: &str) -> Option<u64> {
     let rest = info.lines().find_map(|line| line.strip_prefix(label))?;
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()

@@ -1,6 +1,6 @@
-//! Percentiles and the like.
+//! Percentiles and other statistics.
 
-/// Returns the value below which a share `p` (0 to 1) of the values lies; 0 for none.
+/// Returns the value below which a share `p` (0 to 1) of the values lies. Returns 0 without values.
 pub(crate) fn percentile(values: &[f64], p: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -9,7 +9,7 @@ pub(crate) fn percentile(values: &[f64], p: f64) -> f64 {
     sorted.get(index).copied().unwrap_or_default()
 }
 
-/// The middle value; of an even number, the mean of the two in the middle.
+/// Returns the median. For an even number of values, it is the mean of the two in the middle.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -19,7 +19,7 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// Jain's index of fairness: 1 if all have the same, 1/n if one has all.
+/// Returns Jain's index of fairness: 1 if all shares are equal, 1/n if one has everything.
 pub(crate) fn jain(shares: &[f64]) -> f64 {
     let (sum, squares) =
         shares.iter().fold((0.0, 0.0), |(sum, squares), x| (sum + x, squares + x * x));
@@ -34,7 +34,7 @@ pub(crate) fn largest(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
 }
 
-/// Nanoseconds as microseconds.
+/// Converts nanoseconds to microseconds.
 pub(crate) fn micros(nanos: impl IntoIterator<Item = u64>) -> Vec<f64> {
     nanos.into_iter().map(|nanos| nanos as f64 / 1e3).collect()
 }

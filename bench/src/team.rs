@@ -1,4 +1,4 @@
-//! Worker processes, as their parent sees them. They end when they are dropped.
+//! Worker processes, as their parent sees them. A worker is killed when it is dropped.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -11,10 +11,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::de::DeserializeOwned;
 
-use crate::contender::Entry;
+use crate::entry::Entry;
 use crate::worker::{Job, Ready};
 
-/// How long any step of a job may take.
+/// The time limit of each step of a job.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 #[derive(Debug)]
@@ -31,15 +31,15 @@ impl Worker {
         Self::own(env::current_exe()?, entry, job)
     }
 
-    /// As [`hire`](Worker::hire); the worker counts its memory.
+    /// Starts a worker as [`hire`](Worker::hire) does. This worker counts its memory.
     pub(crate) fn hire_counting(entry: &Entry, job: &Job) -> Result<Self> {
         let program = env::current_exe()?.with_file_name("counting-worker");
-        ensure!(program.exists(), "build every program of this package: use `cargo xtask bench`");
+        ensure!(program.exists(), "`counting-worker` is not built; run `cargo xtask bench`");
         Self::own(program, entry, job)
     }
 
-    /// Starts a worker that is another program, and waits until it is ready. The program learns its
-    /// job from its arguments; from there on it exchanges the same lines as any worker.
+    /// Starts another program as a worker, and waits until it is ready. The program gets its job as
+    /// arguments. After that, it exchanges the same lines as every worker.
     pub(crate) fn hire_program(name: &'static str, command: Command) -> Result<Self> {
         let mut worker = Self::start(name, command)?;
         worker.reply::<Ready>()?;
@@ -50,7 +50,7 @@ impl Worker {
         let mut command = Command::new(program);
         command.args(["worker", entry.name]);
         let mut worker = Self::start(entry.name, command)?;
-        worker.tell(&serde_json::to_string(job)?)?;
+        worker.send(&serde_json::to_string(job)?)?;
         worker.reply::<Ready>()?;
         Ok(worker)
     }
@@ -58,8 +58,8 @@ impl Worker {
     fn start(name: &'static str, mut command: Command) -> Result<Self> {
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.with_context(|| format!("a worker for `{name}` does not start"))?;
-        let stdin = child.stdin.take().context("no way to the worker")?;
-        let stdout = child.stdout.take().context("no way from the worker")?;
+        let stdin = child.stdin.take().context("the worker has no standard input")?;
+        let stdout = child.stdout.take().context("the worker has no standard output")?;
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(std::io::Result::ok) {
@@ -71,13 +71,13 @@ impl Worker {
         Ok(Self { name, child, stdin, lines })
     }
 
-    pub(crate) fn tell(&mut self, word: &str) -> Result<()> {
-        let told = self.stdin.write_all(format!("{word}\n").as_bytes());
-        told.with_context(|| format!("a worker for `{}` is gone", self.name))
+    pub(crate) fn send(&mut self, word: &str) -> Result<()> {
+        let sent = self.stdin.write_all(format!("{word}\n").as_bytes());
+        sent.with_context(|| format!("a worker for `{}` has ended", self.name))
     }
 
     pub(crate) fn go(&mut self) -> Result<()> {
-        self.tell("go")
+        self.send("go")
     }
 
     pub(crate) fn reply<T: DeserializeOwned>(&mut self) -> Result<T> {
@@ -86,7 +86,7 @@ impl Worker {
 
     pub(crate) fn reply_within<T: DeserializeOwned>(&mut self, limit: Duration) -> Result<T> {
         let line = self.lines.recv_timeout(limit);
-        let line = line.with_context(|| format!("a worker for `{}` fell silent", self.name))?;
+        let line = line.with_context(|| format!("a worker for `{}` does not answer", self.name))?;
         serde_json::from_str(&line).with_context(|| format!("a worker for `{}`", self.name))
     }
 }

@@ -1,9 +1,8 @@
-//! One turn of one contender with a key, and what must be true of all of them.
+//! One turn of one task with a key, and what must be true of all turns.
 
 use serde::{Deserialize, Serialize};
 
-/// When somebody asked for a key, entered, left, and was done; in nanoseconds of the machine's
-/// clock.
+/// When a task asked for a key, entered, left, and was done: in ns of the machine's clock.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(from = "Row", into = "Row")]
 pub(crate) struct Turn {
@@ -20,7 +19,7 @@ pub(crate) struct Turn {
     pub(crate) fencing: Option<u64>,
 }
 
-/// A turn on its way between processes: there may be hundreds of thousands.
+/// A turn as it is sent between processes. It is short, because there may be hundreds of thousands.
 type Row = (u32, u32, u64, u64, u64, u64, Option<u64>);
 
 impl From<Row> for Turn {
@@ -46,12 +45,12 @@ impl Turn {
     }
 }
 
-/// Sorts turns by key and entry, and returns what is wrong with them: two inside at a time, or a
-/// fencing token that is not larger than the one before.
+/// Sorts turns by key and entry, and lists the violations: two turns that overlap, or a fencing
+/// token that is not larger than the last one before it.
 pub(crate) fn check(turns: &mut [Turn]) -> Vec<String> {
     turns.sort_unstable_by_key(|turn| (turn.key, turn.entered));
     let mut wrong = Vec::new();
-    // Turns without a token may lie in between: not every library has them.
+    // There may be turns without a token in between: not every library has tokens.
     let mut last_token = turns.first().and_then(|turn| turn.fencing);
     for pair in turns.windows(2) {
         let [before, after] = pair else { continue };
@@ -76,7 +75,8 @@ pub(crate) fn check(turns: &mut [Turn]) -> Vec<String> {
     wrong
 }
 
-/// The times between one holder's leaving and the next one's entering, of sorted turns of one key.
+/// Returns the times from the exit of one holder to the entry of the next. The turns are sorted,
+/// and of one key.
 pub(crate) fn gaps(turns: &[Turn]) -> Vec<u64> {
     turns.windows(2).map(|pair| pair[1].entered.saturating_sub(pair[0].left)).collect()
 }

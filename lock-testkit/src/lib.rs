@@ -31,12 +31,6 @@ pub use pace::Pace;
 pub use runner::{Case, check, run};
 pub use subject::Subject;
 
-/// Scripted faults for any provider.
-///
-/// They live in `lock-memory`, because tests against the fake need them without the dependencies of
-/// this crate, and a second copy would drift apart.
-pub use lock_memory::{Call, Fault, Faults, Faulty, Verb};
-
 /// Stands for the case that is missing, so that no run of it passes.
 #[cfg(not(feature = "schedules"))]
 #[doc(hidden)]

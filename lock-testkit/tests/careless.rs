@@ -2,7 +2,7 @@
 //! find it does.
 //!
 //! `LOCK_TESTKIT_MATRIX=1 cargo test -p lock-testkit --test careless -- --show-output` also runs
-//! every other case on every mistake, and tells which of them find it.
+//! every other case on every mistake, and lists those that find it.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,12 +11,20 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "careless/acquire.rs"]
+mod acquire;
 #[path = "careless/backend.rs"]
 mod backend;
 #[path = "careless/flaw.rs"]
 mod flaw;
+#[path = "careless/inspect.rs"]
+mod inspect;
 #[path = "careless/queue.rs"]
 mod queue;
+#[path = "careless/release.rs"]
+mod release;
+#[path = "careless/renew.rs"]
+mod renew;
 #[path = "careless/verbs.rs"]
 mod verbs;
 
@@ -47,12 +55,12 @@ fn is_caught(flaw: Flaw, by: &str) {
     let finding = finding(flaw, case).expect("the case fails");
     assert!(!finding.contains("has not ended within"), "found only by the watchdog");
     if std::env::var_os("LOCK_TESTKIT_MATRIX").is_some() {
-        tell_all(flaw);
+        list_finders(flaw);
     }
 }
 
 #[allow(clippy::print_stdout, reason = "the matrix is for people")]
-fn tell_all(flaw: Flaw) {
+fn list_finders(flaw: Flaw) {
     let all = cases::all();
     let finders: Vec<_> = all.iter().filter(|case| finding(flaw, **case).is_some()).collect();
     println!("{flaw:?} is found by {} of {} cases:", finders.len(), all.len());

@@ -1,4 +1,4 @@
-//! Checks all that can be checked without running the tests; changes no file of the tree.
+//! Checks everything that can be checked without running the tests. Changes no file of the tree.
 
 use std::process::ExitCode;
 
@@ -8,11 +8,11 @@ use crate::{
     structure,
 };
 
-/// Crates that a user of `lock-core` alone must never compile: backends belong to backends.
+/// Crates that `lock-core` must not depend on: each belongs to a backend.
 const FORBIDDEN_IN_CORE: [&str; 6] =
     ["redis", "rustls", "openssl", "native-tls", "ring", "aws-lc-sys"];
 
-/// A check: what the summary calls it, and what it does; it returns a remark for the summary.
+/// A check: its name in the summary, and a function that returns a remark for the summary.
 type Step = (&'static str, fn() -> Result<String>);
 
 const STEPS: [Step; 12] = [
@@ -30,7 +30,7 @@ const STEPS: [Step; 12] = [
     ("packages", package::package),
 ];
 
-/// Runs every check, goes on after a failing one, and says at the end which failed.
+/// Runs every check, even after one that failed. Lists at the end which failed.
 pub(crate) fn check() -> Result<ExitCode> {
     let outcomes = STEPS.map(|(name, step)| {
         println!("\n== {name}");
@@ -49,18 +49,18 @@ pub(crate) fn check() -> Result<ExitCode> {
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs a cargo command that leaves nothing to remark on.
+/// Runs a cargo command, without a remark.
 fn quiet(words: &str) -> Result<String> {
     run(cargo(words)).map(|()| String::new())
 }
 
-/// The suite is compiled with its tests: without features it leaves a case out.
+/// Checks without features. The suite is checked with its tests, because one case needs a feature.
 fn no_features() -> Result<String> {
     run(cargo("clippy --workspace --no-default-features -- -D warnings"))?;
     quiet("clippy -p lock-testkit --no-default-features --all-targets -- -D warnings")
 }
 
-/// The benchmarks are a workspace of their own.
+/// Checks the benchmarks, which are a workspace of their own.
 fn benchmarks() -> Result<String> {
     run(cargo("fmt --manifest-path bench/Cargo.toml --check"))?;
     quiet("clippy --locked --manifest-path bench/Cargo.toml --all-targets -- -D warnings")
@@ -72,7 +72,7 @@ fn docs() -> Result<String> {
     run(doc).map(|()| String::new())
 }
 
-/// Proves that the core pulls in no backend and no TLS, on any platform.
+/// Checks that the core depends on no backend and no TLS, on any platform.
 fn core_dependencies() -> Result<String> {
     let words = "tree -p lock-core -e normal --all-features --target all --prefix none";
     let tree = cargo(words);
@@ -89,14 +89,14 @@ fn forbidden(tree: &str) -> Option<&str> {
     names.find(|name| FORBIDDEN_IN_CORE.contains(name))
 }
 
-/// Compiles with the oldest Rust we promise, where that toolchain is installed.
+/// Compiles with the minimum Rust version, if that toolchain is installed.
 fn minimum_rust() -> Result<String> {
     let version = manifest::value_of("rust-version")?;
     let installed = output(command("rustup toolchain list")).unwrap_or_default();
     let Some(toolchain) = toolchain(&installed, &version) else {
         return Ok(format!(
-            "not compiled with {version}, that toolchain is not installed; it is held by \
-             clippy's `incompatible_msrv` and by the resolver, which selects dependencies by \
+            "not compiled with {version}, because that toolchain is not installed; clippy's \
+             `incompatible_msrv` checks our code, and the resolver selects dependencies by \
              their `rust-version`"
         ));
     };
@@ -104,7 +104,7 @@ fn minimum_rust() -> Result<String> {
     Ok(format!("compiled with {toolchain}"))
 }
 
-/// Finds the installed toolchain of a version: `1.88` is answered by `1.88.0-x86_64-…`.
+/// Finds the installed toolchain of a version: for `1.88`, that is `1.88.0-x86_64-…`.
 fn toolchain<'a>(installed: &'a str, version: &str) -> Option<&'a str> {
     let mut names = installed.lines().filter_map(|line| line.split_whitespace().next());
     names.find(|name| {

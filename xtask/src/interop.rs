@@ -1,4 +1,4 @@
-//! Measures our locks against libraries of other languages, which it installs below `target/`.
+//! Installs libraries of other languages below `target/`, and measures our locks against them.
 
 use std::process::ExitCode;
 

@@ -29,10 +29,11 @@ usage: cargo xtask <command>
   test [-- args]   every test and example; args go to `cargo test`
   model            the quorum protocol, exhaustively: minutes of work, up to 8 GB of memory
   bench [--quick] [scenario…]
-                   measures against plain floors and other crates; see bench/README.md
+                   measures our locks against floors and other crates; see bench/README.md
   interop [--quick]
-                   measures against libraries of Python and Node.js, which it installs below target/
-  figures          prints size, import cycles and complexity as Markdown; judges nothing
+                   measures our locks against libraries of Python and Node.js, which it installs
+                   below target/
+  figures          prints size, import cycles and branches as Markdown; checks nothing
   fix              applies the lints that can be applied, and formats
 ";
 
@@ -65,13 +66,14 @@ fn main() -> ExitCode {
 
 /// Makes every path and command below relative to the root of the workspace.
 fn at_root() -> Result {
-    // Asked of `cargo run` first: a binary in a shared target folder may be of another checkout.
+    // What `cargo run` states comes first: a binary in a shared target folder may be of another
+    // checkout.
     let xtask = env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
     let root = Path::new(&xtask).join("..");
     env::set_current_dir(&root).map_err(|error| format!("cannot enter {}: {error}", root.display()))
 }
 
-/// Checks the models, those that need optimised code as well.
+/// Checks the models, including those that need optimised code.
 fn model() -> Result<ExitCode> {
     run(cargo(
         "test --release -p lock-quorum --lib model -- --include-ignored --show-output \
@@ -80,12 +82,12 @@ fn model() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints what a restructuring should make better.
+/// Prints the figures that a restructuring should improve.
 fn figures() -> Result<ExitCode> {
     structure::figures().map(|()| ExitCode::SUCCESS)
 }
 
-/// Applies what clippy can apply, and formats the tree after it, whatever clippy said.
+/// Applies the lints that clippy can apply. Then formats the tree, even if clippy failed.
 fn fix() -> Result<ExitCode> {
     let lints = run(cargo(
         "clippy --fix --allow-dirty --allow-staged --workspace --all-targets --all-features",

@@ -1,4 +1,4 @@
-//! What the root manifest says.
+//! Reads the manifests of the workspace and of its members.
 
 use std::fs;
 
@@ -11,12 +11,12 @@ pub(crate) fn value_of(key: &str) -> Result<String> {
         .ok_or_else(|| format!("Cargo.toml has no `{key}`"))
 }
 
-/// The members of the workspace.
+/// Lists the members of the workspace.
 pub(crate) fn members() -> Result<Vec<String>> {
     members_in(&read("Cargo.toml")?).ok_or_else(|| "Cargo.toml has no `members`".to_owned())
 }
 
-/// The members of the workspace that are published.
+/// Lists the members of the workspace that are published.
 pub(crate) fn published() -> Result<Vec<String>> {
     let mut published = members()?;
     let mut failed = Ok(());

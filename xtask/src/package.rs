@@ -1,4 +1,4 @@
-//! Packages the published crates, and compiles what a stranger would download.
+//! Packages the published crates, and compiles what a user would download.
 
 use std::{
     env, fs, io,
@@ -12,8 +12,8 @@ use crate::{
 
 /// Packages every published crate and compiles the packages, each against the others.
 ///
-/// Cargo's own verification is not used: it remembers the siblings it unpacked by name and
-/// version, and compiles against those of an earlier run when the version has stayed the same.
+/// Cargo's own verification is not used. It caches the unpacked siblings by name and version, and
+/// compiles against those of an earlier run if the version has stayed the same.
 pub(crate) fn package() -> Result<String> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
     let folder = target.join("published");
@@ -53,8 +53,8 @@ fn unpack(folder: &Path) -> Result<PathBuf> {
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let Some(name) = file.strip_suffix(&format!("-{version}.crate")) else { continue };
         text += &format!("{name}.path = \"package/{name}-{version}\"\n");
-        // `m` dates the files now. Packages carry one fixed date, by which cargo would take a
-        // changed file for an old one.
+        // `m` gives the files the time of now. In packages they have one fixed time, by which cargo
+        // would not notice that a file has changed.
         let mut tar = command("tar -xmzf");
         tar.arg(&path).arg("-C").arg(&packages);
         run(tar)?;

@@ -1,4 +1,4 @@
-//! Finds or installs the server the tests start, and finds those they left running.
+//! Finds or installs the server that the tests start, and finds servers that they left running.
 
 use std::{
     collections::BTreeSet,
@@ -10,19 +10,19 @@ use std::{
 
 use crate::run::{Result, command, output, run};
 
-/// The oldest major version of Redis the scripts are written for.
+/// The oldest major version of Redis for which the scripts are written.
 const MINIMUM: u32 = 7;
 
-/// Names the server for the tests, where it is not `redis-server`.
+/// The variable that names the server for the tests if it is not `redis-server`.
 const VARIABLE: &str = "LOCK_TEST_REDIS_SERVER";
 
-/// How long a server that was told to stop may take.
+/// How long a server may take to stop.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// A variable the tests need, if they need one.
+/// A variable that the tests need, if they need one.
 pub(crate) type Variable = Option<(&'static str, String)>;
 
-/// Makes sure that the tests find a server and `openssl`, and installs them where it can.
+/// Makes sure that the tests find a server and `openssl`, and installs them if possible.
 ///
 /// # Errors
 ///
@@ -41,7 +41,7 @@ pub(crate) fn ensure() -> Result<Variable> {
     Ok((name != "redis-server").then_some((VARIABLE, name)))
 }
 
-/// Lists what is not there, by the names of the Debian packages.
+/// Lists what is missing, by the names of the Debian packages.
 fn missing() -> Vec<&'static str> {
     let mut missing = Vec::new();
     if server().is_none() {
@@ -53,7 +53,7 @@ fn missing() -> Vec<&'static str> {
     missing
 }
 
-/// Finds the server, and what it says of its version.
+/// Finds the server, and the version that it prints.
 fn server() -> Option<(String, String)> {
     let chosen = env::var(VARIABLE).ok();
     let known = ["redis-server", "valkey-server"].map(str::to_owned);
@@ -70,7 +70,8 @@ fn major(text: &str) -> Option<u32> {
     version.split('.').next()?.parse().ok()
 }
 
-/// Installs packages where that is possible without asking; otherwise says what to type.
+/// Installs packages if that is possible without a question. Otherwise the error states the
+/// command.
 fn install(packages: &[&str]) -> Result {
     let debian = output(command("apt-get --version")).is_ok();
     let root = output(command("id -u")).is_ok_and(|id| id.trim() == "0");
@@ -90,7 +91,7 @@ fn install(packages: &[&str]) -> Result {
     run(install)
 }
 
-/// Lists the processes that are Redis or Valkey servers; empty where there is no `/proc`.
+/// Lists the processes that are Redis or Valkey servers. Without `/proc` the list is empty.
 pub(crate) fn running() -> BTreeSet<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -99,7 +100,7 @@ pub(crate) fn running() -> BTreeSet<u32> {
 
 fn is_server(pid: u32) -> bool {
     let name = proc(pid, "comm");
-    // Of a process that has ended and waits to be collected, no command line is left.
+    // A process that has ended but was not waited for has no command line.
     matches!(name.trim(), "redis-server" | "valkey-server") && !proc(pid, "cmdline").is_empty()
 }
 
@@ -108,7 +109,7 @@ fn proc(pid: u32, file: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// Describes the servers that were not running `before` and do not go within the grace period.
+/// Describes the servers that were not running `before` and do not end within the grace period.
 pub(crate) fn left_behind(before: &BTreeSet<u32>) -> Vec<String> {
     let mut left = &running() - before;
     let start = Instant::now();

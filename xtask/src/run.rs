@@ -1,4 +1,4 @@
-//! Starts programs: shows each before it runs, names it in the error when it fails.
+//! Starts programs: shows each before it runs, and names it in the error if it fails.
 
 use std::{
     env,
@@ -9,17 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The result of a task; the error is a sentence for the person at the terminal.
+/// The result of a task. The error is a sentence for the user.
 pub(crate) type Result<T = ()> = std::result::Result<T, String>;
 
-/// How long [`stream`] waits for a line before it looks at the clock and at the program.
+/// How long [`stream`] waits for a line before it checks the time and the program.
 const POLL: Duration = Duration::from_millis(200);
 
 /// Prepares a cargo command from a line of words.
 pub(crate) fn cargo(words: &str) -> Command {
     let mut command = command(&format!("cargo {words}"));
-    // These describe `xtask` to itself. Build scripts that watch them would take the difference
-    // from a plain `cargo build` for a change, and build their crates anew.
+    // Cargo sets these for `xtask`. Build scripts that depend on them would notice a difference
+    // from a plain `cargo build`, and their crates would be rebuilt.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -29,7 +29,7 @@ pub(crate) fn cargo(words: &str) -> Command {
     command
 }
 
-/// Prepares a command from a line of words; nothing it starts can ask a question.
+/// Prepares a command from a line of words. It cannot read from the terminal.
 pub(crate) fn command(words: &str) -> Command {
     let mut words = words.split_whitespace();
     let mut command = Command::new(words.next().unwrap_or_default());
@@ -51,9 +51,9 @@ pub(crate) fn output(mut command: Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs a command and hands each line of its two streams to `sink`, in the order written.
+/// Runs a command, and passes each line of its two streams to `sink` in the order of writing.
 ///
-/// Returns when the program has ended, even if a process it left behind still holds the pipe.
+/// Returns when the program has ended, even if a process that it left behind still holds the pipe.
 ///
 /// # Errors
 ///
@@ -68,7 +68,7 @@ pub(crate) fn stream(
     let (reader, writer) = io::pipe().map_err(failed)?;
     command.stdout(writer.try_clone().map_err(failed)?).stderr(writer);
     let mut child = command.spawn().map_err(failed)?;
-    drop(command); // With it go our writing ends, so that the reader sees the end.
+    drop(command); // This closes our ends for writing, so that the reader finds the end.
 
     let lines = lines(reader);
     let start = Instant::now();
@@ -77,7 +77,7 @@ pub(crate) fn stream(
         match lines.recv_timeout(POLL) {
             Ok(line) => sink(&line),
             Err(RecvTimeoutError::Disconnected) => break,
-            // One more silent wait after the end, for what was written last.
+            // After the program has ended, its last lines may still arrive.
             Err(RecvTimeoutError::Timeout) if ended => break,
             Err(RecvTimeoutError::Timeout) => ended = child.try_wait().map_err(failed)?.is_some(),
         }
@@ -89,7 +89,7 @@ pub(crate) fn stream(
     child.wait().map_err(failed)
 }
 
-/// Reads lines in a thread of their own, for a caller that must not block on them.
+/// Reads lines in a separate thread, for a caller that must not block.
 fn lines(reader: PipeReader) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -102,12 +102,12 @@ fn lines(reader: PipeReader) -> Receiver<String> {
     receiver
 }
 
-/// Shows a command as one would type it.
+/// Prints a command.
 pub(crate) fn show(command: &Command) {
     println!("$ {}", describe(command));
 }
 
-/// Spells a command as one would type it, with the variables it sets.
+/// Spells a command as one would type it, with the variables that it sets.
 fn describe(command: &Command) -> String {
     let variables = command
         .get_envs()

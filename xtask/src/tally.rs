@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-/// How the conformance cases of each backend went, read line by line from the merged streams.
+/// The results of the conformance cases of each backend, read line by line from the merged streams.
 #[derive(Default)]
 pub(crate) struct Tally {
     inside: bool,
@@ -40,7 +40,7 @@ impl Tally {
         }
     }
 
-    /// Tells whether no conformance case was seen at all.
+    /// Reports whether there was no conformance case.
     pub(crate) fn is_empty(&self) -> bool {
         self.backends.is_empty()
     }
@@ -52,7 +52,8 @@ enum Outcome {
     Ignored,
 }
 
-/// Reads `test <backend>::<case> ... <outcome>`; any other line, or a test of no backend, is none.
+/// Reads `test <backend>::<case> ... <outcome>`. Returns `None` for any other line, and for a test
+/// of no backend.
 fn case(line: &str) -> Option<(&str, Outcome)> {
     let (test, outcome) = line.strip_prefix("test ")?.split_once(" ... ")?;
     let name = test.split_whitespace().next()?;

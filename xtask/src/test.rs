@@ -1,4 +1,4 @@
-//! Runs every test and every example against real servers, and sums up the conformance cases.
+//! Runs every test and every example on real servers, and counts the conformance cases.
 
 use std::{
     env, fs, io,
@@ -13,12 +13,13 @@ use crate::{
     tally::Tally,
 };
 
-/// How long one example may take; it is built before the clock starts.
+/// The time limit of one example. It is built before.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs the tests, then the examples, then looks for servers they left; reports all at the end.
+/// Runs the tests, and then the examples. Reports at the end what failed, and which servers still
+/// run.
 ///
-/// Returns the exit code of `cargo test` where that failed.
+/// Returns the exit code of `cargo test` if that failed.
 pub(crate) fn test(extra: &[&str]) -> Result<ExitCode> {
     let before = redis::running();
     let server = redis::ensure()?;
@@ -50,7 +51,7 @@ fn tests(server: &Variable, extra: &[&str]) -> Result<(ExitStatus, Tally)> {
     let mut test = cargo("test --workspace --all-features --no-fail-fast");
     // Colours would hide the headers from the tally.
     test.args(extra).envs(server.clone()).env("CARGO_TERM_COLOR", "never");
-    // Most tests wait for a server or a clock, so more of them fit than there are cores.
+    // Most tests wait for a server or a clock, so more of them than there are cores can run.
     if env::var_os("RUST_TEST_THREADS").is_none() {
         test.env("RUST_TEST_THREADS", "16");
     }
@@ -64,7 +65,7 @@ fn tests(server: &Variable, extra: &[&str]) -> Result<(ExitStatus, Tally)> {
     Ok((status, tally))
 }
 
-/// Runs every example and returns what is to be said of those that failed.
+/// Runs every example. Returns the errors of those that failed.
 fn examples(server: &Variable) -> Result<Vec<String>> {
     println!("\n== examples");
     let names = example_names().map_err(|error| format!("cannot list the examples: {error}"))?;
@@ -95,7 +96,7 @@ fn example_names() -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Runs one example; shows its output only if it fails.
+/// Runs one example. Prints its output only if it fails.
 fn example(name: &str, server: &Variable) -> Result {
     let mut example = cargo(&format!("run --quiet --package examples --example {name}"));
     example.envs(server.clone());

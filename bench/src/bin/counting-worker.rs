@@ -1,5 +1,5 @@
-//! A worker that counts its memory. It is a program of its own as counting costs time, which the
-//! other scenarios measure.
+//! A worker that counts its memory. It is a separate program, because counting takes time and the
+//! other scenarios measure time.
 
 use std::{alloc::System, env, process::ExitCode};
 
@@ -13,8 +13,8 @@ fn main() -> ExitCode {
     lock_bench::exit(lock_bench::worker(&args, Some(live_bytes)))
 }
 
-/// Bytes that are allocated now; growing in place is counted as allocating or freeing the
-/// difference.
+/// Returns the number of allocated bytes. A reallocation in place counts as allocating or freeing
+/// the difference.
 fn live_bytes() -> usize {
     let stats = MEMORY.stats();
     stats.bytes_allocated.saturating_sub(stats.bytes_deallocated)

@@ -1,6 +1,6 @@
-//! `distributed-lock`. It does not wait for a key in Redis: `acquire`, with or without a time-out,
-//! returns at once when the key is held. So the caller polls, here with pauses of up to 100 ms. It
-//! always renews, for the first time when it acquires.
+//! `distributed-lock`. It does not wait for a key in Redis: `acquire`, with or without a timeout,
+//! returns at once if the key is held. Therefore the caller polls, with pauses of up to 100 ms. The
+//! library always renews, the first time when it acquires.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use distributed_lock_redis::{RedisLockHandle, RedisLockProvider};
 
 use super::{Contender, ON_ANY, Role};
 
-/// Varied, so that callers are not in step.
+/// The pauses are random, so that the callers do not poll in step.
 const LONGEST_PAUSE_MS: u64 = 100;
 
 pub(crate) struct DistributedLock(RedisLockProvider);
@@ -21,7 +21,8 @@ impl Contender for DistributedLock {
     const PLAYS: &[&str] = ON_ANY;
     type Guard = RedisLockHandle;
 
-    /// Keeps the proportions of its defaults: 30 s, renewed every 10 s, 27 s of which must be left.
+    /// Keeps the proportions of the defaults: a ttl of 30 s, renewed every 10 s, with at least 27 s
+    /// left.
     async fn connect(url: &str, ttl: Duration) -> Result<Self> {
         let provider = RedisLockProvider::builder()
             .urls(&url.split(',').collect::<Vec<_>>())
@@ -41,7 +42,7 @@ impl Contender for DistributedLock {
         }
     }
 
-    /// Tells what the handle knew before, as the release itself does not tell.
+    /// Returns what the handle reported before the release, because the release reports nothing.
     async fn release(&self, handle: RedisLockHandle) -> Result<bool> {
         let lost = *handle.lost_token().borrow();
         handle.release().await?;

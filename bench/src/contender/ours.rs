@@ -1,4 +1,4 @@
-//! Ours, over Redis: the defaults and other modes.
+//! Our locks on Redis: the defaults and other modes.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -9,27 +9,27 @@ use lock_core::{Acquire, Fairness, LockClient, LockGuard};
 
 use super::{Contender, ON_REDIS, Role};
 
-/// Longer than any scenario lets somebody wait.
+/// Longer than a contender waits in any scenario.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Where it matters who comes next.
+/// The scenarios in which the order of waiters matters.
 const CONTENDED: &[&str] = &["s3", "s3a", "s3b", "s5"];
 
-/// Beside other libraries as well.
+/// The same, and those against other libraries.
 const MIXED: &[&str] = &["s3", "s3a", "s3b", "s5", "s8", "c1", "c2"];
 
-/// Ours, in one of its modes.
+/// Our locks, in one mode.
 pub(crate) struct Ours<M> {
     locks: LockClient,
     ttl: Duration,
     mode: PhantomData<M>,
 }
 
-/// What is asked for beside the defaults.
+/// What differs from the defaults.
 pub(crate) trait Mode: Send + Sync + 'static {
     const NAME: &str;
     const PLAYS: &[&str];
-    /// How the set-up is called in URLs.
+    /// The scheme of the URL.
     const SCHEME: &str = "redis";
 
     fn choose(acquire: Acquire) -> Acquire;

@@ -1,4 +1,4 @@
-//! `rslock`, with its defaults: `acquire` tries for ever, after pauses of up to 200 ms.
+//! `rslock`, with its defaults: `acquire` tries forever, after pauses of up to 200 ms.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl Contender for Rslock {
     }
 
     async fn release(&self, guard: LockGuard) -> Result<bool> {
-        guard.release().await; // It does not tell what it found.
+        guard.release().await; // It does not report whether the lock was still held.
         Ok(true)
     }
 }

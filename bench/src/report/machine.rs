@@ -1,4 +1,4 @@
-//! What the numbers were measured with.
+//! The machine and the versions with which the numbers were measured.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-/// The versions that this program was built with.
+/// The lock file, with the versions that this program was built with.
 const LOCK_FILE: &str = include_str!("../../Cargo.lock");
 
 const CRATES: [&str; 7] =
@@ -38,7 +38,8 @@ impl Machine {
     }
 }
 
-/// The line reads `Redis server v=7.0.15 sha=… malloc=… bits=64 build=…`.
+/// Returns the version of the server. The line reads
+/// `Redis server v=7.0.15 sha=… malloc=… bits=64 build=…`.
 fn server() -> Result<String> {
     let line = output("redis-server")?;
     let version = line.split_whitespace().find_map(|word| word.strip_prefix("v="));

@@ -1,4 +1,4 @@
-//! Tables for people.
+//! The results as Markdown tables.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -31,8 +31,8 @@ fn head(report: &Report) -> String {
     format!(
         "# Results\n\n\
          {} run, {} s, on {} with {} cores; {}; {}; {}.\n\n\
-         Numbers are medians over rounds, with smallest – largest behind. [README](../README.md) \
-         says how each is measured.\n",
+         A number is the median over the rounds, followed by the smallest – the largest. \
+         [README](../README.md) describes how each is measured.\n",
         if report.quick { "Quick" } else { "Full" },
         report.seconds,
         machine.system,
@@ -96,14 +96,14 @@ fn violations(report: &Report) -> String {
     text
 }
 
-/// `12.3 (11.0 – 14.1)`, or the value alone where all rounds are alike.
+/// Writes `12.3 (11.0 – 14.1)`, or the value alone if all rounds have the same.
 fn spread(spread: Spread) -> String {
     let Spread { median, min, max } = spread;
     let (middle, low, high) = (number(median), number(min), number(max));
     if low == high { middle } else { format!("{middle} ({low} – {high})") }
 }
 
-/// Three digits, or all there are before the point.
+/// Writes three digits, or all digits before the point if those are more.
 fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),

@@ -1,8 +1,9 @@
-//! The two pictures.
+//! The two plots.
 
 use super::Report;
 use super::svg::{Anchor, Svg};
-use crate::contender::{Entry, Role};
+use crate::contender::Role;
+use crate::entry::Entry;
 use crate::sample::Record;
 use crate::scenario::{DRAIN, HANDOFF, REENTRY, TWO_PROCESSES};
 use crate::stats::percentile;
@@ -17,8 +18,8 @@ const GRID: &str = "#d8d8d8";
 const LOW: i32 = 1;
 const HIGH: i32 = 6;
 
-/// How long it takes from one holder to the next: p10 to p90 as a box, the median as a mark, the
-/// largest as the end of a line.
+/// Plots the time from one holder to the next: p10 to p90 as a box, the median as a mark, and p10
+/// to the largest as a line.
 pub(super) fn handoff(report: &Report) -> String {
     let drained = in_two_processes(report, DRAIN.id).map(|one| ("16 waiters", one));
     let passed = report.records_of(HANDOFF.id).map(|one| ("one waiter", one));
@@ -50,7 +51,7 @@ pub(super) fn handoff(report: &Report) -> String {
     svg.finish()
 }
 
-/// How many turns each of the sixteen had: bars of one height are a fair lock.
+/// Plots the turns of each of the sixteen contenders. The bars of a fair lock have the same height.
 pub(super) fn fairness(report: &Report) -> String {
     let rows: Vec<_> = in_two_processes(report, REENTRY.id).collect();
     let row = ROW * 2.5;
@@ -92,7 +93,7 @@ fn in_two_processes<'a>(report: &'a Report, scenario: &'a str) -> impl Iterator<
     report.records_of(scenario).filter(move |record| record.layout == layout)
 }
 
-/// A series of all rounds together.
+/// Joins a series of all rounds.
 fn pooled(record: &Record, name: &str) -> Vec<f64> {
     record.rounds.iter().filter_map(|round| round.series.get(name)).flatten().copied().collect()
 }

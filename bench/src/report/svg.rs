@@ -1,10 +1,10 @@
-//! As much of SVG as the plots need.
+//! The part of SVG that the plots need.
 
 use std::fmt::{Display, Write};
 
 const FONT: &str = "font-family=\"sans-serif\" font-size=\"12\"";
 
-/// A picture that grows by its elements.
+/// A picture to which elements are added.
 #[derive(Debug)]
 pub(super) struct Svg {
     width: f64,
@@ -12,7 +12,7 @@ pub(super) struct Svg {
     body: String,
 }
 
-/// Where a text stands relative to its point.
+/// Which part of a text is at its point.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Anchor {
     Start,

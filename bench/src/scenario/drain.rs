@@ -1,4 +1,4 @@
-//! S3: sixteen wait for a held key; it is released, and each holds it once.
+//! S3: sixteen tasks wait for a held key. It is released, and each holds it once.
 
 use std::thread;
 use std::time::Duration;
@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{SIXTEEN, Scenario, Setting, job};
-use crate::contender::{Contender, Entry, floor::publish::Publish, floor::store_queue::StoreQueue};
+use crate::contender::{Contender, floor::publish::Publish, floor::store_queue::StoreQueue};
+use crate::entry::Entry;
 use crate::goal::{Against, Bound::AtLeast, Bound::AtMost, Goal, Whose, value};
 use crate::monitor::Monitor;
 use crate::sample::Sample;
@@ -18,8 +19,8 @@ use crate::worker::{Drain, Drained, Ready, Task};
 
 const HOLD: Duration = Duration::from_millis(5);
 
-/// Waiters have settled into their pace by then; the exact time varies, so that it is not in step
-/// with anybody's pauses.
+/// After this time all waiters wait. A random time is added, so that the release is not in step
+/// with the pauses of a contender.
 const SETTLE: Duration = Duration::from_millis(200);
 const SETTLE_VARIES_MS: u64 = 100;
 
@@ -51,8 +52,8 @@ fn measure(setting: &Setting, entry: &'static Entry) -> Result<Sample> {
     let (mut again, commands) = drain(setting, entry, true)?;
     wrong.append(&mut check(&mut again));
 
-    let released = turns.first().context("no holder")?.left;
-    let end = turns.last().context("no waiters")?.left;
+    let released = turns.first().context("there was no turn")?.left;
+    let end = turns.last().context("there was no turn")?.left;
     let held: u64 = turns[1..].iter().map(Turn::held).sum();
     let gaps = micros(gaps(&turns));
     let mut sample = Sample::default();
@@ -68,8 +69,8 @@ fn measure(setting: &Setting, entry: &'static Entry) -> Result<Sample> {
     Ok(sample)
 }
 
-/// Returns every turn and, if they were counted, how many commands were sent from the moment the
-/// waiters came.
+/// Returns every turn. Also returns how many commands were sent since the waiters arrived, if
+/// `count` is set.
 fn drain(setting: &Setting, entry: &'static Entry, count: bool) -> Result<(Vec<Turn>, u32)> {
     let server = Server::start()?;
     let mut workers = Vec::new();

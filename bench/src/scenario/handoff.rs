@@ -1,4 +1,4 @@
-//! S5: one process releases, another one has been waiting.
+//! S5: one process releases a key for which another one waits.
 
 use std::thread;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{Layout, Scenario, Setting, job};
-use crate::contender::Entry;
+use crate::entry::Entry;
 use crate::goal::{Bound::AtMost, value};
 use crate::sample::Sample;
 use crate::server::Server;
@@ -15,8 +15,8 @@ use crate::team::Worker;
 use crate::turn::{Turn, check, gaps};
 use crate::worker::{Ping, Task};
 
-/// How long the other one has been waiting by then, at least; the exact time varies, so that it is
-/// not in step with anybody's pauses.
+/// The minimum time that the other one has waited. A random time is added, so that the release is
+/// not in step with the pauses of a contender.
 const SETTLE: Duration = Duration::from_millis(10);
 const SETTLE_VARIES_MS: u64 = 20;
 
@@ -54,7 +54,7 @@ fn measure(setting: &Setting, entry: &'static Entry) -> Result<Sample> {
     Ok(sample)
 }
 
-/// A worker that measures round trips.
+/// A worker that measures the time of `PING`.
 struct Pinger(Worker);
 
 fn pinger(server: &Server, entry: &'static Entry, count: usize) -> Result<Pinger> {
@@ -68,8 +68,8 @@ impl Pinger {
     }
 }
 
-/// Lets two processes take turns, and returns these. Between any two, after a pause like the one
-/// before a hand-over, a third process measures a round trip.
+/// Lets two processes take turns. Between two turns, a third process measures a `PING`, after a
+/// pause like that before a release. Returns the turns and the times of `PING`.
 fn hand_over(
     server: &Server,
     entry: &'static Entry,
@@ -79,15 +79,15 @@ fn hand_over(
     let (mut holder, mut waiter, mut pinger) = (hire()?, hire()?, pinger(server, entry, 1)?);
     holder.go()?;
     waiter.go()?;
-    holder.tell("acquire")?;
+    holder.send("acquire")?;
     holder.reply::<Turn>()?;
     let (mut turns, mut pings) = (Vec::new(), Vec::new());
     for _ in 0..=count {
         thread::sleep(SETTLE);
         pings.append(&mut pinger.ping()?);
-        waiter.tell("acquire")?;
+        waiter.send("acquire")?;
         thread::sleep(SETTLE + Duration::from_millis(fastrand::u64(..SETTLE_VARIES_MS)));
-        holder.tell("release")?;
+        holder.send("release")?;
         turns.push(holder.reply()?);
         waiter.reply::<Turn>()?;
         std::mem::swap(&mut holder, &mut waiter);

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::{Layout, Scenario, Setting, job};
-use crate::contender::{Entry, ours::Mode, ours::Plain, ours::Renewed};
+use crate::contender::{ours::Mode, ours::Plain, ours::Renewed};
+use crate::entry::Entry;
 use crate::goal::{Against, Bound::AtMost, Bound::NeverAbove, Goal, Whose};
 use crate::sample::Sample;
 use crate::server::Server;
@@ -16,7 +17,7 @@ use crate::worker::{Hold, Holding, Job, Released, Task};
 
 const LOCKS: usize = 10_000;
 
-/// How long the others hold: they are only weighed.
+/// How long locks without renewal are held. Only their memory is measured.
 const BRIEF: Duration = Duration::from_millis(500);
 
 const BUCKET: Duration = Duration::from_millis(100);
@@ -64,7 +65,7 @@ fn measure(setting: &Setting, entry: &'static Entry) -> Result<Sample> {
     Ok(sample)
 }
 
-/// Counts the scripts called in every tenth of a second.
+/// Counts the calls of scripts in every tenth of a second.
 fn calls(server: &Server, window: Duration) -> Result<Vec<f64>> {
     let (start, mut last) = (Instant::now(), server.script_calls()?);
     let mut calls = Vec::new();

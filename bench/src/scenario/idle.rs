@@ -1,4 +1,4 @@
-//! S4: two hundred wait for a key that stays held.
+//! S4: two hundred tasks wait for a key that stays held.
 
 use std::thread;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{Layout, Scenario, Setting, job};
-use crate::contender::Entry;
+use crate::entry::Entry;
 use crate::goal::{Bound::AtMost, value};
 use crate::monitor::Monitor;
 use crate::sample::Sample;
@@ -15,10 +15,10 @@ use crate::team::Worker;
 use crate::turn::Turn;
 use crate::worker::{Job, Task, Usage, Wait};
 
-/// Longer than this takes, so that nobody renews and nothing expires.
+/// Longer than the scenario, so that nothing is renewed and nothing expires.
 const TTL: Duration = Duration::from_secs(60);
 
-/// Waiters have settled into their pace by then.
+/// After this time all waiters wait.
 const SETTLE: Duration = Duration::from_secs(1);
 
 const COMMANDS: &str = "commands/s";
@@ -42,7 +42,7 @@ fn measure(setting: &Setting, entry: &'static Entry) -> Result<Sample> {
     let server = Server::start()?;
     let mut holder = Worker::hire(entry, &Job { ttl: TTL, ..job(&server, Task::Obey) })?;
     holder.go()?;
-    holder.tell("acquire")?;
+    holder.send("acquire")?;
     holder.reply::<Turn>()?;
 
     let wait = Task::Wait(Wait { tasks: setting.layout.tasks });

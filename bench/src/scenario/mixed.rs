@@ -1,5 +1,4 @@
-//! S8, C1 and C2: ours and a library that locks with plain `SET NX PX` want the same key, over and
-//! over.
+//! S8, C1 and C2: our locks and a library that locks with plain `SET NX PX` compete for one key.
 
 use std::fs;
 use std::process::Command;
@@ -8,9 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{Layout, Scenario, Setting, TTL, job, run_together};
-use crate::bench::package;
-use crate::contender::{Contender, Entry, rslock::Rslock};
+use crate::contender::{Contender, rslock::Rslock};
+use crate::entry::Entry;
 use crate::goal::{Bound::NeverAbove, Bound::NeverBelow, Goal, value};
+use crate::package::package;
 use crate::sample::Sample;
 use crate::server::Server;
 use crate::stats::{largest, smallest};
@@ -20,7 +20,7 @@ use crate::worker::{Cycle, Outcome, Task};
 
 const HOLD: Duration = Duration::from_millis(10);
 
-/// As many of each, and the least of ours.
+/// Equally many of both sides, and one of ours against three.
 const LAYOUTS: &[Layout] = &[Layout::against(4, 4), Layout::against(1, 3)];
 
 /// The names of the metrics of one side.
@@ -103,10 +103,10 @@ fn measure(
     Ok(evaluate(run_together(&mut workers)?, ours as usize, rivals as usize))
 }
 
-/// Starts a script of the folder `interop`, which works as [`Cycle`] does.
+/// Starts a script of the folder `interop`, which does what [`Cycle`] does.
 ///
-/// A program without `/` is looked for in `PATH`, any other among the libraries that were
-/// installed.
+/// A program without `/` is looked up in `PATH`, any other one in the folder of the installed
+/// libraries.
 fn script(
     name: &'static str,
     program: &str,
@@ -115,7 +115,7 @@ fn script(
     cycle: &Cycle,
 ) -> Result<Worker> {
     let installed = fs::canonicalize(package().join("../target/interop"))
-        .context("install the libraries of other languages first: use `cargo xtask interop`")?;
+        .context("the libraries of other languages are not installed; run `cargo xtask interop`")?;
     let program = if program.contains('/') { installed.join(program) } else { program.into() };
     let mut command = Command::new(program);
     command.arg(fs::canonicalize(package().join("interop").join(script))?);
@@ -126,8 +126,8 @@ fn script(
     Worker::hire_program(name, command)
 }
 
-/// The window is when every process was at it. Who waits when it ends goes on until its turn, which
-/// is checked, and its whole wait counts.
+/// The window is the time in which every process ran. A contender that still waits at its end goes
+/// on until its turn. That turn is checked, and its whole wait counts.
 fn evaluate(outcomes: Vec<Outcome>, ours: usize, rivals: usize) -> Sample {
     let start = outcomes.iter().map(|one| one.start).max().unwrap_or_default();
     let end = outcomes.iter().map(|one| one.end).min().unwrap_or_default();

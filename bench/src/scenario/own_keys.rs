@@ -1,15 +1,15 @@
-//! S1 and S2: everybody has a key of his own, so nobody waits.
+//! S1 and S2: every task has its own key, so no task waits.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::{Layout, Scenario, Setting, job, run_together};
-use crate::contender::Entry;
 use crate::contender::{
     Contender, distributed_lock::DistributedLock, floor::same_script::SameScript, rslock::Rslock,
 };
 use crate::cores::OneCore;
+use crate::entry::Entry;
 use crate::goal::{Bound::AtLeast, Bound::AtMost, ratio};
 use crate::sample::Sample;
 use crate::server::Server;
@@ -62,7 +62,7 @@ fn measure(setting: &Setting, entry: &'static Entry) -> Result<Sample> {
         window: setting.choose(Duration::from_millis(400), Duration::from_secs(1)),
     };
     let mut worker = [Worker::hire(entry, &job(&server, Task::Cycle(cycle)))?];
-    let mut outcome = run_together(&mut worker)?.pop().context("no outcome")?;
+    let mut outcome = run_together(&mut worker)?.pop().context("there is no worker")?;
 
     let cycles = micros(outcome.turns.iter().map(|turn| turn.done - turn.asked));
     let end = outcome.turns.iter().map(|turn| turn.done).max().unwrap_or(outcome.end);
@@ -73,7 +73,7 @@ fn measure(setting: &Setting, entry: &'static Entry) -> Result<Sample> {
         .metric("p99 µs", percentile(&cycles, 0.99))
         .metric(RATE, cycles.len() as f64 / seconds)
         .metric(CPU, outcome.cpu as f64 / 1e3 / cycles.len() as f64)
-        .never("somebody was inside on entry", outcome.intruders)
+        .never("the key was held already on entry", outcome.intruders)
         .never("not held on release", outcome.lost)
         .wrong(check(&mut outcome.turns));
     Ok(sample)

@@ -1,4 +1,4 @@
-//! V1 to V8: five servers of which a majority must agree, well and with faults.
+//! V1 to V8: a quorum of five servers, without and with faults.
 
 use std::time::Duration;
 
@@ -6,11 +6,12 @@ use anyhow::{Context, Result};
 
 use super::{Layout, Scenario, Setting, TTL, run_together};
 use crate::contender::{
-    Contender, Entry, Role,
+    Contender, Role,
     distributed_lock::DistributedLock,
     floor::parallel::{Parallel, ParallelScripts},
     rslock::Rslock,
 };
+use crate::entry::Entry;
 use crate::goal::{Bound, Goal, ratio, value};
 use crate::proxy::Proxy;
 use crate::sample::Sample;
@@ -18,7 +19,7 @@ use crate::server::Server;
 use crate::stats::{micros, percentile};
 use crate::team::Worker;
 use crate::turn::check;
-use crate::worker::{Attempt, Cycle, Job, Outcome, Task, Told};
+use crate::worker::{Answer, Attempt, Cycle, Job, Outcome, Task};
 
 const NODES: usize = 5;
 const MEDIAN: &str = "p50 µs";
@@ -26,20 +27,20 @@ const WORSE: &str = "× all up";
 const SECOND: &str = "second trips %";
 const GRANTED: &str = "granted";
 
-/// Longer than anybody should need to find out that there is no majority.
+/// Longer than a contender should take to report that there is no majority.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// What is wrong with the last servers.
+/// The fault of the last server or servers.
 #[derive(Clone, Copy)]
 enum Fault {
     None,
     Frozen(usize),
     Dead,
-    /// Its process was restarted, and it has lost its data.
+    /// It was restarted without its data.
     Forgetful,
-    /// Its bytes get lost on the way.
+    /// Everything sent to it or from it is lost.
     CutOff,
-    /// Its bytes take 50 ms longer each way.
+    /// Everything sent to it or from it takes 50 ms longer.
     Slow,
 }
 
@@ -126,7 +127,7 @@ pub(super) const THREE_FROZEN: Scenario = scenario(
     &[value(GRANTED, Bound::AtMost(0.0))],
 );
 
-/// Five servers; the way to the last one leads through a proxy where the fault needs one.
+/// Five servers. The last one is behind a proxy if the fault needs one.
 struct Nodes {
     servers: Vec<Server>,
     proxy: Option<Proxy>,
@@ -135,7 +136,7 @@ struct Nodes {
 impl Nodes {
     fn start(fault: Fault) -> Result<Self> {
         let servers = (0..NODES).map(|_| Server::start()).collect::<Result<Vec<_>>>()?;
-        let last = servers.last().context("no servers")?;
+        let last = servers.last().context("there is no server")?;
         let proxy = match fault {
             Fault::CutOff | Fault::Slow => Some(Proxy::to(last.port())?),
             _ => None,
@@ -151,7 +152,7 @@ impl Nodes {
         Job { url: urls.join(","), ttl: TTL, task }
     }
 
-    /// Makes the fault, and returns how many servers are still of use.
+    /// Causes the fault. Returns how many servers are without it.
     fn fail(&mut self, fault: Fault) -> Result<usize> {
         let last = NODES - 1;
         match fault {
@@ -162,7 +163,7 @@ impl Nodes {
             }
             Fault::Dead => self.servers[last].kill(),
             Fault::Forgetful => self.servers[last].start_again()?,
-            Fault::CutOff => self.proxy.iter().for_each(Proxy::swallow),
+            Fault::CutOff => self.proxy.iter().for_each(Proxy::discard),
             Fault::Slow => {
                 self.proxy.iter().for_each(|proxy| proxy.slow_down(Duration::from_millis(50)));
             }
@@ -175,8 +176,8 @@ impl Nodes {
     }
 }
 
-/// One who has a key of its own: first with all servers, then with the fault. Then two processes of
-/// ours contend for one key, so that exclusion and tokens are seen to hold.
+/// Measures one task with its own key: first with all servers, then with the fault. Then two
+/// processes of ours compete for one key, and exclusion and fencing are checked.
 fn measure(setting: &Setting, entry: &'static Entry, fault: Fault) -> Result<Sample> {
     let mut nodes = Nodes::start(fault)?;
     let window = setting.choose(Duration::from_millis(300), Duration::from_millis(700));
@@ -193,7 +194,7 @@ fn measure(setting: &Setting, entry: &'static Entry, fault: Fault) -> Result<Sam
     let raises = nodes.raises(left)?;
     after.go()?;
     let ill = match after.reply_within(LIMIT) {
-        // A rival may wait for ever, and that is a result.
+        // Another library may wait forever, and that is a result.
         Err(_) if entry.role == Role::Rival => return Ok(not_granted(LIMIT)),
         outcome => [outcome?],
     };
@@ -219,25 +220,25 @@ fn measure(setting: &Setting, entry: &'static Entry, fault: Fault) -> Result<Sam
     }
     for outcome in ill.iter().chain(&contended) {
         sample
-            .never("somebody was inside on entry", outcome.intruders)
+            .never("the key was held already on entry", outcome.intruders)
             .never("not held on release", outcome.lost);
     }
     Ok(sample)
 }
 
-/// How long each turn took, from asking to being done.
+/// Returns how long each turn took, from before `acquire` to after `release`.
 fn cycles(outcomes: &[Outcome]) -> Vec<f64> {
     let turns = outcomes.iter().flat_map(|outcome| &outcome.turns);
     micros(turns.map(|turn| turn.done - turn.asked))
 }
 
-/// What is told to somebody who cannot be granted anything.
+/// Measures the time until a contender reports that it cannot be granted the key.
 fn refused(_: &Setting, entry: &'static Entry) -> Result<Sample> {
     let mut nodes = Nodes::start(Fault::Frozen(3))?;
     let mut worker = Worker::hire(entry, &nodes.job(Task::Attempt(Attempt { limit: LIMIT * 3 })))?;
     nodes.fail(Fault::Frozen(3))?;
     worker.go()?;
-    let Told { granted, took } = worker.reply()?;
+    let Answer { granted, took } = worker.reply()?;
     let mut sample = not_granted(Duration::from_nanos(took));
     sample.metric(GRANTED, f64::from(u8::from(granted)));
     Ok(sample)
@@ -245,6 +246,6 @@ fn refused(_: &Setting, entry: &'static Entry) -> Result<Sample> {
 
 fn not_granted(after: Duration) -> Sample {
     let mut sample = Sample::default();
-    sample.metric(GRANTED, 0.0).metric("told after ms", after.as_secs_f64() * 1e3);
+    sample.metric(GRANTED, 0.0).metric("until reported ms", after.as_secs_f64() * 1e3);
     sample
 }

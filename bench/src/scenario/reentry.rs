@@ -1,11 +1,12 @@
-//! S3a and S3b: sixteen want the same key, over and over.
+//! S3a and S3b: sixteen tasks repeatedly acquire the same key.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
 use super::{SIXTEEN, Scenario, Setting, job, run_together};
-use crate::contender::{Contender, Entry, ours::Fifo, ours::Mode, ours::Plain, rslock::Rslock};
+use crate::contender::{Contender, ours::Fifo, ours::Mode, ours::Plain, rslock::Rslock};
+use crate::entry::Entry;
 use crate::goal::{
     Against, Bound::AtLeast, Bound::AtMost, Bound::NeverAbove, Goal, Whose, ratio, value,
 };
@@ -23,13 +24,13 @@ const P99: &str = "p99 wait ms";
 const JAIN: &str = "Jain";
 const RATE: &str = "turns/s";
 
-/// How long one waits if the others take their turns without a gap.
+/// The wait of a task if the turns of the others follow each other without a gap.
 const IDEAL_MS: f64 = 16.0 * 5.0;
 
-/// The mode of ours that promises the order of arrival.
+/// Our lock that grants in the order of arrival.
 const FIFO: Whose = Whose::Only(Fifo::NAME);
 
-/// S3a: holds of 5 ms.
+/// S3a: each turn lasts 5 ms.
 pub(crate) const REENTRY: Scenario = Scenario {
     id: "s3a",
     title: "S3a Re-entry: 16 contenders, 5 ms each turn",
@@ -48,7 +49,7 @@ pub(crate) const REENTRY: Scenario = Scenario {
     ],
 };
 
-/// S3b: no hold at all.
+/// S3b: each turn ends at once.
 pub(super) const RUSH: Scenario = Scenario {
     id: "s3b",
     title: "S3b Re-entry: 16 contenders, 0 ms each turn",
@@ -83,7 +84,8 @@ fn measure(
     Ok(evaluate(outcomes, (layout.processes * layout.tasks) as usize))
 }
 
-/// The window is when every process was at it; what ended later is checked, and its wait counts.
+/// The window is the time in which every process ran. A turn that ends later is checked, and its
+/// wait counts.
 fn evaluate(outcomes: Vec<Outcome>, contenders: usize) -> Sample {
     let start = outcomes.iter().map(|one| one.start).max().unwrap_or_default();
     let end = outcomes.iter().map(|one| one.end).min().unwrap_or_default();
@@ -115,7 +117,7 @@ fn evaluate(outcomes: Vec<Outcome>, contenders: usize) -> Sample {
         .metric(P99, percentile(&waits, 0.99))
         .metric(WORST, percentile(&waits, 1.0))
         .series("turns", shares)
-        .never("somebody was inside on entry", intruders)
+        .never("the key was held already on entry", intruders)
         .never("not held on release", lost)
         .wrong(wrong);
     sample

@@ -1,4 +1,4 @@
-//! One acquisition, which need not succeed.
+//! One acquisition, which may fail.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use super::Parent;
 use crate::clock;
 use crate::contender::Contender;
 
-/// Ready; go; [`Told`].
+/// Ready; go; [`Answer`].
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(crate) struct Attempt {
-    /// It is given up after this long.
+    /// The time limit of the acquisition.
     pub(crate) limit: Duration,
 }
 
-/// What came of it, and how long that took in nanoseconds.
+/// Whether the lock was granted, and after how many ns this was known.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub(crate) struct Told {
+pub(crate) struct Answer {
     pub(crate) granted: bool,
     pub(crate) took: u64,
 }
@@ -29,6 +29,6 @@ impl Attempt {
         parent.ready().await?;
         let began = clock::now();
         let attempt = tokio::time::timeout(self.limit, lock.acquire("key/0")).await;
-        parent.say(&Told { granted: matches!(attempt, Ok(Ok(_))), took: clock::now() - began })
+        parent.send(&Answer { granted: matches!(attempt, Ok(Ok(_))), took: clock::now() - began })
     }
 }

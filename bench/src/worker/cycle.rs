@@ -1,4 +1,4 @@
-//! Tasks that acquire, hold and release over and over, each a key of its own or all the same.
+//! Tasks that acquire, hold and release repeatedly: each its own key, or all the same key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,9 +16,9 @@ use crate::turn::Turn;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Cycle {
     pub(crate) tasks: u32,
-    /// The number of the first task, so that those of several processes differ.
+    /// The number of the first task. Tasks of different processes have different numbers.
     pub(crate) first: u32,
-    /// All want the same key.
+    /// Whether all tasks use the same key.
     pub(crate) shared: bool,
     pub(crate) hold: Duration,
     pub(crate) window: Duration,
@@ -26,19 +26,19 @@ pub(crate) struct Cycle {
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Outcome {
-    /// The window, by the machine's clock.
+    /// The window, in ns of the machine's clock.
     pub(crate) start: u64,
     pub(crate) end: u64,
-    /// Processor time of this process, in nanoseconds.
+    /// The CPU time of this process in ns.
     pub(crate) cpu: u64,
-    /// How often somebody was inside already on entry.
+    /// How often another task of this process held the key on entry.
     pub(crate) intruders: u32,
-    /// How often a release found the key not held any more.
+    /// How often a release reported that the key was no longer held.
     pub(crate) lost: u32,
     pub(crate) turns: Vec<Turn>,
 }
 
-/// Counts, for one key in one process, who is inside and what went wrong.
+/// Counts the holders of one key in this process, and the violations.
 #[derive(Debug, Default)]
 struct Room {
     inside: AtomicU32,
@@ -73,11 +73,11 @@ impl Cycle {
             rooms.iter().map(|room| count(room).load(Ordering::Relaxed)).sum()
         };
         let (intruders, lost) = (sum(|room| &room.intruders), sum(|room| &room.lost));
-        parent.say(&Outcome { start, end, cpu, intruders, lost, turns: all })
+        parent.send(&Outcome { start, end, cpu, intruders, lost, turns: all })
     }
 }
 
-/// Takes turns until the end.
+/// Takes turns until the window ends.
 async fn turns<C: Contender>(
     lock: Arc<C>,
     room: Arc<Room>,

@@ -1,4 +1,4 @@
-//! Tasks that queue up behind a held key and then pass through, one turn each.
+//! Tasks that wait for a held key, and then take one turn each.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +17,11 @@ pub(crate) struct Drain {
     pub(crate) tasks: u32,
     pub(crate) first: u32,
     pub(crate) hold: Duration,
-    /// This process also has the first holder, whom all wait for; its turn is number 0.
+    /// Whether this process also has the first holder, for which all wait. It has the number 0.
     pub(crate) holds: bool,
 }
 
-/// Every turn, that of the first holder among them.
+/// Every turn, including that of the first holder.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Drained {
     pub(crate) turns: Vec<Turn>,
@@ -39,7 +39,7 @@ impl Drain {
         let waiters: Vec<_> = (self.first..self.first + self.tasks)
             .map(|who| tokio::spawn(one_turn(Arc::clone(&lock), who, self.hold)))
             .collect();
-        parent.say(&Ready)?;
+        parent.send(&Ready)?;
         parent.go().await?;
 
         let mut turns = Vec::new();
@@ -53,7 +53,7 @@ impl Drain {
         for waiter in waiters {
             turns.push(waiter.await??);
         }
-        parent.say(&Drained { turns })
+        parent.send(&Drained { turns })
     }
 }
 

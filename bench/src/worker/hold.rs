@@ -6,8 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Meter, Parent};
+use super::Parent;
 use crate::contender::Contender;
+
+/// Returns how many bytes are allocated now, in a process that counts them.
+pub type Meter = Option<fn() -> usize>;
 
 /// Ready; go acquires; [`Holding`]; go releases; [`Released`].
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -17,23 +20,24 @@ pub(crate) struct Hold {
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Holding {
-    /// By how much the memory of the process has grown.
+    /// The growth of the live memory of the process.
     pub(crate) bytes: usize,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Released {
-    /// How many were still held.
+    /// The number of locks that were still held.
     pub(crate) held: usize,
 }
 
-/// How many acquire or release at a time.
+/// The number of tasks that acquire or release at the same time.
 const TASKS: usize = 64;
 
-/// Too few to hide what a table of all locks would cost.
+/// The number of locks acquired beforehand. It is small, so that the cost of tables that grow with
+/// the number of locks is still measured.
 const WARM: usize = 256;
 
-/// Long enough for whatever acquiring leaves behind to be freed.
+/// Long enough for everything to be freed that only the acquisition needed.
 const SETTLE: Duration = Duration::from_millis(100);
 
 impl Hold {
@@ -43,18 +47,18 @@ impl Hold {
         parent: &mut Parent,
         meter: Meter,
     ) -> Result<()> {
-        let meter = meter.context("this job needs a worker that counts its memory")?;
-        // Some before, so that the buffers of the connection have grown.
+        let meter = meter.context("this job needs the program `counting-worker`")?;
+        // These make the buffers of the connection grow before the measurement.
         release(&lock, acquire(&lock, WARM).await?).await?;
         parent.ready().await?;
 
         let before = meter();
         let guards = acquire(&lock, self.locks).await?;
         tokio::time::sleep(SETTLE).await;
-        parent.say(&Holding { bytes: meter().saturating_sub(before) })?;
+        parent.send(&Holding { bytes: meter().saturating_sub(before) })?;
 
         parent.go().await?;
-        parent.say(&Released { held: release(&lock, guards).await? })
+        parent.send(&Released { held: release(&lock, guards).await? })
     }
 }
 
@@ -77,7 +81,7 @@ async fn acquire<C: Contender>(lock: &Arc<C>, locks: usize) -> Result<Vec<C::Gua
     Ok(guards)
 }
 
-/// Returns how many were still held.
+/// Releases all locks. Returns how many were still held.
 async fn release<C: Contender>(lock: &Arc<C>, mut guards: Vec<C::Guard>) -> Result<usize> {
     let mut tasks = Vec::new();
     while !guards.is_empty() {

@@ -1,4 +1,4 @@
-//! A process that does one job as one contender, step by step as its parent says.
+//! The jobs of workers: each is done by one process as one contender, step by step with its parent.
 
 mod attempt;
 mod cycle;
@@ -9,30 +9,24 @@ mod parent;
 mod ping;
 mod wait;
 
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use attempt::{Attempt, Told};
+pub(crate) use attempt::{Answer, Attempt};
 pub(crate) use cycle::{Cycle, Outcome};
 pub(crate) use drain::{Drain, Drained};
+pub use hold::Meter;
 pub(crate) use hold::{Hold, Holding, Released};
 pub(crate) use parent::{Parent, Ready};
 pub(crate) use ping::Ping;
 pub(crate) use wait::{Usage, Wait};
 
-use crate::contender::{Contender, Entry};
+use crate::contender::Contender;
 
-/// Returns how many bytes are allocated now, in a process that counts them.
-pub type Meter = Option<fn() -> usize>;
-
-/// Threads of every worker's runtime, whoever it works for.
-const THREADS: usize = 2;
-
-/// What a worker is to do.
+/// What a worker does.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Job {
     pub(crate) url: String,
@@ -40,7 +34,7 @@ pub(crate) struct Job {
     pub(crate) task: Task,
 }
 
-/// The steps of a job are in the file of its name.
+/// The steps of a job. Each has a file with its name.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum Task {
     Cycle(Cycle),
@@ -52,27 +46,6 @@ pub(crate) enum Task {
     Attempt(Attempt),
 }
 
-/// Does the job that comes over the standard input, as the contender that `args` names.
-///
-/// # Errors
-///
-/// The contender failed or the parent went away.
-pub fn main(args: &[String], meter: Meter) -> Result<ExitCode> {
-    let name = args.first().context("a worker needs the name of a contender")?;
-    let entry = Entry::named(name)?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
-    let mut parent = Parent::connect();
-    // In a task: what is waited for outside of one is woken up later, by another thread.
-    let work = async move {
-        let job = parent.hear().await?;
-        let job = serde_json::from_str(&job).context("not a job")?;
-        (entry.work)(job, parent, meter).await
-    };
-    runtime.block_on(runtime.spawn(work))??;
-    Ok(ExitCode::SUCCESS)
-}
-
 /// Does a job as one contender.
 pub(crate) async fn work<C: Contender>(job: Job, mut parent: Parent, meter: Meter) -> Result<()> {
     let parent = &mut parent;
@@ -80,7 +53,7 @@ pub(crate) async fn work<C: Contender>(job: Job, mut parent: Parent, meter: Mete
         return ping.work(&job.url, parent).await;
     }
     let lock = Arc::new(C::connect(&job.url, job.ttl).await?);
-    // Scripts are loaded and caches are filled before anything is measured.
+    // This loads the scripts and fills the caches before the measurement.
     for _ in 0..10 {
         let guard = lock.acquire(&format!("warm/{}", std::process::id())).await?;
         lock.release(guard).await?;

@@ -1,4 +1,4 @@
-//! One holder that acquires and releases when it is told to.
+//! One holder that acquires and releases on the request of its parent.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use crate::clock;
 use crate::contender::Contender;
 use crate::turn::Turn;
 
-/// Ready; then for every `acquire` and for every `release` the turn as it is by then.
+/// Ready; then, after each `acquire` and each `release`, the turn so far.
 pub(super) async fn work<C: Contender>(lock: Arc<C>, parent: &mut Parent) -> Result<()> {
     parent.ready().await?;
     let mut inside = None;
     loop {
-        match parent.hear().await?.as_str() {
+        match parent.receive().await?.as_str() {
             "acquire" => {
                 let asked = clock::now();
                 let guard = lock.acquire("key/0").await?;
@@ -22,17 +22,17 @@ pub(super) async fn work<C: Contender>(lock: Arc<C>, parent: &mut Parent) -> Res
                 let fencing = C::fencing(&guard);
                 let (left, done) = (u64::MAX, u64::MAX);
                 let turn = Turn { key: 0, who: 0, asked, entered, left, done, fencing };
-                parent.say(&turn)?;
+                parent.send(&turn)?;
                 inside = Some((guard, turn));
             }
             "release" => {
-                let (guard, mut turn) = inside.take().context("nothing to release")?;
+                let (guard, mut turn) = inside.take().context("`release` came before `acquire`")?;
                 turn.left = clock::now();
                 lock.release(guard).await?;
                 turn.done = clock::now();
-                parent.say(&turn)?;
+                parent.send(&turn)?;
             }
-            word => bail!("heard `{word}`"),
+            word => bail!("received `{word}` instead of `acquire` or `release`"),
         }
     }
 }

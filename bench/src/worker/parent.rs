@@ -1,4 +1,4 @@
-//! The lines between a worker and its parent: words come in, JSON goes out.
+//! The lines between a worker and its parent: a worker receives words, and sends JSON.
 
 use std::io::{self, BufRead, Write};
 use std::thread;
@@ -11,12 +11,12 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 #[derive(Debug)]
 pub(crate) struct Parent(UnboundedReceiver<String>);
 
-/// The worker is where the next `go` takes it further.
+/// The worker has finished a step, and waits for `go`.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Ready;
 
 impl Parent {
-    /// Listens to the standard input; its end is the end of this process.
+    /// Reads the standard input in a thread. When it ends, this process exits.
     pub(crate) fn connect() -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
         thread::spawn(move || {
@@ -31,24 +31,24 @@ impl Parent {
     }
 
     /// Waits for the next line.
-    pub(crate) async fn hear(&mut self) -> Result<String> {
-        self.0.recv().await.context("the parent has gone")
+    pub(crate) async fn receive(&mut self) -> Result<String> {
+        self.0.recv().await.context("the parent has ended")
     }
 
-    /// Says that it is ready, and waits for `go`.
+    /// Reports that it is ready, and waits for `go`.
     pub(crate) async fn ready(&mut self) -> Result<()> {
-        self.say(&Ready)?;
+        self.send(&Ready)?;
         self.go().await
     }
 
     pub(crate) async fn go(&mut self) -> Result<()> {
-        let word = self.hear().await?;
-        ensure!(word == "go", "heard `{word}` instead of `go`");
+        let word = self.receive().await?;
+        ensure!(word == "go", "received `{word}` instead of `go`");
         Ok(())
     }
 
     /// Sends one line.
-    pub(crate) fn say(&self, what: &impl Serialize) -> Result<()> {
+    pub(crate) fn send(&self, what: &impl Serialize) -> Result<()> {
         let mut line = serde_json::to_vec(what)?;
         line.push(b'\n');
         let mut out = io::stdout().lock();

@@ -1,4 +1,4 @@
-//! The bare round trip, without any lock.
+//! Round trips without a lock.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::{Parent, Ready};
 use crate::clock;
 
-/// Ready; then for every `go` a list of nanoseconds.
+/// Ready; then, after each `go`, a list of times in ns.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Ping {
-    /// How many, one right after the other.
+    /// The number of round trips, without pauses.
     pub(crate) count: usize,
 }
 
@@ -17,7 +17,7 @@ impl Ping {
     pub(super) async fn work(&self, url: &str, parent: &mut Parent) -> Result<()> {
         let client = redis::Client::open(url)?;
         let mut connection = client.get_multiplexed_async_connection().await?;
-        parent.say(&Ready)?;
+        parent.send(&Ready)?;
         loop {
             parent.go().await?;
             let mut trips = Vec::with_capacity(self.count);
@@ -26,7 +26,7 @@ impl Ping {
                 redis::cmd("PING").query_async::<()>(&mut connection).await?;
                 trips.push(clock::now() - start);
             }
-            parent.say(&trips)?;
+            parent.send(&trips)?;
         }
     }
 }

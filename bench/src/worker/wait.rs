@@ -1,4 +1,4 @@
-//! Tasks that wait for a key that nobody gives them.
+//! Tasks that wait for a key that stays held.
 
 use std::sync::Arc;
 
@@ -9,18 +9,18 @@ use super::Parent;
 use crate::clock;
 use crate::contender::Contender;
 
-/// Ready; go starts the waiting; then a [`Usage`] for every `go`.
+/// Ready; go starts the tasks; then, after each `go`, a [`Usage`].
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Wait {
     pub(crate) tasks: u32,
 }
 
-/// What this process has used of the processor, and when.
+/// The CPU time of this process at a point in time, both in ns.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Usage {
     pub(crate) at: u64,
     pub(crate) cpu: u64,
-    /// How many were granted the key that another has.
+    /// The number of tasks that were granted the key although it was held.
     pub(crate) granted: usize,
 }
 
@@ -36,7 +36,7 @@ impl Wait {
         loop {
             parent.go().await?;
             let granted = waiters.iter().filter(|waiter| waiter.is_finished()).count();
-            parent.say(&Usage { at: clock::now(), cpu: clock::cpu(), granted })?;
+            parent.send(&Usage { at: clock::now(), cpu: clock::cpu(), granted })?;
         }
     }
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use lock_core::Capability;
 use lock_core::backend::{Attempt, Busy, Renewal, Ttl};
+use lock_memory::Verb;
 
 use super::{elapsed, grant, held, is_renewed, polled, released, succeed};
-use crate::{Subject, Verb};
+use crate::Subject;
 
 /// A lease that was granted after `t` is not granted to another before `t + ttl`.
 pub async fn t1_bl11_a_lease_never_ends_early(subject: &Subject) {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use lock_core::loss::Loss;
 use lock_core::{Capability, LockGuard, Metadata, OwnerToken};
+use lock_memory::{Fault, Verb};
 
 use super::{elapsed, polled};
-use crate::{Fault, Subject, Verb};
+use crate::Subject;
 
 fn assert_usable_everywhere<T: Send + Sync + 'static>(_: &T) {}
 

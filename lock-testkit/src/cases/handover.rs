@@ -6,12 +6,12 @@ use lock_core::backend::{Attempt, Release, Renewal, Transfer, Ttl};
 use lock_core::{
     Backoff, Capability, Error, ErrorKind, FencingToken, LockClient, LockGuard, LockKey, Metadata,
 };
-use lock_memory::Faults;
+use lock_memory::{Fault, Faults, Verb};
 use tokio::task::JoinHandle;
 
 use super::{grant, held, is_renewed, queued, released};
+use crate::Subject;
 use crate::handle::Handle;
-use crate::{Fault, Subject, Verb};
 
 async fn handed(lock: &Handle, next: &Handle) -> (Option<FencingToken>, bool) {
     match lock.hand_over().hand_over(next.claim()).await.unwrap() {

@@ -2,10 +2,11 @@
 
 use lock_core::backend::Attempt;
 use lock_core::{Backoff, Capability};
+use lock_memory::{Fault, Verb};
 use tokio::sync::oneshot;
 
 use super::{elapsed, grant, is_renewed, listening, released};
-use crate::{Fault, Subject, Verb};
+use crate::Subject;
 
 /// A waiter that listens gets a signal when the key is released.
 pub async fn n1_a_release_wakes_a_waiter_that_listens(subject: &Subject) {

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lock_core::backend::{Claim, Release, Ttl};
 use lock_core::{Capabilities, Capability, LockKey, Metadata};
+use lock_memory::Verb;
 
 use super::{grant, queued, released};
-use crate::{Subject, Verb};
+use crate::Subject;
 
 /// A key that nobody holds has no holder.
 pub async fn i1_a_free_key_has_no_holder(subject: &Subject) {

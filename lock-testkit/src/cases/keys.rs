@@ -2,10 +2,11 @@
 
 use lock_core::backend::Release;
 use lock_core::{Capability, LockKey};
+use lock_memory::Verb;
 
 use super::{grant, held, is_renewed, released};
+use crate::Subject;
 use crate::handle::Handle;
-use crate::{Subject, Verb};
 
 const AWKWARD: &[&str] = &[
     "a",

@@ -5,9 +5,10 @@ use std::time::Duration;
 use lock_core::backend::{Claim, Ttl};
 use lock_core::loss::Loss;
 use lock_core::{Capability, LockGuard};
+use lock_memory::{Fault, Verb};
 
 use super::{elapsed, grant, released};
-use crate::{Fault, Subject, Verb};
+use crate::Subject;
 
 /// Without renewal the loss is reported before the deadline, and the deadline comes before the ttl.
 pub async fn g2_a_lease_that_is_not_renewed_is_reported_lost_in_time(subject: &Subject) {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use lock_core::backend::{Attempt, Release, Signal, Subscription};
 use lock_core::{Backoff, Capability, Error, ErrorKind, Fairness, LockKey, Metadata};
+use lock_memory::{Fault, Verb};
 
 use super::{elapsed, grant, held, is_renewed, queued, released};
+use crate::Subject;
 use crate::handle::Handle;
-use crate::{Fault, Subject, Verb};
 
 /// A waiter in the store's queue.
 struct Queued {

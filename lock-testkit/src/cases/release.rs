@@ -2,9 +2,10 @@
 
 use lock_core::OwnerToken;
 use lock_core::backend::{Claim, Release, Ttl};
+use lock_memory::{Fault, Verb};
 
 use super::{elapsed, grant, polled, released};
-use crate::{Fault, Subject, Verb};
+use crate::Subject;
 
 /// A release that fails gives the guard back; it is no longer held, and can be released again.
 pub async fn g4_bl15_a_failed_release_hands_the_guard_back(subject: &Subject) {

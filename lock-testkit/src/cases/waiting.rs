@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use lock_core::backend::Effect;
 use lock_core::{Backoff, Capability, Error, ErrorKind};
+use lock_memory::{Fault, Verb};
 use tokio_util::sync::CancellationToken;
 
 use super::{elapsed, grant, held, released};
-use crate::{Fault, Subject, Verb};
+use crate::Subject;
 
 /// A waiter gets a key that is released while it waits.
 pub async fn w1_bl20_a_waiter_gets_a_key_that_is_released_in_time(subject: &Subject) {

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use lock_core::backend::{Claim, Inspect, ProviderInfo, SignalSender, Ttl};
 use lock_core::clock::{Clock, Moment, TokioClock};
 use lock_core::{
-    FencingToken, Lock, LockKey, LockProvider, Metadata, Occupancy, OwnerToken, Result,
+    Error, ErrorKind, FencingToken, Lock, LockKey, LockProvider, Metadata, Occupancy, OwnerToken,
+    Result,
 };
 use tokio::task::yield_now;
 
@@ -237,4 +238,8 @@ impl CarelessLock {
     pub(crate) fn fencing(&self, tables: &Tables) -> Option<FencingToken> {
         FencingToken::new(*tables.counters.get(&self.counter())?)
     }
+}
+
+pub(crate) fn refused(why: &'static str) -> Error {
+    Error::new(ErrorKind::Unavailable, why)
 }

@@ -67,7 +67,7 @@ impl CarelessLock {
         }
     }
 
-    /// Registers the owner with those who are told of the next release.
+    /// Adds the owner to the listeners that receive a hint at the next release.
     pub(crate) fn listen(&self, tables: &mut Tables) {
         let Some(line) = tables.lines.get(&self.line_of()) else { return };
         if let Some((_, sender)) = line.waiters.get(&self.owner()) {

@@ -1,4 +1,4 @@
-//! How many branches each function has.
+//! Counts the branches of each function.
 
 use std::cmp::Reverse;
 
@@ -14,7 +14,7 @@ use super::{names, tree::Tree};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Function {
     pub(super) branches: usize,
-    /// Its name behind its type's, if it has one.
+    /// Its name, after that of its type if it has one.
     pub(super) name: String,
     pub(super) file: String,
 }
@@ -25,10 +25,10 @@ impl std::fmt::Display for Function {
     }
 }
 
-/// Lists the functions of a crate, without those of its tests, those with most branches first.
+/// Lists the functions of a crate without its tests. Those with the most branches come first.
 ///
 /// `if`, `while`, `for`, `loop`, `&&`, `||` and every arm of a `match` after the first count as one
-/// each; `?` does not. Those of a closure are its function's.
+/// each; `?` does not. The branches of a closure count for its function.
 pub(super) fn functions(tree: &Tree) -> Vec<Function> {
     let mut all = Vec::new();
     for (file, parsed) in &tree.files {
@@ -42,7 +42,7 @@ pub(super) fn functions(tree: &Tree) -> Vec<Function> {
 
 struct Functions<'a> {
     file: &'a str,
-    /// The type or trait around, with `::` behind it.
+    /// The type or trait around it, followed by `::`.
     owner: String,
     found: Vec<Function>,
 }
@@ -122,11 +122,11 @@ impl<'ast> Visit<'ast> for Branches {
     }
 }
 
-/// Counts the branches in what a macro is given, such as the arms of `select!`.
+/// Counts the branches in the arguments of a macro, such as the arms of `select!`.
 fn in_tokens(tokens: TokenStream) -> usize {
     let mut branches = 0;
     let mut arms = 0;
-    // Whether a value stands before: `||` after none opens a closure.
+    // Whether a value comes before: without one, `||` opens a closure.
     let mut value = false;
     let mut last = ' ';
     for token in tokens {

@@ -1,20 +1,20 @@
-//! Every law, bug and fault that code, tests and documents cite is in the catalogue, and the other way
-//! round.
+//! Code, tests and documents cite only laws, bugs and faults of the catalogue, and a test cites
+//! each of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Lists, with file and line, what is wrong between the catalogue and what cites it: citations of what
-/// it lacks, entries that it has twice, and entries that the name of no function cites.
+/// Lists, with file and line: citations that the catalogue lacks, entries that it has twice, and
+/// entries that no function's name cites.
 ///
-/// An entry is a heading or the first cell of a table's row that begins with an identifier: a law `E1`,
-/// a bug of another library `B-L4`, or a fault `R-31`. Citations are
+/// An entry is a heading or the first cell of a table's row that begins with an identifier: a law
+/// `E1`, a bug of another library `B-L4`, or a fault `R-31`. Citations are
 ///
 /// * `law E2` and `laws E2, E3 and T1`,
 /// * identifiers alone in parentheses, `(E2)` or `(E2, B-L4)`,
 /// * `B-L4` and `R-31` anywhere, and every identifier in the catalogue itself,
 /// * the beginning of a function's name, as in `e2_u1_bl4_r31_…`.
 ///
-/// `bug L4` and `row_31_…` cite something as well, and never what is in the catalogue.
+/// `bug L4` and `row_31_…` are citations too, but of nothing that the catalogue can have.
 pub(super) fn wrong(
     (file, catalogue): (&str, &str),
     texts: &BTreeMap<String, String>,
@@ -47,13 +47,13 @@ pub(super) fn wrong(
     found
 }
 
-/// The identifier of an entry that begins in this line.
+/// Finds the identifier of the entry that begins in this line.
 fn entry(line: &str) -> Option<&str> {
     let text = line.strip_prefix('|').or_else(|| line.strip_prefix('#'))?;
     words(text.trim_start_matches('#').split('|').next()?).next().filter(|word| is_id(word))
 }
 
-/// The words of a text, without the signs around them.
+/// Splits a text into words, without the signs around them.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let sign = |letter: char| !letter.is_ascii_alphanumeric() && letter != '-';
     text.split(sign).filter(|word| !word.is_empty())
@@ -63,8 +63,8 @@ fn is_id(word: &str) -> bool {
     is_law(word) || is_bug(word) || is_fault(word)
 }
 
-/// Whether a word is a capital and one or two digits. The letters of bugs and faults name no law, so
-/// that `b1` and `r1` in a name have one meaning.
+/// Whether a word is a capital and one or two digits. The letters of bugs and faults name no law,
+/// so that `b1` and `r1` in a name have one meaning.
 fn is_law(word: &str) -> bool {
     is_numbered(word) && !word.starts_with(['B', 'R'])
 }
@@ -115,7 +115,7 @@ fn in_prose(line: &str) -> Vec<String> {
     found
 }
 
-/// What the name of a function cites, if the line declares one.
+/// Lists what the name of a function cites, if the line declares one.
 fn in_name(line: &str) -> Vec<String> {
     let Some((before, rest)) = line.split_once("fn ") else { return Vec::new() };
     if before.contains("//") || before.ends_with(|letter: char| letter.is_alphanumeric()) {
@@ -158,7 +158,7 @@ mod tests {
 | R-26 | |
 ";
 
-    /// What is unknown in one text, without file and line.
+    /// Lists what is unknown in one text, without file and line.
     fn unknown_in(text: &str) -> Vec<String> {
         let texts = BTreeMap::from([("a.rs".to_owned(), text.to_owned())]);
         let found = wrong(("LAWS.md", CATALOGUE), &texts).into_iter();
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn citations_in_prose_are_found() {
         assert_eq!(unknown_in("/// Laws W1, E1 and W2 hold."), ["W1", "W2"]);
-        assert_eq!(unknown_in("// told (W4) or (E1, W9), not (a W8)"), ["W4", "W9"]);
+        assert_eq!(unknown_in("// reported (W4) or (E1, W9), not (a W8)"), ["W4", "W9"]);
         assert_eq!(unknown_in("the bug B-P3, the fault R-27."), ["B-P3", "R-27"]);
         assert!(unknown_in("the law of E9; S8, C1 and C2; B-tree, B-; (UTF8); ()").is_empty());
     }

@@ -16,7 +16,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 5] = [
     ("lock-redis", &["lock-core", "lock-quorum"]),
 ];
 
-/// Checks that every published crate depends on earlier ones alone.
+/// Checks that every published crate depends only on those that it may depend on.
 pub(super) fn check() -> Result<Vec<String>> {
     let published = manifest::published()?;
     let mut found = Vec::new();
@@ -27,8 +27,8 @@ pub(super) fn check() -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Lists what a crate must not depend on. The lines of `tree` begin with a name each, the first
-/// with that of the crate itself.
+/// Lists the dependencies that a crate must not have. Each line of `tree` begins with a name, the
+/// first line with that of the crate itself.
 fn refused(name: &str, tree: &str, published: &[String]) -> Vec<String> {
     let Some((_, allowed)) = MAY_DEPEND_ON.iter().find(|(one, _)| *one == name) else {
         return vec![format!("the order of crates in xtask/src/structure/crates.rs lacks {name}")];

@@ -1,4 +1,4 @@
-//! Prints the figures by which a restructuring is judged, before it and after it.
+//! Prints figures to compare before and after a restructuring.
 
 use std::{collections::BTreeMap, fs};
 
@@ -14,10 +14,10 @@ use super::{
 };
 use crate::run::Result;
 
-/// The contract of a backend.
+/// The traits that every backend implements.
 const TRAITS: [&str; 2] = ["Lock", "LockProvider"];
 
-/// How many of a crate's functions are named.
+/// The number of functions that are listed per crate.
 const WORST: usize = 5;
 
 /// Prints every figure as Markdown.
@@ -53,13 +53,13 @@ pub(crate) fn figures() -> Result {
     Ok(())
 }
 
-/// A number, and what was counted.
+/// Writes the number of names, and the names.
 fn listed(all: &[impl AsRef<str>]) -> String {
     let names: Vec<_> = all.iter().map(|name| format!("`{}`", name.as_ref())).collect();
     if names.is_empty() { "0".to_owned() } else { format!("{}: {}", names.len(), names.join("; ")) }
 }
 
-/// The figures of the core alone.
+/// Computes the figures that only the core has.
 fn core(
     name: &str,
     files: &BTreeMap<String, String>,
@@ -96,7 +96,7 @@ fn examples_in(document: &str) -> usize {
     examples(&document.lines().collect::<Vec<_>>())
 }
 
-/// Counts the lines of items that only tests compile; their own modules are other files.
+/// Counts the lines of items that only tests compile. Modules in files of their own do not count.
 fn test_lines(items: &[Item]) -> usize {
     let lines = |item: &Item| {
         let span = item.span();
@@ -106,7 +106,7 @@ fn test_lines(items: &[Item]) -> usize {
     tests.map(lines).sum()
 }
 
-/// The methods of a trait that have no default.
+/// Lists the methods of a trait that have no default.
 fn required(items: &[Item], name: &str) -> Option<Vec<String>> {
     let found = items.iter().find_map(|item| match item {
         Item::Trait(found) if found.ident == name => Some(found),
@@ -119,7 +119,7 @@ fn required(items: &[Item], name: &str) -> Option<Vec<String>> {
     Some(methods.collect())
 }
 
-/// What a user of the crate finds at its root; a glob counts as one name.
+/// Lists the public names at the root of a crate. A glob counts as one name.
 fn public_names(items: &[Item]) -> Vec<String> {
     let mut found = Vec::new();
     for item in items.iter().filter(|item| !is_hidden(item)) {
@@ -159,7 +159,7 @@ fn is_hidden(item: &Item) -> bool {
     })
 }
 
-/// The doc comments of a source file, line by line.
+/// Returns the lines of the doc comments of a source file.
 fn docs(text: &str) -> Vec<&str> {
     let lines = text.lines().map(str::trim_start);
     lines.filter_map(|line| line.strip_prefix("///").or_else(|| line.strip_prefix("//!"))).collect()

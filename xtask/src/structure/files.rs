@@ -9,10 +9,10 @@ pub(super) fn rust(folder: &str) -> Result<BTreeMap<String, String>> {
     ending(folder, &[".rs"])
 }
 
-/// Reads every file below a folder whose name ends so; hidden folders and what cargo builds are left
-/// out.
+/// Reads every file below a folder whose name has one of the endings. Hidden folders and the target
+/// folder are left out.
 ///
-/// The keys are paths from where the task runs, with `/` between folders.
+/// The keys are paths relative to the current folder, with `/` between folders.
 pub(super) fn ending(folder: &str, endings: &[&str]) -> Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
     walk(Path::new(folder), endings, &mut files)

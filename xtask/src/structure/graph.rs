@@ -12,9 +12,9 @@ type Graph<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 /// Files that import each other, directly or not.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Cycle {
-    /// The files of a shortest cycle; the first one stands at the end once more.
+    /// The files of a shortest cycle. The first one is repeated at the end.
     pub(super) shortest: Vec<String>,
-    /// How many files are part of this cycle and of those that it is linked with.
+    /// The number of files in this cycle and in those that share files with it.
     pub(super) files: usize,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn cycles(edges: &[Edge]) -> Vec<Cycle> {
     found
 }
 
-/// Every file that is imported from `start`, directly or not.
+/// Finds every file that `start` imports, directly or not.
 fn reached<'a>(graph: &Graph<'a>, start: &str) -> BTreeSet<&'a str> {
     let mut found = BTreeSet::new();
     let mut open: Vec<&str> = graph.get(start).into_iter().flatten().copied().collect();
@@ -59,7 +59,7 @@ fn reached<'a>(graph: &Graph<'a>, start: &str) -> BTreeSet<&'a str> {
     found
 }
 
-/// The shortest way from a file back to itself.
+/// Finds the shortest way from a file back to itself.
 fn back(graph: &Graph<'_>, start: &str) -> Option<Vec<String>> {
     let mut open = VecDeque::from([vec![start]]);
     let mut seen = BTreeSet::new();
@@ -80,7 +80,7 @@ fn back(graph: &Graph<'_>, start: &str) -> Option<Vec<String>> {
 /// Lists the imports that go from a module to one that is later in the order.
 ///
 /// Modules that the order does not name, and names in it without a module, are listed as well.
-/// The root may import everything, and nobody may import from it.
+/// The root may import everything, and no module may import from it.
 pub(super) fn against_order(tree: &Tree, edges: &[Edge], order: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     let root = &tree.modules[&Vec::new()];

@@ -1,8 +1,8 @@
-//! Which file of a crate imports from which, with every re-export followed to what it exports.
+//! Finds which files of a crate import from which. Every re-export is followed to what it exports.
 
 use super::tree::{Module, ModulePath, Tree};
 
-/// More steps than any chain of re-exports has; circular ones end here.
+/// More steps than any chain of re-exports has. Circular chains are cut here.
 const STEPS: usize = 16;
 
 /// One module needs what another one declares.
@@ -23,8 +23,8 @@ impl std::fmt::Display for Edge {
     }
 }
 
-/// Lists the imports of a crate, one for each pair of modules. An import of a whole module is not
-/// one: what is used of it is.
+/// Lists the imports of a crate, one for each pair of modules. The import of a whole module does
+/// not count, but each use of its items does.
 pub(super) fn edges(tree: &Tree) -> Vec<Edge> {
     let mut edges = Vec::new();
     for (from, module) in &tree.modules {

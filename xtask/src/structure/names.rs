@@ -1,4 +1,4 @@
-//! The names that the items of one module import and mention, tests left out.
+//! Finds the names that the items of one module import and mention, without tests.
 
 use proc_macro2::{Spacing, TokenStream, TokenTree};
 use syn::{
@@ -14,7 +14,7 @@ pub(super) struct Import {
     /// The name that it binds; `None` for a glob.
     pub(super) name: Option<String>,
     pub(super) path: Vec<String>,
-    /// Whether it has a visibility of its own: it is then there for other modules as well.
+    /// Whether other modules can use it, because it has a visibility of its own.
     pub(super) exported: bool,
     pub(super) line: usize,
 }
@@ -26,14 +26,14 @@ pub(super) struct Mention {
     pub(super) line: usize,
 }
 
-/// Collects what the items import and mention. Modules inside are left to themselves.
+/// Collects what the items import and mention. Modules among them are left out.
 pub(super) fn of(items: &[Item]) -> (Vec<Import>, Vec<Mention>) {
     let mut names = Names::default();
     items.iter().for_each(|item| names.visit_item(item));
     (names.imports, names.mentions)
 }
 
-/// Whether the attributes leave an item to tests: `#[cfg(test)]`, `#[cfg(all(test, …))]`,
+/// Whether the attributes compile an item for tests only: `#[cfg(test)]`, `#[cfg(all(test, …))]`,
 /// `#[test]`.
 pub(super) fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
@@ -57,7 +57,7 @@ fn needs_test(condition: TokenStream) -> bool {
     })
 }
 
-/// The attributes of an item, whatever kind of item it is.
+/// Returns the attributes of an item of any kind.
 pub(super) fn attributes(item: &Item) -> &[Attribute] {
     match item {
         Item::Const(item) => &item.attrs,
@@ -176,13 +176,13 @@ impl<'ast> Visit<'ast> for Names {
     }
 
     fn visit_item_macro(&mut self, item: &'ast ItemMacro) {
-        // The body of `macro_rules!` stands for code elsewhere.
+        // The body of `macro_rules!` is code of the places that use the macro.
         if item.ident.is_none() {
             visit::visit_item_macro(self, item);
         }
     }
 
-    /// A module of its own.
+    /// A module inside is another module of the tree.
     fn visit_item_mod(&mut self, _: &'ast ItemMod) {}
 
     fn visit_attribute(&mut self, _: &'ast Attribute) {}
@@ -192,7 +192,7 @@ impl<'ast> Visit<'ast> for Names {
 }
 
 impl Names {
-    /// Finds the paths of two and more segments in what a macro is given.
+    /// Finds the paths of two or more segments in the arguments of a macro.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut line = 0;

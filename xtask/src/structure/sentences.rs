@@ -1,8 +1,8 @@
-//! Every source file opens with a sentence that says what lives there.
+//! Every source file opens with a sentence that describes its content.
 
 use std::collections::BTreeMap;
 
-/// Lists the files that do not open with a `//!` sentence or with a document that is included.
+/// Lists the files that open neither with a `//!` sentence nor with an included document.
 pub(super) fn missing(files: &BTreeMap<String, String>) -> Vec<&str> {
     files.iter().filter(|(_, text)| !opens(text)).map(|(path, _)| path.as_str()).collect()
 }

@@ -1,4 +1,4 @@
-//! The modules of one crate: which file each is in, what it declares, imports and mentions.
+//! The modules of one crate: the file of each, and what it declares, imports and mentions.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,6 @@
-//! The same command to five servers at once: whatever three of them say is the answer, and the
-//! others are heard behind. Once with `SET NX PX` and the script that compares and deletes, once
-//! with our scripts.
+//! The same command to five servers at once. The answer of three is the result; the other answers
+//! are received in the background. One contender sends `SET NX PX` and the script that compares and
+//! deletes, the other one our scripts.
 
 use std::future::Future;
 use std::time::Duration;
@@ -58,7 +58,7 @@ impl Contender for Parallel {
     }
 }
 
-/// Our scripts, with the mark of a node that remembers.
+/// Our scripts, on nodes with the mark that they have kept their data.
 pub(crate) struct ParallelScripts {
     nodes: Vec<Node>,
     ttl: u64,
@@ -74,7 +74,7 @@ pub(crate) struct ScriptsGuard {
     token: String,
 }
 
-/// The key of the mark, and how many ms a node without it is left out.
+/// The key of the mark, and for how many ms a node without it grants nothing.
 const MARK: (&str, u64) = ("\u{1f}settled", 60_000);
 
 impl Contender for ParallelScripts {
@@ -87,7 +87,7 @@ impl Contender for ParallelScripts {
         let mut nodes = Vec::new();
         for mut connection in connect(url).await? {
             let info: InfoDict = redis::cmd("INFO").query_async(&mut connection).await?;
-            let process = info.get::<String>("run_id").context("a server without a name")?;
+            let process = info.get::<String>("run_id").context("`INFO` has no `run_id`")?;
             let () = connection.set(MARK.0, format!("{process} 0 0")).await?;
             nodes.push(Node { connection, process });
         }
@@ -131,7 +131,7 @@ async fn connect(urls: &str) -> Result<Vec<MultiplexedConnection>> {
     Ok(connections)
 }
 
-/// Asks all at once, and returns whether a majority has agreed as soon as that is known.
+/// Sends all requests at once. Returns whether a majority agrees, as soon as this is known.
 async fn majority<F>(asks: impl ExactSizeIterator<Item = F>) -> bool
 where
     F: Future<Output = RedisResult<bool>> + Send + 'static,

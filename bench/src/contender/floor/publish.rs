@@ -1,5 +1,5 @@
-//! A message at each release: one waiter per process hears it and tries again, the others stand
-//! behind it in the process.
+//! A message at each release: one waiter per process receives it and tries again. The others queue
+//! behind it within the process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError};
@@ -50,8 +50,8 @@ impl Contender for Publish {
     async fn connect(url: &str, ttl: Duration) -> Result<Self> {
         let released = Arc::new(Notify::new());
         let connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
-        let heard = Arc::clone(&released);
-        let _subscription = subscribe(url, CHANNEL, move |_key| heard.notify_waiters()).await?;
+        let notify = Arc::clone(&released);
+        let _subscription = subscribe(url, CHANNEL, move |_key| notify.notify_waiters()).await?;
         let queues = std::sync::Mutex::default();
         Ok(Self { connection, _subscription, released, queues, ttl: millis(ttl) })
     }
@@ -66,7 +66,8 @@ impl Contender for Publish {
         let mut set = redis::cmd("SET");
         set.arg(key).arg(&token).arg("NX").arg("PX").arg(self.ttl);
         loop {
-            let released = self.released.notified(); // counts from here, before the attempt
+            // Before the attempt, so that no release is missed.
+            let released = self.released.notified();
             if set.query_async::<Option<()>>(&mut self.connection.clone()).await?.is_some() {
                 return Ok(Guard { key: key.to_owned(), token, _turn });
             }

@@ -1,4 +1,4 @@
-//! `SET NX PX` and a script that compares and deletes: the lock of the Redis documentation.
+//! `SET NX PX`, and a script that compares and deletes: the lock of the Redis documentation.
 
 use std::time::Duration;
 

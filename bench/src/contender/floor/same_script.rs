@@ -1,6 +1,6 @@
-//! Our own scripts with none of our client: the same work for the server, the least for the client.
+//! Our scripts without our client: the same work for the server, and a minimal client.
 //!
-//! Everything that depends on what the scripts expect and return is in this file.
+//! Everything in this package that depends on their arguments and answers is in this file.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -15,8 +15,11 @@ use crate::contender::{Contender, Role};
 macro_rules! script {
     ($($file:literal),*) => {
         LazyLock::new(|| {
-            let parts = [$(include_str!(concat!("../../../../lock-redis/src/verbs/scripts/", $file))),*];
-            Script::new(&format!("{CONSTANTS}\n{}", parts.join("\n")))
+            let parts = [
+                CONSTANTS,
+                $(include_str!(concat!("../../../../lock-redis/src/verbs/scripts/", $file))),*
+            ];
+            Script::new(&parts.join("\n"))
         })
     };
 }
@@ -25,7 +28,8 @@ pub(super) static ACQUIRE: LazyLock<Script> =
     script!("fence.lua", "mark.lua", "line.lua", "acquire.lua");
 pub(super) static RELEASE: LazyLock<Script> = script!("fence.lua", "line.lua", "release.lua");
 
-const CONSTANTS: &str = "local FENCE_OUTLIVES, TOMBSTONE, CLAIM_WINDOW = 86400000, 60000, 1000";
+/// The times in ms that the scripts name. Those of the queue are missing, because nobody queues.
+const CONSTANTS: &str = "local FENCE_OUTLIVES, TOMBSTONE = 86400000, 60000";
 
 pub(crate) struct SameScript {
     connection: MultiplexedConnection,
@@ -38,7 +42,7 @@ pub(crate) struct Guard {
     fencing: u64,
 }
 
-/// The keys of every script, in their order.
+/// The keys of every script, in the order of `KEYS`.
 pub(super) struct Keys {
     lock: String,
     fence: String,
@@ -57,7 +61,7 @@ impl Keys {
         }
     }
 
-    /// Begins a call of a script with them.
+    /// Begins a call of a script with these keys.
     pub(super) fn call<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
         let mut call = script.prepare_invoke();
         call.key(&self.lock).key(&self.fence).key(&self.tombstone).key(&self.line);
@@ -101,7 +105,7 @@ impl Contender for SameScript {
     }
 }
 
-/// The fencing token, unless it is held by another.
+/// Returns the fencing token, or `None` if another owner holds the key.
 fn granted(answer: &Value) -> Option<u64> {
     match answer {
         Value::BulkString(token) => std::str::from_utf8(token).ok()?.parse().ok(),

@@ -1,5 +1,5 @@
-//! A queue in the store: whoever releases makes the next one the owner and tells its process so.
-//! Two commands per acquisition, however many wait.
+//! A queue in the store: a release makes the next waiter the owner, and notifies its process. Each
+//! acquisition takes two commands, no matter how many wait.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -23,8 +23,8 @@ static ACQUIRE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// KEYS lock, queue; ARGV ticket, ttl in ms. A ticket is `<process>:<waiter>`; the channel is the
-/// process.
+/// KEYS lock, queue; ARGV ticket, ttl in ms. A ticket is `<process>:<waiter>`; each process has a
+/// channel.
 static RELEASE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \

@@ -7,7 +7,7 @@ use lockable::LockPool;
 
 use crate::contender::{Contender, Role};
 
-/// Guards borrow the pool, so it lives as long as the process.
+/// Guards borrow the pool, so it is never freed.
 pub(crate) struct Lockable(&'static LockPool<String>);
 
 impl Contender for Lockable {

@@ -1,4 +1,4 @@
-//! Locks within one process, for comparison with our memory backend.
+//! Locks within one process: our memory backend, and what it is compared with.
 
 pub(crate) mod lockable;
 pub(crate) mod mutex_map;

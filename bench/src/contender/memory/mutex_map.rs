@@ -1,5 +1,5 @@
-//! A `tokio::sync::Mutex` for each key in a map: what one writes without a crate. Keys stay for
-//! ever.
+//! A map with a `tokio::sync::Mutex` per key: what one writes without a crate. Keys are never
+//! removed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};

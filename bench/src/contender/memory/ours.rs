@@ -1,4 +1,4 @@
-//! Ours, in memory.
+//! Our memory backend.
 
 use std::time::Duration;
 
