@@ -41,8 +41,16 @@ impl Client {
         Self(child.unwrap())
     }
 
-    fn stop(&self) {
+    /// Stops the process, and lets the server execute what it had sent. Otherwise an attempt in
+    /// flight could confirm the grant of a stopped client for its whole ttl.
+    fn stop(&self, server: &Server) {
         signal("STOP", self.0.id());
+        let began = Instant::now();
+        while !is_stopped(self.0.id()) {
+            assert!(began.elapsed() < LIMIT, "the process does not stop");
+            std::thread::yield_now();
+        }
+        server.command("PING");
     }
 }
 
@@ -51,6 +59,15 @@ impl Drop for Client {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Whether every thread of a process is stopped; where there is no `/proc`, nothing is known.
+fn is_stopped(process: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let state = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        state.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+    })
 }
 
 async fn client(port: u16) -> LockClient {
@@ -99,7 +116,7 @@ async fn idle_behind(clients: usize, waiters_each: usize) -> Duration {
     }
     let live = tokio::spawn(waiting.lock("k").ttl(TTL).wait_forever().acquire());
     in_line(&server, clients * waiters_each + 1).await;
-    stopped.iter().for_each(Client::stop);
+    stopped.iter().for_each(|client| client.stop(&server));
     let began = Instant::now();
     holder.release().await.unwrap();
     let guard = tokio::time::timeout(LIMIT, live).await.expect("in time").unwrap().unwrap();
