@@ -99,13 +99,13 @@ impl Keys {
     }
 
     /// Holds who waits, in the order of arrival.
-    pub(crate) fn line(&self) -> &str {
+    pub(crate) fn queue(&self) -> &str {
         &self.text[self.ends[2]..]
     }
 
     /// The keys of the scripts that grant, in their order.
     pub(crate) fn of_a_grant(&self) -> [&str; 4] {
-        [self.lock(), self.fence(), self.tombstone(), self.line()]
+        [self.lock(), self.fence(), self.tombstone(), self.queue()]
     }
 
     /// Names a sharded pub/sub channel for those of one provider who wait for this lock.
@@ -210,10 +210,10 @@ mod tests {
         for prefix in ["", "app:", "{app}:", "}{"] {
             for key in AWKWARD {
                 let keys = keys(prefix, key);
-                let [lock, fence, tombstone, line] = keys.of_a_grant();
+                let [lock, fence, tombstone, queue] = keys.of_a_grant();
                 assert_eq!(slot(fence), slot(lock), "{lock:?} {fence:?}");
                 assert_eq!(slot(tombstone), slot(lock), "{lock:?} {tombstone:?}");
-                assert_eq!(slot(line), slot(lock), "{lock:?} {line:?}");
+                assert_eq!(slot(queue), slot(lock), "{lock:?} {queue:?}");
             }
         }
     }
@@ -232,10 +232,10 @@ mod tests {
     fn k1_every_key_of_a_provider_begins_with_its_prefix_and_key() {
         for key in AWKWARD {
             let keys = keys("app:", key);
-            let [lock, fence, tombstone, line] = keys.of_a_grant();
+            let [lock, fence, tombstone, queue] = keys.of_a_grant();
             assert_eq!(lock, format!("app:{key}"));
             assert!(fence.starts_with(&format!("{lock}\u{1f}fence")), "{fence:?}");
-            assert!(line.starts_with(&format!("{lock}\u{1f}line")), "{line:?}");
+            assert!(queue.starts_with(&format!("{lock}\u{1f}line")), "{queue:?}");
             assert!(tombstone.starts_with(&format!("{lock}\u{1f}undone")), "{tombstone:?}");
         }
     }

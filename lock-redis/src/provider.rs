@@ -17,7 +17,7 @@ use crate::keys::Prefix;
 use crate::net::call::Call;
 use crate::net::checks::ServerChecks;
 use crate::net::endpoint::Endpoint;
-use crate::net::links::{Lane, Links};
+use crate::net::links::{Links, Purpose};
 use crate::verbs::lock::{RedisLock, Store};
 use crate::verbs::scripts::Scripts;
 use crate::wait::subscriber::Subscriber;
@@ -98,7 +98,7 @@ impl RedisProvider {
         options.refuse_replicas("a cluster")?;
         let prefix = Prefix::new(&options.prefix)?;
         let subscriber = Subscriber::of_a_cluster(&client)?;
-        let replaced = subscriber.hanging_up();
+        let replaced = subscriber.closing();
         let links = Links::of_cluster(&client, &replaced, options.server_checks).await?;
         Ok(Self::over(links, Some(subscriber), prefix, &options))
     }
@@ -179,7 +179,7 @@ impl RedisProvider {
         let Some((mark, _)) = &self.store.settle else { return Ok(None) };
         let mut call = Call::new(&self.store.scripts.settle, [mark]);
         call.arg(process);
-        Ok(match self.store.links.invoke(Lane::Acquire, call).await? {
+        Ok(match self.store.links.invoke(Purpose::Acquire, call).await? {
             Value::BulkString(process) => Some(String::from_utf8_lossy(&process).into_owned()),
             _ => None,
         })
@@ -196,7 +196,7 @@ fn closed(
 ) -> Result<(Links, Subscriber)> {
     let timeouts = options.timeouts();
     let subscriber = Subscriber::new(endpoint.clone(), timeouts, prefix)?;
-    let replaced = (!endpoint.is_fixed()).then(|| subscriber.hanging_up());
+    let replaced = (!endpoint.is_fixed()).then(|| subscriber.closing());
     let links = Links::closed(endpoint, timeouts, checks, replaced, options.replicas);
     Ok((links, subscriber))
 }

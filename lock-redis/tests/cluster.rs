@@ -202,8 +202,8 @@ async fn waiters_are_woken_by_releases_and_channels_that_nobody_needs_are_closed
         let waiter =
             tokio::spawn(async move { patient.lock(&waited).wait_forever().acquire().await });
         let home = &cluster.servers[cluster.home(&key)];
-        let line = format!("{key}\u{1f}line{{{key}}}");
-        support::sentinel::until(|| home.send(&["EXISTS", &line]) == ":1\r\n");
+        let queue = format!("{key}\u{1f}line{{{key}}}");
+        support::sentinel::until(|| home.send(&["EXISTS", &queue]) == ":1\r\n");
         released(guard).await;
         released(soon(waiter).await.unwrap().unwrap()).await;
         most = most.max(channels());

@@ -79,10 +79,10 @@ fn waits_until_it_is_killed() {
     });
 }
 
-async fn in_line(server: &Server, count: usize) {
+async fn until_queued(server: &Server, count: usize) {
     let began = Instant::now();
     while server.send(&["ZCARD", "k\u{1f}line{k}"]) != format!(":{count}\r\n") {
-        assert!(began.elapsed() < LIMIT, "not {count} in line");
+        assert!(began.elapsed() < LIMIT, "not {count} in the queue");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -95,10 +95,10 @@ async fn idle_behind(clients: usize, waiters_each: usize) -> Duration {
     let mut stopped = Vec::new();
     for number in 1..=clients {
         stopped.push(Client::start(&server, waiters_each));
-        in_line(&server, number * waiters_each).await;
+        until_queued(&server, number * waiters_each).await;
     }
     let live = tokio::spawn(waiting.lock("k").ttl(TTL).wait_forever().acquire());
-    in_line(&server, clients * waiters_each + 1).await;
+    until_queued(&server, clients * waiters_each + 1).await;
     stopped.iter().for_each(Client::stop);
     let began = Instant::now();
     holder.release().await.unwrap();
@@ -121,9 +121,9 @@ async fn bp5_four_thousand_dead_waiters_are_passed_over_a_thousand_at_a_time() {
     let (holding, waiting) = (client(server.port).await, client(server.port).await);
     let holder = holding.lock("k").ttl(TTL).acquire().await.unwrap();
     let killed = Client::start(&server, 4_000);
-    in_line(&server, 4_000).await;
+    until_queued(&server, 4_000).await;
     let live = tokio::spawn(waiting.lock("k").ttl(TTL).wait_forever().acquire());
-    in_line(&server, 4_001).await;
+    until_queued(&server, 4_001).await;
     drop(killed);
     let told = server.calls("publish");
     let began = Instant::now();
@@ -136,7 +136,7 @@ async fn bp5_four_thousand_dead_waiters_are_passed_over_a_thousand_at_a_time() {
     // The release and the live waiter's attempt have passed over a thousand each.
     let left = server.send(&["ZCARD", "k\u{1f}line{k}"]);
     let left: usize = left.trim().trim_start_matches(':').parse().unwrap();
-    assert!((1_000..4_000).contains(&left), "{left} of 4,000 are left in line");
+    assert!((1_000..4_000).contains(&left), "{left} of 4,000 are left in the queue");
     guard.release().await.unwrap();
 }
 

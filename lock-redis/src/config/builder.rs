@@ -27,7 +27,7 @@ use crate::error::misconfigured;
 #[derive(Clone)]
 #[must_use = "a configuration does nothing until it is connected"]
 pub struct RedisConfig {
-    pub(super) place: Place,
+    pub(super) set_up: SetUp,
     pub(super) over_tls: bool,
     pub(super) ca: Option<PathBuf>,
     pub(super) user: Option<String>,
@@ -40,7 +40,7 @@ pub struct RedisConfig {
 
 /// Where the operator says that Redis is.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum SetUp {
     Tcp {
         host: String,
         port: u16,
@@ -65,14 +65,14 @@ pub(super) struct Sentinels {
 }
 
 impl RedisConfig {
-    fn at(place: Place) -> Self {
+    fn at(set_up: SetUp) -> Self {
         let (over_tls, ca, user, password, password_source, options) = Default::default();
-        Self { place, over_tls, ca, user, password, password_source, database: 0, options }
+        Self { set_up, over_tls, ca, user, password, password_source, database: 0, options }
     }
 
     /// Names a server by host and port, without encryption.
     pub fn tcp(host: impl Into<String>, port: u16) -> Self {
-        Self::at(Place::Tcp { host: host.into(), port })
+        Self::at(SetUp::Tcp { host: host.into(), port })
     }
 
     /// Names a server by host and port, [over TLS](Self::over_tls).
@@ -82,7 +82,7 @@ impl RedisConfig {
 
     /// Names a server by its unix socket.
     pub fn unix(path: impl AsRef<Path>) -> Self {
-        Self::at(Place::Unix { path: path.as_ref().into() })
+        Self::at(SetUp::Unix { path: path.as_ref().into() })
     }
 
     /// Names the master of a service by the sentinels that watch it. They are asked whenever a
@@ -96,7 +96,7 @@ impl RedisConfig {
     ) -> Self {
         let hosts = sentinels.into_iter().map(|(host, port)| (host.into(), port)).collect();
         let (user, password) = Default::default();
-        Self::at(Place::Sentinel(Sentinels { service: service.into(), hosts, user, password }))
+        Self::at(SetUp::Sentinel(Sentinels { service: service.into(), hosts, user, password }))
     }
 
     /// Names some nodes of a Redis Cluster; the others are found by them.
@@ -105,12 +105,12 @@ impl RedisConfig {
     /// [`Unsupported`](ErrorKind::Unsupported).
     pub fn cluster<H: Into<String>>(nodes: impl IntoIterator<Item = (H, u16)>) -> Self {
         let nodes = nodes.into_iter().map(|(host, port)| (host.into(), port)).collect();
-        Self::at(Place::Cluster { nodes })
+        Self::at(SetUp::Cluster { nodes })
     }
 
     /// Authenticates with the sentinels as this user. Means nothing without sentinels.
     pub fn sentinel_user(mut self, user: impl Into<String>) -> Self {
-        if let Place::Sentinel(sentinels) = &mut self.place {
+        if let SetUp::Sentinel(sentinels) = &mut self.set_up {
             sentinels.user = Some(user.into());
         }
         self
@@ -118,7 +118,7 @@ impl RedisConfig {
 
     /// Authenticates with the sentinels by this password. Means nothing without sentinels.
     pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
-        if let Place::Sentinel(sentinels) = &mut self.place {
+        if let SetUp::Sentinel(sentinels) = &mut self.set_up {
             sentinels.password = Some(password.into());
         }
         self
@@ -206,11 +206,11 @@ impl RedisConfig {
                  password as well",
             );
         }
-        match &self.place {
-            Place::Sentinel(Sentinels { user: Some(_), password: None, .. }) => misconfigured(
+        match &self.set_up {
+            SetUp::Sentinel(Sentinels { user: Some(_), password: None, .. }) => misconfigured(
                 "there is a user for the sentinels and no password; name the password as well",
             ),
-            Place::Cluster { .. } if self.database != 0 => {
+            SetUp::Cluster { .. } if self.database != 0 => {
                 misconfigured("a cluster has no numbered databases; leave `database` out")
             }
             _ => Ok(()),
@@ -222,19 +222,19 @@ impl RedisConfig {
     }
 
     pub(crate) fn is_cluster(&self) -> bool {
-        matches!(self.place, Place::Cluster { .. })
+        matches!(self.set_up, SetUp::Cluster { .. })
     }
 
     /// Whether the server may be another one tomorrow.
     pub(crate) fn has_sentinels(&self) -> bool {
-        matches!(self.place, Place::Sentinel(_))
+        matches!(self.set_up, SetUp::Sentinel(_))
     }
 }
 
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisConfig")
-            .field("place", &self.place)
+            .field("set_up", &self.set_up)
             .field("over_tls", &self.over_tls)
             .field("ca", &self.ca)
             .field("user", &self.user)
@@ -268,8 +268,8 @@ mod tests {
     }
 
     #[test]
-    fn urls_name_every_kind_of_place() {
-        let shown = |url| format!("{:?}", read(url).unwrap().place);
+    fn urls_name_every_kind_of_set_up() {
+        let shown = |url| format!("{:?}", read(url).unwrap().set_up);
         assert_eq!(shown("redis://h"), r#"Tcp { host: "h", port: 6379 }"#);
         assert_eq!(shown("redis://[::1]:7/3"), r#"Tcp { host: "::1", port: 7 }"#);
         let config = read("rediss://h?ca=/etc/ca.pem").unwrap();

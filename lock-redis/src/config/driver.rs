@@ -19,7 +19,7 @@ use redis::{Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisCo
 #[cfg(feature = "cluster")]
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 
-use super::builder::{Place, RedisConfig, Sentinels};
+use super::builder::{RedisConfig, Sentinels, SetUp};
 use super::timeouts::Timeouts;
 use crate::error::{misconfigured, translate};
 
@@ -40,12 +40,12 @@ impl RedisConfig {
     /// Wrong settings are reported in either case.
     pub(crate) fn lasting_client(&self) -> Result<Option<Client>> {
         self.check()?;
-        match &self.place {
-            Place::Cluster { .. } => {
+        match &self.set_up {
+            SetUp::Cluster { .. } => {
                 misconfigured("a node of a quorum is one server, not a cluster")
             }
-            Place::Sentinel(sentinels) => self.sentinel_client(sentinels).map(|_| None),
-            Place::Tcp { .. } | Place::Unix { .. } => {
+            SetUp::Sentinel(sentinels) => self.sentinel_client(sentinels).map(|_| None),
+            SetUp::Tcp { .. } | SetUp::Unix { .. } => {
                 let client = self.server_client(self.fixed_address()?)?;
                 Ok(self.password_source.is_none().then_some(client))
             }
@@ -55,9 +55,9 @@ impl RedisConfig {
     /// Returns the driver's client for the server that is meant now. Nothing subscribes to the events of
     /// sentinels: a request that fails comes no later than they do.
     pub(crate) async fn client(&self) -> Result<Client> {
-        match &self.place {
+        match &self.set_up {
             #[cfg(feature = "sentinel")]
-            Place::Sentinel(sentinels) => {
+            SetUp::Sentinel(sentinels) => {
                 let mut sentinels = self.sentinel_client(sentinels)?;
                 sentinels.async_get_client().await.map_err(translate)
             }
@@ -66,10 +66,10 @@ impl RedisConfig {
     }
 
     fn fixed_address(&self) -> Result<ConnectionAddr> {
-        match &self.place {
-            Place::Tcp { host, port } => Ok(self.address(host, *port)),
-            Place::Unix { path } => Ok(ConnectionAddr::Unix(path.clone())),
-            Place::Sentinel(_) | Place::Cluster { .. } => {
+        match &self.set_up {
+            SetUp::Tcp { host, port } => Ok(self.address(host, *port)),
+            SetUp::Unix { path } => Ok(ConnectionAddr::Unix(path.clone())),
+            SetUp::Sentinel(_) | SetUp::Cluster { .. } => {
                 misconfigured("this is not the address of one server")
             }
         }
@@ -156,7 +156,7 @@ impl RedisConfig {
     #[cfg(feature = "cluster")]
     pub(crate) fn cluster_client(&self) -> Result<ClusterClient> {
         self.check()?;
-        let Place::Cluster { nodes } = &self.place else {
+        let SetUp::Cluster { nodes } = &self.set_up else {
             return misconfigured("this is not the address of a cluster");
         };
         if self.password_source.is_some() {

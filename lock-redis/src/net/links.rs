@@ -28,7 +28,7 @@ use crate::error::translate;
 
 /// Which commands may queue behind each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lane {
+pub(crate) enum Purpose {
     /// Acquisitions and questions: there may be many, and they can wait.
     Acquire,
     /// Renewals: a flood of acquisitions must not cost a held lock.
@@ -39,7 +39,7 @@ pub(crate) enum Lane {
     Release,
 }
 
-/// One way to the server for each [`Lane`]. There are two, so that no flood of acquisitions delays a
+/// One way to the server for each [`Purpose`]. There are two, so that no flood of acquisitions delays a
 /// renewal.
 pub(crate) struct Links {
     acquire: Transport,
@@ -178,22 +178,26 @@ impl Links {
     }
 
     /// Runs a script.
-    pub(crate) async fn invoke(&self, lane: Lane, call: Call<'_>) -> Result<Value> {
-        let transport = match lane {
-            Lane::Acquire => &self.acquire,
-            Lane::Release if self.acquire.is_prompt() => &self.acquire,
-            Lane::Hold | Lane::Release => &self.hold,
+    pub(crate) async fn invoke(&self, purpose: Purpose, call: Call<'_>) -> Result<Value> {
+        let transport = match purpose {
+            Purpose::Acquire => &self.acquire,
+            Purpose::Release if self.acquire.is_prompt() => &self.acquire,
+            Purpose::Hold | Purpose::Release => &self.hold,
         };
         transport.invoke(call).await
     }
 
     /// Runs a script that may grant something, and returns besides what to say if it has: an error
     /// where too few replicas have the grant.
-    pub(crate) async fn grant(&self, lane: Lane, call: Call<'_>) -> Result<(Value, Result<()>)> {
+    pub(crate) async fn grant(
+        &self,
+        purpose: Purpose,
+        call: Call<'_>,
+    ) -> Result<(Value, Result<()>)> {
         let Some(Backed { acquire, hold, replicas }) = &self.backed else {
-            return self.invoke(lane, call).await.map(|answer| (answer, Ok(())));
+            return self.invoke(purpose, call).await.map(|answer| (answer, Ok(())));
         };
-        let connection = if lane == Lane::Acquire { acquire } else { hold };
+        let connection = if purpose == Purpose::Acquire { acquire } else { hold };
         let Replicas { count, limit } = *replicas;
         let request = async |opened: &mut MultiplexedConnection, _: Option<&str>| {
             call.run_and_wait(opened, count, limit).await

@@ -33,7 +33,7 @@ impl Scripts {
         let constants = [
             ("FENCE_OUTLIVES", fencing_ttl),
             ("TOMBSTONE", Release::TOMBSTONE),
-            ("CLAIM_WINDOW", Signal::CONFIRM_WINDOW),
+            ("CONFIRM_WINDOW", Signal::CONFIRM_WINDOW),
             ("UNBROKEN", UNBROKEN),
             ("BREAK", BREAK),
         ];
@@ -44,12 +44,12 @@ impl Scripts {
             Script::new(text)
         };
         Self {
-            acquire: script(&[FENCE, MARK, LINE, include_str!("scripts/acquire.lua")]),
+            acquire: script(&[FENCE, MARK, QUEUE, include_str!("scripts/acquire.lua")]),
             renew: script(&[include_str!("scripts/renew.lua")]),
             settle: script(&[FENCE, MARK, include_str!("scripts/settle.lua")]),
             raise: script(&[FENCE, include_str!("scripts/raise.lua")]),
-            release: script(&[FENCE, LINE, include_str!("scripts/release.lua")]),
-            hand_over: script(&[FENCE, LINE, include_str!("scripts/hand_over.lua")]),
+            release: script(&[FENCE, QUEUE, include_str!("scripts/release.lua")]),
+            hand_over: script(&[FENCE, QUEUE, include_str!("scripts/hand_over.lua")]),
             inspect: script(&[include_str!("scripts/inspect.lua")]),
         }
     }
@@ -57,4 +57,4 @@ impl Scripts {
 
 const FENCE: &str = include_str!("scripts/fence.lua");
 const MARK: &str = include_str!("scripts/mark.lua");
-const LINE: &str = include_str!("scripts/line.lua");
+const QUEUE: &str = include_str!("scripts/queue.lua");

@@ -11,7 +11,7 @@ use crate::net::listener::Hook;
 /// What a subscriber needs of a kind of channel.
 #[async_trait]
 pub(super) trait Channel: Send + Sync {
-    /// Names the channel of those who wait for a lock, as `line.lua` takes it apart: behind ':', or
+    /// Names the channel of those who wait for a lock, as `queue.lua` takes it apart: behind ':', or
     /// behind ';' if it is a sharded one.
     fn name(&self, keys: &Keys) -> String;
 
@@ -22,5 +22,5 @@ pub(super) trait Channel: Send + Sync {
     fn follow(&self, owner: OwnerFingerprint, keys: &Keys, command: Cmd);
 
     /// Returns what closes the channel and ends every subscription.
-    fn hanging_up(&self) -> Hook;
+    fn closing(&self) -> Hook;
 }

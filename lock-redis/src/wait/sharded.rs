@@ -57,7 +57,7 @@ impl Sharded {
     async fn nodes(&self) -> Result<&Nodes> {
         let connect = || async {
             let listener = Arc::clone(&self.waiters) as Arc<dyn Listener>;
-            Nodes::connect(&self.client, &self.hanging_up(), Some(listener)).await
+            Nodes::connect(&self.client, &self.closing(), Some(listener)).await
         };
         self.nodes.get_or_try_init(connect).await
     }
@@ -99,7 +99,7 @@ impl Channel for Sharded {
     fn follow(&self, _: OwnerFingerprint, _: &Keys, _: Cmd) {}
 
     /// A node that was frozen keeps its channels open, and its successor tells nobody.
-    fn hanging_up(&self) -> Hook {
+    fn closing(&self) -> Hook {
         let waiters = Arc::clone(&self.waiters);
         Arc::new(move || waiters.end())
     }

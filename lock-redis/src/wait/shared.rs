@@ -62,7 +62,7 @@ impl Channel for Shared {
         self.inbox.followers.follow(&self.connection, keys.lock(), owner, command);
     }
 
-    fn hanging_up(&self) -> Hook {
+    fn closing(&self) -> Hook {
         let (close, inbox) = (self.connection.closing(), Arc::clone(&self.inbox));
         Arc::new(move || {
             close();

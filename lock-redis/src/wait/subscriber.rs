@@ -48,8 +48,8 @@ impl Subscriber {
 
     /// Returns what ends the subscription; whoever still waits opens another. A frozen server keeps it
     /// open, and its successor tells nobody.
-    pub(crate) fn hanging_up(&self) -> Hook {
-        self.channel.hanging_up()
+    pub(crate) fn closing(&self) -> Hook {
+        self.channel.closing()
     }
 
     /// Begins to listen for one owner.
@@ -75,8 +75,8 @@ impl Subscriber {
         self.channel.follow(owner, keys, command);
     }
 
-    /// How the scripts know a waiter in line: `line.lua` takes it apart.
-    pub(crate) fn in_line(&self, claim: &Claim, kind: Kind, keys: &Keys) -> String {
+    /// How the scripts know a waiter in line: `queue.lua` takes it apart.
+    pub(crate) fn queue_entry(&self, claim: &Claim, kind: Kind, keys: &Keys) -> String {
         let owner = claim.owner_token();
         let kind = match kind {
             Kind::Queues => 'q',

@@ -55,7 +55,7 @@ pub(crate) enum Kind {
 /// Where an owner stands, as far as this provider knows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
-    /// It may have a place in the line of the key.
+    /// It may have a place in the queue of the key.
     pub(crate) place: Option<Kind>,
     pub(crate) followed: bool,
 }

@@ -10,7 +10,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod contest;
-pub(crate) mod scissors;
+pub(crate) mod cutting_proxy;
 pub(crate) mod sentinel;
 
 use std::ffi::OsStr;

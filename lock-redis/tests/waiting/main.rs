@@ -22,7 +22,7 @@ use support::{PASSWORD, Server};
 use tokio::task::JoinHandle;
 
 const LIMIT: Duration = Duration::from_secs(30);
-const LINE: &str = "k\u{1f}line{k}";
+const QUEUE: &str = "k\u{1f}line{k}";
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -48,9 +48,9 @@ fn waiter(locks: &LockClient, fairness: Fairness) -> JoinHandle<Result<LockGuard
     tokio::spawn(acquire.acquire())
 }
 
-/// Waits until so many waiters stand in the key's line.
-async fn in_line(server: &Server, count: usize) {
-    until(|| server.send(&["ZCARD", LINE]).trim() == format!(":{count}")).await;
+/// Waits until so many waiters wait in the key's queue.
+async fn until_queued(server: &Server, count: usize) {
+    until(|| server.send(&["ZCARD", QUEUE]).trim() == format!(":{count}")).await;
 }
 
 /// Connections of clients, by kind; the test itself asks over the unix socket.
@@ -78,7 +78,7 @@ async fn drain(server: &Server, count: usize, fairness: Fairness) -> u64 {
             })
         })
         .collect();
-    in_line(server, if fairness == Fairness::Fifo { count } else { 2 }).await;
+    until_queued(server, if fairness == Fairness::Fifo { count } else { 2 }).await;
     server.command("CONFIG RESETSTAT");
     holder.release().await.unwrap();
     for waiter in waiters {
@@ -116,7 +116,7 @@ async fn w2_two_hundred_idle_waiters_send_two_commands_per_second_at_most() {
     let (locks, other) = (server.client().await, server.client().await);
     let holder = other.lock("k").ttl(ms(60_000)).acquire().await.unwrap();
     let waiters: Vec<_> = (0..200).map(|_| waiter(&locks, Fairness::Turns)).collect();
-    in_line(&server, 1).await;
+    until_queued(&server, 1).await;
     tokio::time::sleep(ms(3_000)).await;
     server.command("CONFIG RESETSTAT");
     let began = Instant::now();
@@ -175,10 +175,10 @@ async fn bp5_a_waiter_whose_connection_is_gone_is_passed_over_at_once() {
     let queue = lock.as_queue().unwrap();
     let subscription = queue.subscribe().await.unwrap();
     let _ = queue.try_acquire_or_enqueue().await.unwrap();
-    in_line(&server, 1).await;
+    until_queued(&server, 1).await;
     let locks = server.client().await;
     let next = waiter(&locks, Fairness::Turns);
-    in_line(&server, 2).await;
+    until_queued(&server, 2).await;
     drop((subscription, lock, doomed));
     soon(async {
         while connections(&server, "pubsub") != 1 {
@@ -199,7 +199,7 @@ async fn n1_a_foreign_release_is_noticed_soon() {
     let locks = server.client().await;
     server.command("SET k somebody PX 60000");
     let waiter = waiter(&locks, Fairness::Turns);
-    in_line(&server, 1).await;
+    until_queued(&server, 1).await;
     let freed = Instant::now();
     server.command("DEL k");
     let guard = soon(waiter).await.unwrap().unwrap();
@@ -232,7 +232,7 @@ async fn n1_r41_a_subscription_that_is_cut_is_opened_again() {
     let mut holder = other.lock("k").ttl(ms(60_000)).acquire().await.unwrap();
     for round in 0..5 {
         let waiter = waiter(&locks, Fairness::Turns);
-        in_line(&server, 1).await;
+        until_queued(&server, 1).await;
         // One that has not lasted for a second is not opened again at once.
         tokio::time::sleep(ms(1_100)).await;
         server.command("CLIENT KILL TYPE pubsub");
@@ -301,7 +301,7 @@ async fn w2_a_client_that_speaks_resp2_is_woken_by_a_release() {
     let locks = LockClient::builder(provider).retry(Backoff::fixed(LIMIT)).build().unwrap();
     let holder = server.client().await.lock("k").acquire().await.unwrap();
     let waiter = waiter(&locks, Fairness::Turns);
-    in_line(&server, 1).await;
+    until_queued(&server, 1).await;
     holder.release().await.unwrap();
     soon(waiter).await.unwrap().unwrap().release().await.unwrap();
 }
@@ -310,14 +310,14 @@ async fn w2_a_client_that_speaks_resp2_is_woken_by_a_release() {
 async fn x1_foreign_data_at_the_key_of_the_queue_keeps_nobody_from_the_lock() {
     let server = Server::start();
     let locks = server.client().await;
-    server.send(&["SET", LINE, "not a line"]);
+    server.send(&["SET", QUEUE, "not a queue"]);
     let guard = locks.lock("k").acquire().await.unwrap();
     let other = server.client().await;
     let waiter = waiter(&other, Fairness::Turns);
     until(|| server.calls("evalsha") >= 4).await;
     guard.release().await.unwrap();
     soon(waiter).await.unwrap().unwrap().release().await.unwrap();
-    assert!(server.send(&["GET", LINE]).contains("not a line"));
+    assert!(server.send(&["GET", QUEUE]).contains("not a queue"));
 }
 
 #[tokio::test]
@@ -326,10 +326,10 @@ async fn g4_a_server_without_memory_serves_the_queue() {
     let (locks, other) = (server.client().await, server.client().await);
     let holder = locks.lock("k").acquire().await.unwrap();
     let waiter = waiter(&other, Fairness::Turns);
-    in_line(&server, 1).await;
+    until_queued(&server, 1).await;
     server.command("CONFIG SET maxmemory 1");
     holder.release().await.unwrap();
-    // What makes no memory go, as taking the waiter out of its line, opens the way for the grant.
+    // What makes no memory go, as taking the waiter out of its queue, opens the way for the grant.
     soon(waiter).await.unwrap().unwrap().release().await.unwrap();
     assert_eq!(server.command("EXISTS k").trim(), ":0");
 }
@@ -341,7 +341,7 @@ async fn g4_a_handover_on_a_server_without_memory_frees_the_key() {
     let holder = locks.lock("k").acquire().await.unwrap();
     // Not in the queue yet: it waits behind a head, which is the one in the queue.
     let waiters = [waiter(&locks, Fairness::Turns), waiter(&locks, Fairness::Turns)];
-    in_line(&server, 1).await;
+    until_queued(&server, 1).await;
     server.command("CONFIG SET maxmemory 1");
     holder.release().await.unwrap();
     server.command("CONFIG SET maxmemory 0");
@@ -362,7 +362,7 @@ async fn nothing_of_a_queue_stays_behind() {
     for _ in 0..5 {
         let holder = one.lock("k").acquire().await.unwrap();
         let waiter = waiter(&two, Fairness::Turns);
-        in_line(&server, 1).await;
+        until_queued(&server, 1).await;
         holder.release().await.unwrap();
         soon(waiter).await.unwrap().unwrap().release().await.unwrap();
         let left = server.command("KEYS *");
@@ -375,7 +375,7 @@ async fn u1_what_a_crowd_of_waiters_leaves_behind_expires() {
     let server = Server::start();
     let sent = drain(&server, 50, Fairness::Turns).await;
     assert!(sent >= 50);
-    assert_eq!(server.send(&["EXISTS", "k", LINE]).trim(), ":0");
+    assert_eq!(server.send(&["EXISTS", "k", QUEUE]).trim(), ":0");
     // Who was granted the key on two ways at once leaves a tombstone.
     for key in server.command("KEYS *").lines().filter(|line| line.contains("undone")) {
         let left: u64 = server.send(&["PTTL", key]).trim().trim_start_matches(':').parse().unwrap();

@@ -88,7 +88,7 @@ async fn for_a_second_after_a_foreign_holder_a_released_key_is_free() {
     for _ in 0..10 {
         server.command("SET k somebody PX 60000");
         let waiters = [waiter(&first, Fairness::Turns), waiter(&second, Fairness::Turns)];
-        in_line(&server, 2).await;
+        until_queued(&server, 2).await;
         server.command("DEL k");
         let [one, other] = waiters;
         let guard = tokio::select! {
@@ -99,7 +99,7 @@ async fn for_a_second_after_a_foreign_holder_a_released_key_is_free() {
         // The queue would have granted it in the same step as the release.
         free += usize::from(server.command("EXISTS k") == ":0\r\n");
         server.command("DEL k");
-        server.send(&["DEL", LINE]);
+        server.send(&["DEL", QUEUE]);
     }
     assert!(free >= 3, "free after {free} of 10 releases");
 }
@@ -170,9 +170,9 @@ async fn bp5_a_dead_head_of_the_queue_is_passed_over_when_a_break_is_due() {
     let (holding, waiting) = (server.client().await, server.client().await);
     let holder = holding.lock("k").ttl(ms(60_000)).acquire().await.unwrap();
     let gone = format!("{}q{}60000:nobody", "A".repeat(22), "0".repeat(16));
-    server.send(&["ZADD", LINE, "1", &gone]);
+    server.send(&["ZADD", QUEUE, "1", &gone]);
     let live = patient(&waiting, "k");
-    in_line(&server, 2).await;
+    until_queued(&server, 2).await;
     // The key was passed on for longer than two seconds without a break.
     let token = holder.fencing_token().unwrap();
     server.send(&["SET", "k\u{1f}fence{k}", &format!("{token}*,1000000000000"), "KEEPTTL"]);
@@ -189,7 +189,7 @@ async fn f1_a_counter_that_was_deleted_comes_back_although_somebody_waits() {
     let guard = holding.lock("k").ttl(ms(60_000)).acquire().await.unwrap();
     server.send(&["DEL", "k\u{1f}fence{k}"]);
     let waiter = patient(&waiting, "k");
-    in_line(&server, 1).await;
+    until_queued(&server, 1).await;
     guard.renew(ms(60_000)).await.unwrap();
     let token = guard.fencing_token();
     guard.release().await.unwrap();

@@ -1,10 +1,10 @@
 -- What the scripts share about fences. It stands in front of each of them. Words in capitals stand for
 -- times in ms, which `scripts.rs` puts in their place: FENCE_OUTLIVES (its lease), TOMBSTONE (stays),
--- CLAIM_WINDOW (in which the head of a queue must claim what it was granted), UNBROKEN and BREAK (of a
+-- CONFIRM_WINDOW (in which the head of a queue must claim what it was granted), UNBROKEN and BREAK (of a
 -- key that is passed on).
 --
--- The fence holds the last fencing token. While somebody may stand in line, a mark that begins with
--- '*' stands behind it, so that whoever finds none need not look for the line; `line.lua` takes the
+-- The fence holds the last fencing token. While somebody may stand in the queue, a mark that begins with
+-- '*' stands behind it, so that whoever finds none need not look for the queue; `queue.lua` takes the
 -- mark apart.
 
 local call = redis.call

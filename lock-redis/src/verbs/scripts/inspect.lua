@@ -1,6 +1,6 @@
 -- Tells who holds a key, without side effects (law I1).
 --
--- KEYS  1 lock   2 fence   3 line
+-- KEYS  1 lock   2 fence   3 queue
 -- Returns {'free', waiting} | {'foreign'} | {'other', ms left, waiting} for another type of data
 --   | {'held', value, ms left or -1, token or false, waiting}
 

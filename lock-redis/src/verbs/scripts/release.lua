@@ -1,9 +1,9 @@
 -- Frees a key, if this owner holds it, and gives it to the head of its queue; else leaves a
 -- tombstone, so that an acquisition of this owner that is still on its way cannot come to life after
--- its own undo (laws E3, U1). Either way the owner leaves the line.
+-- its own undo (laws E3, U1). Either way the owner leaves the queue.
 --
--- KEYS  1 lock   2 fence   3 tombstone of this owner   4 line
--- ARGV  1 owner token   2 this waiter in line, if it ever listened
+-- KEYS  1 lock   2 fence   3 tombstone of this owner   4 queue
+-- ARGV  1 owner token   2 this waiter in the queue, if it ever listened
 --       3 '1' if a request of it may be on its way that nobody waits for: see `follow.rs`
 -- Returns 1 if the key was this owner's, 2 if besides foreign lockers compete for it, else 0
 
@@ -15,14 +15,14 @@ local ours = held and string.sub(held, 1, 22) == ARGV[1]
 if ours and tonumber(fence) and not ARGV[2] then
   return call('DEL', KEYS[1])
 end
-local line = open_line(fence and string.match(fence, '%*.*$'))
+local queue = open_queue(fence and string.match(fence, '%*.*$'))
 if ARGV[2] then
-  line.call('ZREM', KEYS[4], ARGV[2])
+  queue.call('ZREM', KEYS[4], ARGV[2])
 end
 if ours then
-  local contested = line.queue().free(KEYS[1], KEYS[2], KEYS[4], fence)
+  local contested = queue.dispatcher().free(KEYS[1], KEYS[2], KEYS[4], fence)
   if ARGV[3] then
-    line.call('SET', KEYS[3], '', 'PX', TOMBSTONE)
+    queue.call('SET', KEYS[3], '', 'PX', TOMBSTONE)
   end
   return contested and 2 or 1
 end

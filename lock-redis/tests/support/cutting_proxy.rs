@@ -24,7 +24,7 @@ pub(crate) enum Fate {
 
 /// Stands between client and server.
 #[derive(Clone, Default)]
-pub(crate) struct Scissors {
+pub(crate) struct CuttingProxy {
     /// Those of the replies to the next scripts, and of what the next connections bring.
     replies: Fates,
     connections: Fates,
@@ -51,13 +51,13 @@ impl Fates {
     }
 }
 
-impl Scissors {
+impl CuttingProxy {
     /// Begins to stand before a server, and returns the port to connect to.
     pub(crate) async fn before(server: &Server) -> (Self, u16) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (port, to, scissors) =
+        let (port, to, proxy) =
             (listener.local_addr().unwrap().port(), server.port, Self::default());
-        let accepting = scissors.clone();
+        let accepting = proxy.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { continue };
@@ -69,7 +69,7 @@ impl Scissors {
                 tokio::spawn(accepting.clone().answer(replies, back, asked, fate));
             }
         });
-        (scissors, port)
+        (proxy, port)
     }
 
     async fn answer(

@@ -1,4 +1,4 @@
--- What the scripts share about those who stand in line for a key. Most calls find nobody, so it is
+-- What the scripts share about those who stand in the queue for a key. Most calls find nobody, so it is
 -- one function that makes the others.
 --
 -- A waiter is described by one string:
@@ -12,14 +12,14 @@
 --   and after a grant by the queue:  ';'  its window  ';'  the channel of its waiter  and, each
 --   behind a byte 30, the channels of clients that have let such a grant lapse since the last release
 
--- Makes what most calls need, of the mark behind the fence. The rest is made by `line.queue`, as
+-- Makes what most calls need, of the mark behind the fence. The rest is made by `queue.dispatcher`, as
 -- every closure takes time.
-local function open_line(mark)
+local function open_queue(mark)
   mark = mark or ''
-  local line = {}
+  local queue = {}
 
-  -- The line's own commands never keep a key from being granted or released.
-  function line.call(...)
+  -- The queue's own commands never keep a key from being granted or released.
+  function queue.call(...)
     local answer = redis.pcall(...)
     if type(answer) == 'table' and answer.err then
       return false
@@ -27,29 +27,29 @@ local function open_line(mark)
     return answer
   end
 
-  -- Counts who stands in line, and returns the mark that says so: behind a grant that was passed on, or
+  -- Counts who stands in the queue, and returns the mark that says so: behind a grant that was passed on, or
   -- one of a key that was free.
-  function line.mark(key, passed_on)
+  function queue.mark(key, passed_on)
     local count = tonumber(redis.pcall('ZCARD', key)) or 0
     if passed_on and count > 0 then
       local first, second = string.byte(mark, 2, 3)
       if first == 44 and second ~= 44 then -- the usual: '*,' and 13 digits
         local same = string.sub(mark, 1, 15)
-        return line.grant and same .. line.grant or same, count
+        return queue.grant and same .. queue.grant or same, count
       end
     end
-    local seen = #mark > 1 and line.queue().contested() or ''
+    local seen = #mark > 1 and queue.dispatcher().contested() or ''
     if count == 0 then
       return seen ~= '' and '*' .. seen or '', 0
     elseif not passed_on then
       return '*' .. seen, count
     end
     local since = string.match(mark, '^%*%d*,(%d+)') or string.format('%d', now() / 1000)
-    return '*' .. seen .. ',' .. since .. (line.grant or ''), count
+    return '*' .. seen .. ',' .. since .. (queue.grant or ''), count
   end
 
-  function line.queue()
-    local queue = {}
+  function queue.dispatcher()
+    local dispatcher = {}
     local most_passed_over = 1000 -- by one call; the next one goes on
     -- In ms. Clients that are paused cost those behind them two seconds per release at most: 1000, 500, 250,
     -- 125 and 62. Six of them would cost 6 s if each had a whole window (measured with stopped processes).
@@ -63,31 +63,31 @@ local function open_line(mark)
     end
 
     -- Tells a waiter something, and returns how many have heard it.
-    local function tell(waiter, message)
+    local function publish(waiter, message)
       local kind, channel = string.match(waiter, '^%d+([:;])(.*)$', 40)
-      local publish = kind == ';' and 'SPUBLISH' or 'PUBLISH'
-      return kind and line.call(publish, channel, string.sub(waiter, 24, 39) .. message) or 0
+      local command = kind == ';' and 'SPUBLISH' or 'PUBLISH'
+      return kind and queue.call(command, channel, string.sub(waiter, 24, 39) .. message) or 0
     end
 
     -- Returns until when foreign lockers are taken to compete, if one was seen within the last second.
     -- They can neither queue nor be told, so the key is given to nobody then, and all ask for it.
-    function queue.contested()
+    function dispatcher.contested()
       local seen = string.match(mark, '^%*(%d+)')
       return seen and tonumber(seen) > now() / 1000 and seen or nil
     end
 
     -- Notes that a foreign locker was seen.
-    function queue.contest(fence, stored)
+    function dispatcher.contest(fence, stored)
       local millis = math.floor(now() / 1000)
-      local seen = queue.contested()
+      local seen = dispatcher.contested()
       if seen and tonumber(seen) > millis + 500 then
         return -- noted a moment ago
       end
       mark = string.format('*%d', millis + 1000)
       if stored then
-        line.call('SET', fence, string.match(stored, '^%d+') .. mark, 'KEEPTTL')
+        queue.call('SET', fence, string.match(stored, '^%d+') .. mark, 'KEEPTTL')
       else
-        line.call('SET', fence, '0' .. mark, 'PX', 60000, 'NX')
+        queue.call('SET', fence, '0' .. mark, 'PX', 60000, 'NX')
       end
     end
 
@@ -98,15 +98,15 @@ local function open_line(mark)
       if not since or millis < since + UNBROKEN then
         return false
       end
-      if tell(first, ' ~BREAK') == 0 then
+      if publish(first, ' ~BREAK') == 0 then
         return false
       end
       local ends = string.format('*,,%d', millis + BREAK)
-      return line.call('SET', fence, string.match(stored, '^%d+') .. ends, 'KEEPTTL')
+      return queue.call('SET', fence, string.match(stored, '^%d+') .. ends, 'KEEPTTL')
     end
 
     -- Returns how many ms of a break are left, if there is one.
-    function queue.break_left()
+    function dispatcher.break_left()
       local left = break_until and break_until - math.floor(now() / 1000) or 0
       return left > 0 and left or nil
     end
@@ -118,7 +118,7 @@ local function open_line(mark)
     local function lapses(condition, asking)
       local passed = {}
       if condition ~= 'NX' or not window then
-        return CLAIM_WINDOW, passed
+        return CONFIRM_WINDOW, passed
       end
       for channel in string.gmatch(channels, '[^\30]+') do
         passed[channel] = true
@@ -132,16 +132,16 @@ local function open_line(mark)
     -- Gives the key to the head of its queue until it claims it, and tells it. One whose connection is
     -- gone is passed over. The condition is 'NX' for a free key, 'XX' for one to pass on. Returns
     -- 'granted', or why nobody was: 'asking' is first itself, the key is 'taken', there are only
-    -- 'listeners', the line is 'empty' or 'contested', there is a 'break', or there are too many who are
+    -- 'listeners', the queue is 'empty' or 'contested', there is a 'break', or there are too many who are
     -- gone for one call ('more').
-    function queue.serve(lock, fence, key, last, condition, asking, stored)
-      if queue.contested() then
+    function dispatcher.serve(lock, fence, key, last, condition, asking, stored)
+      if dispatcher.contested() then
         return 'contested'
       end
-      local first = line.call('ZRANGE', key, 0, 0)
+      local first = queue.call('ZRANGE', key, 0, 0)
       if not first or not first[1] then
         return 'empty'
-      elseif condition == 'NX' and queue.break_left() or condition == 'XX' and is_due(fence, stored, first[1]) then
+      elseif condition == 'NX' and dispatcher.break_left() or condition == 'XX' and is_due(fence, stored, first[1]) then
         return 'break'
       elseif first[1] == asking then
         return 'asking'
@@ -161,7 +161,7 @@ local function open_line(mark)
       local gone, count, result = {}, 0, nil
       local function step_out()
         if #gone > 0 then
-          line.call('ZREM', key, unpack(gone))
+          queue.call('ZREM', key, unpack(gone))
         end
         gone = {}
       end
@@ -186,16 +186,16 @@ local function open_line(mark)
             if not token then
               result = 'empty'
               break
-            elseif tell(waiter, ' ' .. token) > 0 then
+            elseif publish(waiter, ' ' .. token) > 0 then
               local owner = string.sub(waiter, 1, 22) .. '\31'
-              if not line.call('SET', lock, owner, 'PX', math.min(ttl, time), condition) then
+              if not queue.call('SET', lock, owner, 'PX', math.min(ttl, time), condition) then
                 result = 'empty'
                 break
               end
               lapsed[#lapsed + 1] = channel
-              line.grant = string.format(';%d;%s', time, table.concat(lapsed, '\30'))
-              line.token = token
-              local mark = line.mark(key, true)
+              queue.grant = string.format(';%d;%s', time, table.concat(lapsed, '\30'))
+              queue.token = token
+              local mark = queue.mark(key, true)
               keep(fence, token, mark, ttl, ahead)
               return 'granted'
             end
@@ -203,7 +203,7 @@ local function open_line(mark)
           end
         end
         if not result then
-          first = line.call('ZRANGE', key, #gone, #gone + 99)
+          first = queue.call('ZRANGE', key, #gone, #gone + 99)
           if not first or not first[1] then
             result = 'empty'
           elseif count >= most_passed_over then
@@ -212,45 +212,45 @@ local function open_line(mark)
         end
       until result
       step_out()
-      if result == 'more' and tell(first[1], '') == 0 then
+      if result == 'more' and publish(first[1], '') == 0 then
         -- An attempt goes on from here; whoever came last is the likeliest to be alive.
-        local newest = line.call('ZRANGE', key, -1, -1)
-        tell(newest and newest[1] or '', '')
+        local newest = queue.call('ZRANGE', key, -1, -1)
+        publish(newest and newest[1] or '', '')
       end
       return result
     end
 
     -- Frees a key that its owner gives back: for the head of the queue, or for whoever comes. Returns
     -- whether foreign lockers compete for it.
-    function queue.free(lock, fence, key, stored)
+    function dispatcher.free(lock, fence, key, stored)
       local last, found = read(stored, fence)
-      local served = last and found ~= '' and queue.serve(lock, fence, key, last, 'XX', nil, stored)
+      local served = last and found ~= '' and dispatcher.serve(lock, fence, key, last, 'XX', nil, stored)
       if served == 'granted' then
         return
       end
       call('DEL', lock)
       if served == 'listeners' then
-        local some = line.call('ZRANGE', key, 0, most_passed_over - 1) or {}
+        local some = queue.call('ZRANGE', key, 0, most_passed_over - 1) or {}
         for _, waiter in ipairs(some) do
-          tell(waiter, '')
+          publish(waiter, '')
         end
-        line.call('ZREM', key, unpack(some))
+        queue.call('ZREM', key, unpack(some))
       elseif served == 'empty' and (window or since) then
         -- A later lease that ends by itself is no lapse of the queue's grant.
-        line.call('SET', fence, string.match(stored, '^%d+'), 'KEEPTTL')
+        queue.call('SET', fence, string.match(stored, '^%d+'), 'KEEPTTL')
       end
       if served ~= 'contested' then
         return false
       end
-      local first = line.call('ZRANGE', key, 0, 0)
+      local first = queue.call('ZRANGE', key, 0, 0)
       if first and first[1] then
-        tell(first[1], ' ~BREAK') -- it may not know that it has to ask
+        publish(first[1], ' ~BREAK') -- it may not know that it has to ask
       end
       return true
     end
 
-    return queue
+    return dispatcher
   end
 
-  return line
+  return queue
 end
