@@ -44,7 +44,7 @@ impl Prefix {
 
     /// Names a pub/sub channel for one provider, so that the ACL pattern of the keys fits it.
     pub(crate) fn channel(&self, name: &str) -> String {
-        format!("{}{SEPARATOR}news{SEPARATOR}{name}", self.0)
+        format!("{}{SEPARATOR}signals{SEPARATOR}{name}", self.0)
     }
 }
 
@@ -64,7 +64,7 @@ impl Keys {
         let mut text = String::with_capacity(7 * length + OwnerToken::LEN + 32);
         text.push_str(prefix);
         text.push_str(key);
-        let ends = [["fence", ""], ["undone\u{1f}", owner.expose()], ["line", ""]].map(|name| {
+        let ends = [["fence", ""], ["undone\u{1f}", owner.expose()], ["queue", ""]].map(|name| {
             let end = text.len();
             add_sibling(&mut text, length, name);
             end
@@ -111,7 +111,7 @@ impl Keys {
     /// Names a sharded pub/sub channel for those of one provider who wait for this lock.
     #[cfg(feature = "cluster")]
     pub(crate) fn channel(&self, name: &str) -> String {
-        self.sibling(["news\u{1f}", name])
+        self.sibling(["signals\u{1f}", name])
     }
 
     /// The tombstone of another owner of the same lock.
@@ -235,7 +235,7 @@ mod tests {
             let [lock, fence, tombstone, queue] = keys.of_a_grant();
             assert_eq!(lock, format!("app:{key}"));
             assert!(fence.starts_with(&format!("{lock}\u{1f}fence")), "{fence:?}");
-            assert!(queue.starts_with(&format!("{lock}\u{1f}line")), "{queue:?}");
+            assert!(queue.starts_with(&format!("{lock}\u{1f}queue")), "{queue:?}");
             assert!(tombstone.starts_with(&format!("{lock}\u{1f}undone")), "{tombstone:?}");
         }
     }

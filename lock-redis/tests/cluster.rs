@@ -83,7 +83,7 @@ async fn r28_a_slot_that_moves_takes_its_locks_along() {
     let acquire = locks.lock("k").ttl(TTL).renew_every(Duration::from_millis(10));
     let guard = acquire.acquire().await.unwrap();
     let waiter = tokio::spawn(async move { other.lock("k").wait_forever().acquire().await });
-    support::sentinel::until(|| source.send(&["EXISTS", "app:k\u{1f}line{app:k}"]) == ":1\r\n");
+    support::sentinel::until(|| source.send(&["EXISTS", "app:k\u{1f}queue{app:k}"]) == ":1\r\n");
     ok(target, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &cluster.id(from)]);
     ok(source, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &cluster.id(to)]);
     let port = target.port.to_string();
@@ -202,7 +202,7 @@ async fn waiters_are_woken_by_releases_and_channels_that_nobody_needs_are_closed
         let waiter =
             tokio::spawn(async move { patient.lock(&waited).wait_forever().acquire().await });
         let home = &cluster.servers[cluster.home(&key)];
-        let queue = format!("{key}\u{1f}line{{{key}}}");
+        let queue = format!("{key}\u{1f}queue{{{key}}}");
         support::sentinel::until(|| home.send(&["EXISTS", &queue]) == ":1\r\n");
         released(guard).await;
         released(soon(waiter).await.unwrap().unwrap()).await;

@@ -81,7 +81,7 @@ fn waits_until_it_is_killed() {
 
 async fn until_queued(server: &Server, count: usize) {
     let began = Instant::now();
-    while server.send(&["ZCARD", "k\u{1f}line{k}"]) != format!(":{count}\r\n") {
+    while server.send(&["ZCARD", "k\u{1f}queue{k}"]) != format!(":{count}\r\n") {
         assert!(began.elapsed() < LIMIT, "not {count} in the queue");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -134,7 +134,7 @@ async fn bp5_four_thousand_dead_waiters_are_passed_over_a_thousand_at_a_time() {
     let told = server.calls("publish") - told;
     assert!(told < 100, "{told} messages to waiters of one client that is gone");
     // The release and the live waiter's attempt have passed over a thousand each.
-    let left = server.send(&["ZCARD", "k\u{1f}line{k}"]);
+    let left = server.send(&["ZCARD", "k\u{1f}queue{k}"]);
     let left: usize = left.trim().trim_start_matches(':').parse().unwrap();
     assert!((1_000..4_000).contains(&left), "{left} of 4,000 are left in the queue");
     guard.release().await.unwrap();

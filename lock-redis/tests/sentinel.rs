@@ -108,7 +108,7 @@ async fn n1_r13_waiters_are_woken_by_the_successor_of_a_frozen_master() {
         let guard = soon(holder.lock("k").ttl(LIMIT * 4).acquire()).await.unwrap();
         let waiting = patient.clone();
         let waiter = tokio::spawn(async move { waiting.lock("k").wait_forever().acquire().await });
-        let queued = |server: &support::Server| server.send(&["EXISTS", "k\u{1f}line{k}"]);
+        let queued = |server: &support::Server| server.send(&["EXISTS", "k\u{1f}queue{k}"]);
         until(|| servers.iter().any(|server| queued(server) == ":1\r\n"));
         released(guard).await;
         released(soon(waiter).await.unwrap().unwrap()).await;

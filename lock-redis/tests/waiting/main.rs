@@ -22,7 +22,7 @@ use support::{PASSWORD, Server};
 use tokio::task::JoinHandle;
 
 const LIMIT: Duration = Duration::from_secs(30);
-const QUEUE: &str = "k\u{1f}line{k}";
+const QUEUE: &str = "k\u{1f}queue{k}";
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)

@@ -53,7 +53,7 @@ impl Keys {
             lock: lock.to_owned(),
             fence: sibling("fence"),
             tombstone: sibling(&format!("undone\u{1f}{token}")),
-            queue: sibling("line"),
+            queue: sibling("queue"),
         }
     }
 
