@@ -54,14 +54,7 @@ fn classify(error: &RedisError) -> (ErrorKind, Effect, &'static str) {
         | RedisKind::ClusterConnectionNotFound => {
             (Unavailable, NotApplied, "no server to talk to was found")
         }
-        RedisKind::Server(_) if error.detail() == Some("DB index is out of range") => {
-            (Misconfigured, NotApplied, "the server has no database of this number")
-        }
-        // Whatever the script has done before stays done.
-        RedisKind::Server(_) if error.detail().is_some_and(is_denied_to_a_script) => {
-            (Denied, Unknown, "the server's ACL denies this user a command that a script needs")
-        }
-        RedisKind::Server(server) => classify_server(server, error.code()),
+        RedisKind::Server(kind) => classify_server(error, kind),
         _ => match error.code() {
             Some(code) => classify_code(code),
             None if error.is_connection_dropped() || error.is_io_error() => {
@@ -92,9 +85,22 @@ fn is_missing_socket(error: &RedisError) -> bool {
     cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::NotFound)
 }
 
-fn classify_server(kind: ServerErrorKind, code: Option<&str>) -> (ErrorKind, Effect, &'static str) {
-    use Effect::NotApplied;
+/// Sorts the errors that the server reports.
+fn classify_server(error: &RedisError, kind: ServerErrorKind) -> (ErrorKind, Effect, &'static str) {
+    use Effect::{NotApplied, Unknown};
     use ErrorKind::{Denied, Misconfigured, Unavailable};
+    let detail = error.detail().unwrap_or_default();
+    if detail == "DB index is out of range" {
+        return (Misconfigured, NotApplied, "the server has no database of this number");
+    }
+    if is_denied_to_a_script(detail) {
+        // The commands that the script ran before this one keep their effect.
+        return (
+            Denied,
+            Unknown,
+            "the server's ACL denies this user a command that a script needs",
+        );
+    }
     match kind {
         ServerErrorKind::NoPerm => {
             (Denied, NotApplied, "the server's ACL denies this user the command")
@@ -116,7 +122,7 @@ fn classify_server(kind: ServerErrorKind, code: Option<&str>) -> (ErrorKind, Eff
         ServerErrorKind::CrossSlot => {
             (Misconfigured, NotApplied, "the keys of one lock are in different cluster slots")
         }
-        _ => classify_code(code.unwrap_or_default()),
+        _ => classify_code(error.code().unwrap_or_default()),
     }
 }
 
