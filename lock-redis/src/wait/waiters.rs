@@ -183,20 +183,25 @@ impl Waiters {
 }
 
 impl Listener for Waiters {
-    /// Takes a message: the waiter's id, and the fencing token if it has been granted the key, or after
-    /// how many ms the key is free. A message that makes no sense is none of ours, and a missing one
-    /// does no harm.
+    /// Takes a message: the waiter's id, a space, and what happened; see `queue.lua`.
+    ///
+    /// | text after the id | meaning |
+    /// |---|---|
+    /// | `granted` | the queue has granted the waiter the key |
+    /// | `~` and a number | the key is free after that many ms |
+    /// | anything else, or nothing | the key may be free |
+    ///
+    /// A message without an id is not from this crate and is ignored. A lost message does no harm.
     fn hear(&self, push: &PushInfo) {
         match (&push.kind, push.data.as_slice()) {
             (PushKind::Message | PushKind::SMessage, [_, Value::BulkString(text)]) => {
                 let text = String::from_utf8_lossy(text);
-                let (id, token) = text.split_once(' ').unwrap_or((&text, ""));
+                let (id, what) = text.split_once(' ').unwrap_or((&text, ""));
                 let Ok(id) = u64::from_str_radix(id, 16) else { return };
-                if let Some(millis) = token.strip_prefix('~').and_then(|text| text.parse().ok()) {
+                if let Some(millis) = what.strip_prefix('~').and_then(|text| text.parse().ok()) {
                     return self.hint_after(id, Duration::from_millis(millis));
                 }
-                let granted = token.parse::<u64>().is_ok();
-                self.send(id, if granted { Signal::Granted } else { Signal::Hint });
+                self.send(id, if what == "granted" { Signal::Granted } else { Signal::Hint });
             }
             // A waiter whose slot has moved to another node opens another subscription there.
             (PushKind::SUnsubscribe, [Value::BulkString(shard), ..]) => {

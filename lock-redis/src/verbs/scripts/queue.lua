@@ -186,7 +186,7 @@ local function open_queue(mark)
             if not token then
               result = 'empty'
               break
-            elseif publish(waiter, ' ' .. token) > 0 then
+            elseif publish(waiter, ' granted') > 0 then
               local owner = string.sub(waiter, 1, 22) .. '\31'
               if not queue.call('SET', lock, owner, 'PX', math.min(ttl, time), condition) then
                 result = 'empty'
