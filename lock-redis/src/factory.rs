@@ -1,4 +1,4 @@
-//! The factory by which a registry finds this provider for a URL.
+//! The factory that makes this provider available to a registry.
 
 use std::sync::Arc;
 
@@ -10,8 +10,10 @@ use crate::config::RedisConfig;
 use crate::provider::RedisProvider;
 use crate::redlock::RedlockConfig;
 
-/// Makes the factory for the URLs that [`RedisConfig::from_url`] and [`RedlockConfig::from_url`] list,
-/// to be added to a `ProviderRegistry`.
+/// Returns the factory to register with a
+/// [`ProviderRegistry`](lock_core::registry::ProviderRegistry).
+///
+/// It connects to the URLs that [`RedisConfig::from_url`] and [`RedlockConfig::from_url`] list.
 pub fn factory() -> RedisFactory {
     RedisFactory
 }

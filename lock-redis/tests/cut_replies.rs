@@ -1,4 +1,4 @@
-//! Replies that are cut: whether the command was served is not known, and no key stays locked.
+//! Replies that are cut: the effect of the command is unknown, and no key stays locked.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,28 +17,28 @@ use support::Server;
 use support::cutting_proxy::{CuttingProxy, Fate};
 use support::sentinel::until;
 
-/// How soon a key must be free, and for how long it would stay locked.
+/// How soon a key must be free, and how long it would stay locked otherwise.
 const SOON: Duration = Duration::from_secs(10);
 const TTL: Duration = Duration::from_secs(60);
-/// A connection that owes an answer for so long is passed over, if there is another.
+/// A connection that has owed an answer for this long is not used for releases.
 const PROMPT: Duration = Duration::from_millis(60);
 
-/// The server, the locks of a client behind the proxy, and what has come of them.
+/// A server, a client behind the proxy, and what went wrong.
 struct Trial {
     server: Server,
     proxy: CuttingProxy,
     locks: LockClient,
-    /// Whether the server has forgotten the scripts when it is asked: then its first reply says so, and
-    /// nothing has happened.
+    /// Whether the server has forgotten the scripts. Then its first reply reports that, and the
+    /// command had no effect.
     forgets: bool,
-    /// How often in a row something is cut.
+    /// How many replies in a row are cut.
     times: usize,
-    /// How many bytes further the next cut is.
+    /// By how many bytes the position of the cut grows.
     step: usize,
     tried: usize,
     /// The keys that have stayed locked.
     locked: Vec<String>,
-    /// The errors that say something else than that the server is out of reach.
+    /// The errors of another kind than `Unavailable`.
     misled: Vec<String>,
 }
 
@@ -50,7 +50,7 @@ impl Trial {
         Self { server, proxy, locks, forgets, times, step, tried, locked, misled }
     }
 
-    /// Uses all connections and scripts, so that neither is found to be gone when it matters.
+    /// Uses all connections and scripts, so that the next request finds them.
     async fn mend(&self) {
         self.proxy.end_withheld();
         let guard = self.guard("mended").await;
@@ -62,11 +62,11 @@ impl Trial {
         self.locks.lock(key).ttl(TTL).acquire().await.unwrap()
     }
 
-    /// Cuts the replies to everything that a client asks for, and all that new connections bring.
+    /// Cuts the replies to all kinds of requests, and the replies on new connections.
     async fn run(mut self) {
         for forgets in [false, true] {
             self.forgets = forgets;
-            // A refusal is long.
+            // A refusal is longer than other replies.
             self.step *= if forgets { 5 } else { 1 };
             self.cut_everywhere("acquire", async |trial, key, fates| {
                 trial.cut_replies(fates);
@@ -85,7 +85,7 @@ impl Trial {
                 let acquiring = tokio::spawn(acquiring);
                 trial.proxy.until_left(0);
                 until(|| trial.server.send(&["EXISTS", key]) == ":1\r\n");
-                // The release goes over the other connection then.
+                // Now the release goes over the other connection.
                 tokio::time::sleep(PROMPT).await;
                 trial.cut_replies(fates);
                 acquiring.abort();
@@ -119,14 +119,14 @@ impl Trial {
         self.proxy.cut_replies(fates);
     }
 
-    /// Cuts a reply after each of its bytes, or after every few.
+    /// Cuts a reply at each position, or at every few.
     async fn cut_everywhere(
         &mut self,
         what: &str,
         request: impl AsyncFn(&Self, &str, Vec<Fate>) -> Result<(), Error>,
     ) {
         let what = if self.forgets { format!("{what}, refused") } else { what.to_owned() };
-        // At first nothing is cut, to find out how long the reply is.
+        // The first reply is not cut, to find its length.
         self.mend().await;
         request(self, &what, vec![]).await.unwrap();
         let whole = self.proxy.whole();
@@ -139,7 +139,7 @@ impl Trial {
         }
     }
 
-    /// Cuts what the server says to a new connection before anything can be released over it.
+    /// Cuts the first replies on a new connection, before a release can go over it.
     async fn cut_greetings(&mut self) {
         for length in (0..200).step_by(9) {
             let key = format!("{length} bytes of a greeting");
@@ -169,7 +169,7 @@ impl Trial {
     }
 
     async fn is_free_soon(&self, key: &str) -> bool {
-        // A test that has failed need not take long.
+        // Once the test has failed, it need not take long.
         let patience = if self.locked.is_empty() { SOON } else { SOON / 10 };
         let give_up = Instant::now() + patience;
         while self.server.send(&["EXISTS", key]) != ":0\r\n" {
@@ -195,7 +195,7 @@ async fn u1_a_reply_that_is_cut_anywhere_leaves_no_key_locked() {
 
 #[cfg(feature = "deadpool")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn u1_a_reply_that_is_cut_anywhere_leaves_no_key_locked_by_way_of_a_pool() {
+async fn u1_a_reply_that_is_cut_anywhere_leaves_no_key_locked_with_a_pool() {
     let server = Server::start();
     let (proxy, port) = CuttingProxy::before(&server).await;
     let pool = deadpool_redis::Config::from_url(format!("redis://127.0.0.1:{port}"));
@@ -206,7 +206,7 @@ async fn u1_a_reply_that_is_cut_anywhere_leaves_no_key_locked_by_way_of_a_pool()
 
 #[cfg(feature = "deadpool")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pools_connection_whose_reply_was_cut_is_not_used_again() {
+async fn a_connection_of_a_pool_whose_reply_was_cut_is_not_used_again() {
     let server = Server::start();
     let (proxy, port) = CuttingProxy::before(&server).await;
     let pool = deadpool_redis::Config::from_url(format!("redis://127.0.0.1:{port}"));
@@ -224,7 +224,7 @@ async fn a_pools_connection_whose_reply_was_cut_is_not_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn u1_a_reply_that_is_cut_anywhere_leaves_no_key_locked_where_replicas_are_waited_for() {
+async fn u1_a_reply_that_is_cut_anywhere_leaves_no_key_locked_with_replicas() {
     let server = Server::with(&["--repl-diskless-sync-delay", "0"]);
     let _replica = Server::with(&["--replicaof", "127.0.0.1", &server.port.to_string()]);
     until(|| server.command("INFO replication").contains("state=online"));
@@ -234,7 +234,7 @@ async fn u1_a_reply_that_is_cut_anywhere_leaves_no_key_locked_where_replicas_are
     Trial::new(server, provider, proxy).run().await;
 }
 
-/// The driver sends a request again when its reply is cut, up to a number of times.
+/// The driver repeats a request whose reply is cut, up to some number of times.
 #[cfg(feature = "cluster")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn u1_replies_that_are_cut_anywhere_leave_no_key_locked_in_a_cluster() {

@@ -1,4 +1,4 @@
-//! Where Redis is, who we are there, and how locks are kept on it.
+//! The builder of a configuration: servers, credentials and options.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use lock_core::Result;
 use super::options::RedisOptions;
 use crate::error::misconfigured;
 
-/// Says where a server is, who we are there, and how locks are kept on it.
+/// Configures where the servers are, as whom to connect, and how to keep locks on them.
 ///
 /// `Debug` shows no password.
 ///
@@ -32,13 +32,14 @@ pub struct RedisConfig {
     pub(super) ca: Option<PathBuf>,
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
-    /// Takes precedence over the password. With it, clients are made anew for each connection.
+    /// Takes precedence over the password. With it, the driver's client is made anew for each
+    /// connection.
     pub(super) password_source: Option<Arc<dyn Fn() -> String + Send + Sync>>,
     pub(super) database: u32,
     pub(super) options: RedisOptions,
 }
 
-/// Where the operator says that Redis is.
+/// The servers that a configuration names.
 #[derive(Clone, Debug)]
 pub(super) enum SetUp {
     Tcp {
@@ -55,7 +56,7 @@ pub(super) enum SetUp {
     },
 }
 
-/// Who is asked where the master is.
+/// The sentinels that are asked for the master.
 #[derive(Clone)]
 pub(super) struct Sentinels {
     pub(super) service: String,
@@ -85,8 +86,8 @@ impl RedisConfig {
         Self::at(SetUp::Unix { path: path.as_ref().into() })
     }
 
-    /// Names the master of a service by the sentinels that watch it. They are asked whenever a
-    /// connection is opened: at first, and when the master was replaced.
+    /// Names the master of a service by the sentinels that watch it. They are asked for the master
+    /// whenever a connection is opened.
     ///
     /// Needs the feature `sentinel`; without it, connecting reports
     /// [`Unsupported`](ErrorKind::Unsupported).
@@ -99,7 +100,7 @@ impl RedisConfig {
         Self::at(SetUp::Sentinel(Sentinels { service: service.into(), hosts, user, password }))
     }
 
-    /// Names some nodes of a Redis Cluster; the others are found by them.
+    /// Names some nodes of a Redis Cluster, which report the others.
     ///
     /// Needs the feature `cluster`; without it, connecting reports
     /// [`Unsupported`](ErrorKind::Unsupported).
@@ -108,7 +109,7 @@ impl RedisConfig {
         Self::at(SetUp::Cluster { nodes })
     }
 
-    /// Authenticates with the sentinels as this user. Means nothing without sentinels.
+    /// Authenticates with the sentinels as this user. Has no effect without sentinels.
     pub fn sentinel_user(mut self, user: impl Into<String>) -> Self {
         if let SetUp::Sentinel(sentinels) = &mut self.set_up {
             sentinels.user = Some(user.into());
@@ -116,7 +117,7 @@ impl RedisConfig {
         self
     }
 
-    /// Authenticates with the sentinels by this password. Means nothing without sentinels.
+    /// Authenticates with the sentinels by this password. Has no effect without sentinels.
     pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
         if let SetUp::Sentinel(sentinels) = &mut self.set_up {
             sentinels.password = Some(password.into());
@@ -124,7 +125,8 @@ impl RedisConfig {
         self
     }
 
-    /// Encrypts every connection over TCP, to sentinels too, and verifies the other side's certificate.
+    /// Encrypts every connection over TCP and verifies the server's certificate. This includes the
+    /// connections to sentinels.
     ///
     /// Needs the feature `tls`; without it, connecting reports
     /// [`Unsupported`](ErrorKind::Unsupported) and never falls back to plain text.
@@ -133,14 +135,14 @@ impl RedisConfig {
         self
     }
 
-    /// Verifies certificates by the roots in this PEM file rather than the system's. Means nothing
+    /// Verifies certificates by the roots in this PEM file instead of the system's. Has no effect
     /// without TLS.
     pub fn ca(mut self, pem: impl AsRef<Path>) -> Self {
         self.ca = Some(pem.as_ref().into());
         self
     }
 
-    /// Authenticates as this ACL user, which needs a password.
+    /// Authenticates as this ACL user. A password is required as well.
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.user = Some(user.into());
         self
@@ -152,9 +154,12 @@ impl RedisConfig {
         self
     }
 
-    /// Authenticates with the password that this returns, which is asked whenever a connection is opened:
-    /// for passwords that change while locks are held. Connections that are open stay
-    /// authenticated. Not for a cluster.
+    /// Authenticates with the password that this function returns, for passwords that change while
+    /// locks are held.
+    ///
+    /// The function is called whenever a connection is opened. Open connections stay authenticated.
+    /// A cluster does not support this: connecting reports
+    /// [`Misconfigured`](ErrorKind::Misconfigured).
     pub fn password_from(mut self, source: impl Fn() -> String + Send + Sync + 'static) -> Self {
         self.password_source = Some(Arc::new(source));
         self
@@ -166,25 +171,27 @@ impl RedisConfig {
         self
     }
 
-    /// Puts this before every key; see [`RedisOptions::prefix`].
+    /// Puts a prefix before every key; see [`RedisOptions::prefix`].
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.options = self.options.prefix(prefix);
         self
     }
 
-    /// Turns the checks of the server on or off; see [`RedisOptions::server_checks`].
+    /// Turns the checks of the server on or off; they are on by default. See
+    /// [`RedisOptions::server_checks`].
     pub fn server_checks(mut self, on: bool) -> Self {
         self.options = self.options.server_checks(on);
         self
     }
 
-    /// Sets for how long fencing tokens are kept; see [`RedisOptions::fencing_ttl`].
+    /// Sets how long the last fencing token of a key is kept after its lease; see
+    /// [`RedisOptions::fencing_ttl`].
     pub fn fencing_ttl(mut self, time: Duration) -> Self {
         self.options = self.options.fencing_ttl(time);
         self
     }
 
-    /// Believes a grant only once so many replicas have it; see [`RedisOptions::replicas`].
+    /// Trusts a grant only once `count` replicas have it; see [`RedisOptions::replicas`].
     pub fn replicas(mut self, count: u32, limit: Duration) -> Self {
         self.options = self.options.replicas(count, limit);
         self
@@ -196,19 +203,19 @@ impl RedisConfig {
         self
     }
 
-    /// Refuses what would silently mean something else.
+    /// Refuses settings that would silently mean something else.
     pub(super) fn check(&self) -> Result<()> {
         self.options.check()?;
         let nameless = self.user.is_some() && self.password.is_none();
         if nameless && self.password_source.is_none() {
             return misconfigured(
-                "there is a user and no password, and the driver would connect as `default`; name the \
-                 password as well",
+                "the user has no password, so the driver would connect as the user `default`; name \
+                 the password as well",
             );
         }
         match &self.set_up {
             SetUp::Sentinel(Sentinels { user: Some(_), password: None, .. }) => misconfigured(
-                "there is a user for the sentinels and no password; name the password as well",
+                "the user of the sentinels has no password; name the password as well",
             ),
             SetUp::Cluster { .. } if self.database != 0 => {
                 misconfigured("a cluster has no numbered databases; leave `database` out")
@@ -225,7 +232,7 @@ impl RedisConfig {
         matches!(self.set_up, SetUp::Cluster { .. })
     }
 
-    /// Whether the server may be another one tomorrow.
+    /// Whether sentinels name the server, so that a later connection may go to another one.
     pub(crate) fn has_sentinels(&self) -> bool {
         matches!(self.set_up, SetUp::Sentinel(_))
     }
@@ -286,17 +293,17 @@ mod tests {
     }
 
     #[test]
-    fn urls_that_cannot_work_say_what_would() {
+    fn a_wrong_url_is_refused_with_what_would_be_right() {
         let why = |url| read(url).unwrap_err().to_string();
         assert!(why("redis:///0").contains("write `redis://host:port/database`"));
         assert!(why("redis://a,b").contains("several hosts"));
-        assert!(why("redis://h/zero").contains("`zero` is no database"));
+        assert!(why("redis://h/zero").contains("`zero` is not a database"));
         assert!(why("redis+sentinel://h").contains("`redis+sentinel://host1,host2,host3/service`"));
         assert!(
             why("redis+sentinel:///s").contains("`redis+sentinel://host1,host2,host3/service`")
         );
-        assert!(why("redis+sentinel://h/s/3").contains("`s/3` is no service"));
-        assert!(why("redis+what://h").contains("`redis+what` is no scheme"));
+        assert!(why("redis+sentinel://h/s/3").contains("`s/3` is not the name of a service"));
+        assert!(why("redis+what://h").contains("`redis+what` is not a scheme"));
         assert!(why("redis+unix://h/x").contains("redis+unix:///path/to/socket"));
         assert!(why("redis+unix://").contains("redis+unix:///path/to/socket"));
         assert!(why("redis://h?ca=x").contains("unknown option `ca`; known are: prefix, "));
@@ -305,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_would_mean_something_else_are_refused() {
+    fn settings_that_would_silently_mean_something_else_are_refused() {
         let why = |config: RedisConfig| config.lasting_client().err().unwrap().to_string();
         let here = || RedisConfig::tcp("h", 1);
         assert!(why(here().user("locks")).contains("name the password as well"));
@@ -313,7 +320,7 @@ mod tests {
         assert!(why(here().fencing_ttl(Duration::ZERO)).contains("keep tokens for 60s to "));
         assert!(why(here().replicas(0, Duration::from_secs(1))).contains("`replicas` is 0"));
         let sentinels = RedisConfig::sentinel("s", [("h", 1)]).sentinel_user("locks");
-        assert!(why(sentinels).contains("user for the sentinels and no password"));
+        assert!(why(sentinels).contains("user of the sentinels has no password"));
         let cluster = RedisConfig::cluster([("h", 1)]).database(3);
         let error = cluster.cluster_client().err().unwrap();
         assert!(error.to_string().contains("no numbered databases"), "{error}");

@@ -1,4 +1,4 @@
-//! What a URL says.
+//! Reads a configuration from a URL.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ const SENTINEL_PORT: u16 = 26379;
 pub(crate) const URL_OPTIONS: [&str; 4] =
     ["prefix", "server_checks", "connect_timeout", "fencing_ttl"];
 
-/// Those for one server at a time.
+/// The options of set-ups that write to one server at a time.
 const REPLICAS_OPTIONS: [&str; 2] = ["replicas", "replicas_timeout"];
 
-/// Longer than a replica nearby takes.
+/// How long replicas have, unless configured. A replica nearby needs less.
 const REPLICAS_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl RedisConfig {
@@ -29,7 +29,7 @@ impl RedisConfig {
     /// | `redis://[[user]:password@]host[:port][/database]` | TCP |
     /// | `redis+unix:///path/to/socket` | unix socket; `?db=1` for a database |
     /// | `redis+sentinel://[[user]:password@]host[:port],…/service` | the master that these sentinels name |
-    /// | `redis+cluster://[[user]:password@]host[:port],…` | the cluster of which these are some nodes |
+    /// | `redis+cluster://[[user]:password@]host[:port],…` | the cluster that these nodes belong to |
     /// | `rediss://…`, `rediss+sentinel://…`, `rediss+cluster://…` | the same over TLS, verified; `?ca=/path/to/roots.pem` for a private authority |
     ///
     /// | option | meaning |
@@ -40,13 +40,19 @@ impl RedisConfig {
     ///
     /// # Errors
     ///
-    /// [`Misconfigured`](lock_core::ErrorKind::Misconfigured), saying what is wrong and what is known.
+    /// [`Misconfigured`](lock_core::ErrorKind::Misconfigured) if the URL cannot work. The message
+    /// says what would be right.
     pub fn from_url(url: &ProviderUrl) -> Result<Self> {
         let (scheme, set_up) = url.scheme().split_once('+').unwrap_or((url.scheme(), ""));
         let tls = match (scheme, set_up) {
             ("redis", "" | "unix" | "sentinel" | "cluster") => false,
             ("rediss", "" | "sentinel" | "cluster") => true,
-            _ => return misconfigured(format!("`{}` is no scheme of this provider", url.scheme())),
+            _ => {
+                return misconfigured(format!(
+                    "`{}` is not a scheme of this provider; write `redis://` for one server",
+                    url.scheme()
+                ));
+            }
         };
         let mut known = URL_OPTIONS.to_vec();
         known.extend(tls.then_some("ca"));
@@ -82,7 +88,7 @@ impl RedisConfig {
         config.with_the_rest_of(url, &given, tls)
     }
 
-    /// Reads what a URL says of one of its hosts.
+    /// Reads the configuration of one of a URL's hosts.
     pub(crate) fn of_host(
         url: &ProviderUrl,
         given: &UrlOptions,
@@ -95,7 +101,7 @@ impl RedisConfig {
         config.database(database).with_the_rest_of(url, given, tls)
     }
 
-    /// Takes over the options and the user of a URL.
+    /// Applies the options and the credentials of a URL.
     fn with_the_rest_of(
         mut self,
         url: &ProviderUrl,
@@ -123,12 +129,14 @@ impl RedisConfig {
         if let Some(count) = given.get("replicas") {
             let Ok(count) = count.parse() else {
                 let count = count.escape_debug();
-                return misconfigured(format!("`replicas` is a number, not `{count}`"));
+                return misconfigured(format!("`replicas` is `{count}`; give a number"));
             };
             let limit = given.duration("replicas_timeout")?;
             self = self.replicas(count, limit.unwrap_or(REPLICAS_TIMEOUT));
         } else if given.get("replicas_timeout").is_some() {
-            return misconfigured("`replicas_timeout` means nothing without `replicas`");
+            return misconfigured(
+                "`replicas_timeout` has no effect without `replicas`; give both or none",
+            );
         }
         self.user = url.username();
         self.password = url.password();
@@ -146,7 +154,7 @@ fn sentinels(url: &ProviderUrl, given: &UrlOptions) -> Result<RedisConfig> {
     if service.contains('/') {
         let service = service.escape_debug();
         return misconfigured(format!(
-            "`{service}` is no service of sentinels; a numbered database is `?db=1`"
+            "`{service}` is not the name of a service; a numbered database is `?db=1`"
         ));
     }
     let hosts = url.hosts().iter();
@@ -161,7 +169,7 @@ fn sentinels(url: &ProviderUrl, given: &UrlOptions) -> Result<RedisConfig> {
     Ok(config)
 }
 
-/// The driver wants an IPv6 address without its brackets.
+/// Returns a host as the driver takes it: an IPv6 address without its brackets.
 fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
@@ -171,9 +179,9 @@ fn only_host(url: &ProviderUrl) -> Result<(&str, Option<u16>)> {
         [(host, port)] => Ok((host, *port)),
         [] => misconfigured("the URL names no host; write `redis://host:port/database`"),
         _ => misconfigured(
-            "the URL names several hosts; for a quorum of them write `redlock://host1,host2,host3`, \
-             for sentinels `redis+sentinel://host1,host2/service`, for a cluster \
-             `redis+cluster://host1,host2`",
+            "the URL names several hosts; write `redlock://host1,host2,host3` for a quorum, \
+             `redis+sentinel://host1,host2/service` for sentinels, \
+             `redis+cluster://host1,host2` for a cluster",
         ),
     }
 }
@@ -183,6 +191,6 @@ fn database(number: &str) -> Result<u32> {
         return Ok(0);
     }
     number.parse().or_else(|_| {
-        misconfigured(format!("`{}` is no database; it is a number", number.escape_debug()))
+        misconfigured(format!("`{}` is not a database; give its number", number.escape_debug()))
     })
 }

@@ -97,7 +97,7 @@ impl RedisLock {
         self.claim.owner_token().fingerprint()
     }
 
-    /// Makes the call that asks for the key; with a kind, it takes a place in the queue if it is refused.
+    /// Makes the call that asks for the key; with a kind, it takes a place in the queue if refused.
     fn acquisition(&self, keys: &Keys, takes: Option<Kind>, floor: u64) -> Call<'_> {
         let Store { scripts, settle, subscriber, .. } = &*self.store;
         let [lock, fence, tombstone, queue] = keys.of_a_grant();

@@ -1,4 +1,4 @@
-//! Attacks on the queue of a key on a real server, each kept from coming back.
+//! Former bugs of the queue on a real server, each with a test against its return.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -23,7 +23,7 @@ fn claim(key: &str, ttl: Duration) -> Claim {
     Claim::new(LockKey::new(key).unwrap(), OwnerToken::mint().unwrap(), Ttl::new(ttl).unwrap())
 }
 
-/// A waiter that nothing but a message wakes.
+/// Starts a waiter that only a message wakes.
 fn patient(client: &LockClient, key: &str) -> JoinHandle<LockGuard> {
     let acquire = client.lock(key).ttl(s(60)).wait_forever().retry(Backoff::fixed(LIMIT * 2));
     let acquire = acquire.fairness(Fairness::Turns).acquire();
@@ -45,7 +45,7 @@ async fn listen_for_another_key(server: &Server, client: &LockClient) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn w2_a_foreign_key_of_another_type_makes_nobody_spin() {
+async fn w2_foreign_data_of_another_type_makes_no_waiter_spin() {
     let server = Server::start();
     server.send(&["LPUSH", "k", "x"]);
     server.send(&["PEXPIRE", "k", "60000"]);
@@ -89,7 +89,7 @@ async fn u1_no_holder_is_granted_its_own_release_although_the_subscription_was_c
     listen_for_another_key(&server, &client).await;
     second.release().await.unwrap();
     let held = client.inspect("k").await.unwrap();
-    assert!(held.is_free(), "released, and yet: {held:?}");
+    assert!(held.is_free(), "the released claim holds the key: {held:?}");
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn m3_the_queue_outlives_every_lease_that_was_reported_to_its_waiters() {
     let w = p.lock(claim("k", s(60)));
     let (queue, other) = (w.as_queue().unwrap(), p.lock(claim("k", s(60))));
     let _subscription = queue.subscribe().await.unwrap();
-    let _ = queue.try_acquire_or_enqueue().await.unwrap(); // comes back in an hour at the latest
+    let _ = queue.try_acquire_or_enqueue().await.unwrap(); // it asks again in an hour at the latest
     let _ = holder.renew(Ttl::new(ms(500)).unwrap()).await.unwrap();
     let queue = other.as_queue().unwrap();
     let _another = queue.subscribe().await.unwrap();
@@ -154,7 +154,7 @@ async fn g4_a_grant_with_metadata_is_confirmed_without_memory() {
 }
 
 #[tokio::test]
-async fn u1_a_second_release_takes_a_late_copy_of_an_acquisition_out_of_the_queue() {
+async fn u1_a_second_release_removes_a_late_copy_of_an_acquisition_from_the_queue() {
     let server = Server::start();
     let p = server.provider().await;
     let (holder, other) = (p.lock(claim("k", s(60))), p.lock(claim("k", s(60))));
@@ -165,10 +165,10 @@ async fn u1_a_second_release_takes_a_late_copy_of_an_acquisition_out_of_the_queu
     let _ = queue.try_acquire_or_enqueue().await.unwrap();
     let place = server.send(&["ZRANGE", QUEUE, "0", "0"]);
     let place = place.lines().last().unwrap().trim().to_owned();
-    // A copy of it leaves that nobody waits for.
+    // A copy of the request leaves, and its answer is not waited for.
     let mut copy = queue.try_acquire_or_enqueue();
     let sent = poll_fn(|context| Poll::Ready(copy.as_mut().poll(context).is_pending())).await;
-    assert!(sent, "nobody has read its answer yet");
+    assert!(sent, "the copy was not sent");
     drop(copy);
     let _ = holder.release().await.unwrap();
     let _ = w.try_acquire().await.unwrap();
@@ -195,7 +195,7 @@ async fn u1_an_owner_that_queues_and_then_listens_leaves_the_queue_when_it_is_un
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn e2_a_claim_with_metadata_that_confirms_after_a_renewal_cuts_nothing_short() {
+async fn e2_a_confirmation_with_metadata_after_a_renewal_does_not_shorten_the_lease() {
     let server = Server::start();
     let p = server.provider().await;
     let holder = p.lock(claim("k", s(60)));

@@ -1,4 +1,4 @@
-//! Waiting on a real server: what it costs, who is next, and what happens when messages get lost.
+//! Waiting on a real server: its cost, the order of waiters, and lost messages.
 
 #![allow(
     clippy::unwrap_used,
@@ -48,19 +48,19 @@ fn waiter(locks: &LockClient, fairness: Fairness) -> JoinHandle<Result<LockGuard
     tokio::spawn(acquire.acquire())
 }
 
-/// Waits until so many waiters wait in the key's queue.
+/// Waits until this many waiters are in the key's queue.
 async fn until_queued(server: &Server, count: usize) {
     until(|| server.send(&["ZCARD", QUEUE]).trim() == format!(":{count}")).await;
 }
 
-/// Connections of clients, by kind; the test itself asks over the unix socket.
+/// Counts the clients' connections of a kind. The test's own go over the unix socket.
 fn connections(server: &Server, kind: &str) -> usize {
     let list = server.command(&format!("CLIENT LIST TYPE {kind}"));
     list.lines().filter(|line| line.contains("addr=127.")).count()
 }
 
-/// Lets the waiters of two clients pass a lock through a gate that finds overlaps and falling tokens,
-/// and returns how many commands the clients sent.
+/// Lets all waiters of two clients acquire and release once. Checks that no two hold the lock at a
+/// time and that tokens grow, and returns how many commands the clients sent.
 async fn drain(server: &Server, count: usize, fairness: Fairness) -> u64 {
     let clients = [server.client().await, server.client().await];
     let holder = clients[0].lock("k").acquire().await.unwrap();
@@ -84,8 +84,8 @@ async fn drain(server: &Server, count: usize, fairness: Fairness) -> u64 {
     for waiter in waiters {
         soon(waiter).await.unwrap();
     }
-    assert_eq!(connections(server, "pubsub"), 2, "one subscription a provider");
-    assert_eq!(connections(server, "normal"), 4, "two connections a provider");
+    assert_eq!(connections(server, "pubsub"), 2, "one subscription per provider");
+    assert_eq!(connections(server, "normal"), 4, "two connections per provider");
     server.calls("evalsha")
 }
 
@@ -164,7 +164,7 @@ async fn m3_fifo_leaves_nobody_out_when_many_come_at_once() {
 async fn bp5_a_waiter_whose_connection_is_gone_is_passed_over_at_once() {
     let server = Server::start();
     let holder = server.client().await.lock("k").acquire().await.unwrap();
-    // A process that is killed undoes nothing; its sockets are closed for it.
+    // A process that is killed undoes nothing, but its sockets are closed.
     let doomed = server.provider().await;
     let claim = lock_core::backend::Claim::new(
         "k".try_into().unwrap(),
@@ -226,14 +226,14 @@ async fn n1_the_end_of_a_foreign_lease_is_noticed_when_it_comes() {
 async fn n1_r41_a_subscription_that_is_cut_is_opened_again() {
     let server = Server::start();
     let other = server.client().await;
-    // Nothing but a message ends this wait.
+    // Only a message ends this wait.
     let builder = LockClient::builder(server.provider().await).retry(Backoff::fixed(LIMIT * 2));
     let locks = builder.build().unwrap();
     let mut holder = other.lock("k").ttl(ms(60_000)).acquire().await.unwrap();
     for round in 0..5 {
         let waiter = waiter(&locks, Fairness::Turns);
         until_queued(&server, 1).await;
-        // One that has not lasted for a second is not opened again at once.
+        // A subscription that was cut within its first second is not opened again at once.
         tokio::time::sleep(ms(1_100)).await;
         server.command("CLIENT KILL TYPE pubsub");
         until(|| connections(&server, "pubsub") == 1).await;
@@ -273,7 +273,7 @@ async fn n1_r41_a_cut_between_every_two_releases_starves_nobody() {
 }
 
 #[tokio::test]
-async fn n1_without_the_right_to_publish_or_subscribe_waiters_ask_again() {
+async fn n1_without_the_permission_to_publish_or_subscribe_waiters_poll() {
     for right in ["-publish", "-subscribe", "resetchannels"] {
         let server = Server::acl();
         server.command(&format!("ACL SETUSER locks {right}"));
@@ -329,7 +329,7 @@ async fn g4_a_server_without_memory_serves_the_queue() {
     until_queued(&server, 1).await;
     server.command("CONFIG SET maxmemory 1");
     holder.release().await.unwrap();
-    // What makes no memory go, as taking the waiter out of its queue, opens the way for the grant.
+    // The script removes the waiter from the queue first, so the server lets it write the grant.
     soon(waiter).await.unwrap().unwrap().release().await.unwrap();
     assert_eq!(server.command("EXISTS k").trim(), ":0");
 }
@@ -339,7 +339,7 @@ async fn g4_a_handover_on_a_server_without_memory_frees_the_key() {
     let server = Server::start();
     let locks = server.client().await;
     let holder = locks.lock("k").acquire().await.unwrap();
-    // Not in the queue yet: it waits behind a head, which is the one in the queue.
+    // Only the first of the two is in the server's queue; the other waits behind it in the client.
     let waiters = [waiter(&locks, Fairness::Turns), waiter(&locks, Fairness::Turns)];
     until_queued(&server, 1).await;
     server.command("CONFIG SET maxmemory 1");
@@ -351,9 +351,9 @@ async fn g4_a_handover_on_a_server_without_memory_frees_the_key() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_queue_stays_behind() {
+async fn a_queue_without_waiters_leaves_only_the_fence() {
     let server = Server::start();
-    // Nothing but a grant ends these waits, so nobody is granted the key on two ways at once.
+    // Only a grant by the queue ends these waits, so no owner is granted the key in two ways.
     let patient = async || {
         let builder = LockClient::builder(server.provider().await).retry(Backoff::fixed(LIMIT * 2));
         builder.build().unwrap()
@@ -376,7 +376,7 @@ async fn u1_what_a_crowd_of_waiters_leaves_behind_expires() {
     let sent = drain(&server, 50, Fairness::Turns).await;
     assert!(sent >= 50);
     assert_eq!(server.send(&["EXISTS", "k", QUEUE]).trim(), ":0");
-    // Who was granted the key on two ways at once leaves a tombstone.
+    // An owner that was granted the key in two ways leaves a tombstone.
     for key in server.command("KEYS *").lines().filter(|line| line.contains("undone")) {
         let left: u64 = server.send(&["PTTL", key]).trim().trim_start_matches(':').parse().unwrap();
         assert!(left <= 60_000, "{key:?} stays for {left} ms");

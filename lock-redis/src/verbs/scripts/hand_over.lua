@@ -1,10 +1,12 @@
--- Passes a key from its owner straight on to the next (laws E1, E3, F1, U1).
+-- Passes a key from its owner directly to the next owner (laws E1, E3, F1, U1).
 --
 -- KEYS  1 lock   2 fence   3 tombstone of this owner   4 queue   5 tombstone of the next owner
 -- ARGV  1 owner token   2 next owner token, byte 31 and metadata   3 its ttl in ms
---       4, 5 the next owner in the queue, in whatever way it may stand there, if at all
+--       4, 5 the two queue entries that the next owner may have
 --       6 '1' if a request of this owner may be on its way that nobody waits for: see `follow.rs`
--- Returns {token, number of others in the queue} | 1 if the next owner was undone | 0 if nothing was held
+-- Returns {token, number of other waiters}
+--   | 1 if the key was freed instead, as after an undo of the next owner
+--   | 0 if this owner did not hold the key
 
 local stored = call('MGET', KEYS[1], KEYS[2], KEYS[5])
 local held, fence = stored[1], stored[2]
@@ -13,7 +15,7 @@ local last, found = read(fence, KEYS[2])
 local queue = last and found ~= '' and open_queue(found)
 
 if fence and owner == string.sub(ARGV[2], 1, 22) then
-  -- This request has been sent again, perhaps long ago: it must not cut a renewed lease short.
+  -- This request is a copy, and may be an old one: it must not shorten a renewed lease.
   call('PEXPIRE', KEYS[1], ARGV[3], 'GT')
   return {fence, queue and select(2, queue.mark(KEYS[4])) or 0}
 end

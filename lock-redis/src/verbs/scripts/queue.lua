@@ -1,24 +1,33 @@
--- What the scripts share about those who stand in the queue for a key. Most calls find nobody, so it is
--- one function that makes the others.
+-- What the scripts share about the queue of a key. Most calls find no waiter, so the functions that
+-- serve the queue are made only when they are needed.
 --
--- A waiter is described by one string:
+-- The queue is a sorted set by the time of arrival in µs. Waiters for hints stand behind all who
+-- queue. An entry describes its waiter by one string:
 --   owner token (22)  'q' for the queue or 'h' for hints (1)  id (16)  ttl in ms  ':'  channel
--- with ';' instead of ':' for a sharded channel, in a cluster. All waiters of one client have the same
--- channel for a key.
+-- with ';' instead of ':' for a sharded channel, in a cluster. All waiters of one client have the
+-- same channel for a key.
+--
+-- A message to a waiter is its id, and behind it
+--   nothing if the key may be free
+--   ' granted' if the queue has granted it the key
+--   ' ~' and a number of ms after which the key is free
 --
 -- The mark behind the fence is, with times in ms:
---   '*'  until when foreign lockers compete, if any did
---   ','  since when the key was passed on without a break  ','  when the break ends, if there is one
+--   '*'  until when foreign lockers compete, if one was seen
+--   ','  since when the key has been passed on without a break  ','  when the break ends, if there
+--   is one
 --   and after a grant by the queue:  ';'  its window  ';'  the channel of its waiter  and, each
---   behind a byte 30, the channels of clients that have let such a grant lapse since the last release
+--   behind a byte 30, the channels of clients that have let such a grant lapse since the last
+--   release
 
--- Makes what most calls need, of the mark behind the fence. The rest is made by `queue.dispatcher`, as
--- every closure takes time.
+-- Returns what most calls need: the functions about the mark behind the fence. The others are made
+-- by `queue.dispatcher`, because every closure takes time.
 local function open_queue(mark)
   mark = mark or ''
   local queue = {}
 
-  -- The queue's own commands never keep a key from being granted or released.
+  -- Runs a command for the queue. Returns false if it fails, because the queue must never keep a
+  -- key from being granted or released.
   function queue.call(...)
     local answer = redis.pcall(...)
     if type(answer) == 'table' and answer.err then
@@ -27,13 +36,13 @@ local function open_queue(mark)
     return answer
   end
 
-  -- Counts who stands in the queue, and returns the mark that says so: behind a grant that was passed on, or
-  -- one of a key that was free.
+  -- Counts the waiters, and returns the mark for a grant, and the count. `passed_on` says that the
+  -- key goes from one owner directly to the next; otherwise it was free.
   function queue.mark(key, passed_on)
     local count = tonumber(redis.pcall('ZCARD', key)) or 0
     if passed_on and count > 0 then
       local first, second = string.byte(mark, 2, 3)
-      if first == 44 and second ~= 44 then -- the usual: '*,' and 13 digits
+      if first == 44 and second ~= 44 then -- the usual case: '*,' and 13 digits
         local same = string.sub(mark, 1, 15)
         return queue.grant and same .. queue.grant or same, count
       end
@@ -48,11 +57,13 @@ local function open_queue(mark)
     return '*' .. seen .. ',' .. since .. (queue.grant or ''), count
   end
 
+  -- Returns the functions that serve the queue.
   function queue.dispatcher()
     local dispatcher = {}
-    local most_passed_over = 1000 -- by one call; the next one goes on
-    -- In ms. Clients that are paused cost those behind them two seconds per release at most: 1000, 500, 250,
-    -- 125 and 62. Six of them would cost 6 s if each had a whole window (measured with stopped processes).
+    local most_passed_over = 1000 -- entries that one call passes over; the next call goes on
+    -- In ms. The window is halved for each paused client: 1000, 500, 250, 125, 62. So paused
+    -- clients delay those behind them by at most two seconds per release. With a whole window each,
+    -- six of them would take 6 s.
     local shortest_window = 60
     local since, break_until, window, channels =
       string.match(mark, '^%*%d*,?(%d*),?(%d*);?(%d*);?(.*)$')
@@ -62,26 +73,26 @@ local function open_queue(mark)
       return string.match(waiter, '^%d+[:;](.*)$', 40)
     end
 
-    -- Tells a waiter something, and returns how many have heard it.
+    -- Sends a message to a waiter, and returns how many connections received it.
     local function publish(waiter, message)
       local kind, channel = string.match(waiter, '^%d+([:;])(.*)$', 40)
       local command = kind == ';' and 'SPUBLISH' or 'PUBLISH'
       return kind and queue.call(command, channel, string.sub(waiter, 24, 39) .. message) or 0
     end
 
-    -- Returns until when foreign lockers are taken to compete, if one was seen within the last second.
-    -- They can neither queue nor be told, so the key is given to nobody then, and all ask for it.
+    -- Returns until when foreign lockers compete, if one was seen within the last second. They can
+    -- neither queue nor be notified, so the queue grants the key to nobody then, and all ask.
     function dispatcher.contested()
       local seen = string.match(mark, '^%*(%d+)')
       return seen and tonumber(seen) > now() / 1000 and seen or nil
     end
 
-    -- Notes that a foreign locker was seen.
+    -- Records that a foreign locker was seen.
     function dispatcher.contest(fence, stored)
       local millis = math.floor(now() / 1000)
       local seen = dispatcher.contested()
       if seen and tonumber(seen) > millis + 500 then
-        return -- noted a moment ago
+        return -- recorded a moment ago
       end
       mark = string.format('*%d', millis + 1000)
       if stored then
@@ -91,9 +102,10 @@ local function open_queue(mark)
       end
     end
 
-    -- Makes the break that is due, and tells the head of the queue when it ends. Nobody is told by a head
-    -- that is gone, and without its mark ours would not keep to the break: then there is none this time.
-    local function is_due(fence, stored, first)
+    -- Begins a break if one is due, and reports its end to the head of the queue. There is no break
+    -- this time if the head is gone, because nobody would be woken at its end. There is none either
+    -- if the mark cannot be written, because our own clients would not respect it.
+    local function begin_break(fence, stored, first)
       local millis = now() / 1000
       if not since or millis < since + UNBROKEN then
         return false
@@ -105,16 +117,17 @@ local function open_queue(mark)
       return queue.call('SET', fence, string.match(stored, '^%d+') .. ends, 'KEEPTTL')
     end
 
-    -- Returns how many ms of a break are left, if there is one.
+    -- Returns how many ms of a break are left; nil if there is none.
     function dispatcher.break_left()
       local left = break_until and break_until - math.floor(now() / 1000) or 0
       return left > 0 and left or nil
     end
 
-    -- Returns how long the next grant by the queue lasts until it must be claimed, and the channels of
-    -- clients to pass over. A free key whose last grant was the queue's was not claimed in time, so its
-    -- client is paused or cut off: it is passed over until somebody has released, and the next one has
-    -- half the time. The client that asks is alive.
+    -- Returns the window of the next grant by the queue, and the channels of clients to pass over.
+    --
+    -- If the key is free and its last grant was the queue's, that grant was not confirmed in time:
+    -- its client is paused or cut off. All waiters of that client are passed over until the next
+    -- release, and the window is halved. The client that asks is alive, so it is not passed over.
     local function lapses(condition, asking)
       local passed = {}
       if condition ~= 'NX' or not window then
@@ -129,11 +142,17 @@ local function open_queue(mark)
       return math.floor(window / 2), passed
     end
 
-    -- Gives the key to the head of its queue until it claims it, and tells it. One whose connection is
-    -- gone is passed over. The condition is 'NX' for a free key, 'XX' for one to pass on. Returns
-    -- 'granted', or why nobody was: 'asking' is first itself, the key is 'taken', there are only
-    -- 'listeners', the queue is 'empty' or 'contested', there is a 'break', or there are too many who are
-    -- gone for one call ('more').
+    -- Grants the key to the head of its queue for one window, and notifies it. Waiters whose
+    -- connection is gone are passed over. The condition is 'NX' for a free key, and 'XX' for a key
+    -- that its owner releases. `asking` is the entry of the caller, if it has one. Returns
+    --   'granted'
+    --   'asking'     the caller is the head itself
+    --   'taken'      the key has data of another type
+    --   'listeners'  the queue has only waiters for hints
+    --   'empty'      nobody can be granted the key
+    --   'contested'  foreign lockers compete for the key
+    --   'break'      the key is free for a moment, for foreign lockers
+    --   'more'       more waiters are gone than one call passes over
     function dispatcher.serve(lock, fence, key, last, condition, asking, stored)
       if dispatcher.contested() then
         return 'contested'
@@ -141,17 +160,18 @@ local function open_queue(mark)
       local first = queue.call('ZRANGE', key, 0, 0)
       if not first or not first[1] then
         return 'empty'
-      elseif condition == 'NX' and dispatcher.break_left() or condition == 'XX' and is_due(fence, stored, first[1]) then
+      elseif condition == 'NX' and dispatcher.break_left()
+          or condition == 'XX' and begin_break(fence, stored, first[1]) then
         return 'break'
       elseif first[1] == asking then
         return 'asking'
       end
       if condition == 'NX' and call('EXISTS', lock) == 1 then
-        return 'taken' -- by another type, which reads as absent
+        return 'taken' -- another type reads as absent
       end
       local time, passed = lapses(condition, asking)
       if time < shortest_window then
-        return 'empty' -- for whoever asks, and so is alive
+        return 'empty' -- the caller gets the key, because it is certainly alive
       end
       local lapsed = {}
       for channel in pairs(passed) do
@@ -159,7 +179,7 @@ local function open_queue(mark)
       end
       local token, ahead
       local gone, count, result = {}, 0, nil
-      local function step_out()
+      local function remove_gone()
         if #gone > 0 then
           queue.call('ZREM', key, unpack(gone))
         end
@@ -180,8 +200,9 @@ local function open_queue(mark)
             if not token then
               token, ahead = mint(last)
             end
-            -- A server out of memory lets a script write that has removed something before.
-            step_out()
+            -- A server out of memory lets a script write only after the script has removed
+            -- something.
+            remove_gone()
             local ttl = string.match(waiter, '^%d+', 40)
             if not token then
               result = 'empty'
@@ -199,7 +220,7 @@ local function open_queue(mark)
               keep(fence, token, mark, ttl, ahead)
               return 'granted'
             end
-            passed[channel] = true -- nobody listens there any more
+            passed[channel] = true -- its client is gone
           end
         end
         if not result then
@@ -211,20 +232,21 @@ local function open_queue(mark)
           end
         end
       until result
-      step_out()
+      remove_gone()
       if result == 'more' and publish(first[1], '') == 0 then
-        -- An attempt goes on from here; whoever came last is the likeliest to be alive.
+        -- The next attempt goes on from here. The newest waiter is the likeliest to be alive.
         local newest = queue.call('ZRANGE', key, -1, -1)
         publish(newest and newest[1] or '', '')
       end
       return result
     end
 
-    -- Frees a key that its owner gives back: for the head of the queue, or for whoever comes. Returns
-    -- whether foreign lockers compete for it.
+    -- Frees a key that its owner releases: grants it to the head of the queue, or deletes it.
+    -- Returns whether foreign lockers compete for it.
     function dispatcher.free(lock, fence, key, stored)
       local last, found = read(stored, fence)
-      local served = last and found ~= '' and dispatcher.serve(lock, fence, key, last, 'XX', nil, stored)
+      local served = last and found ~= ''
+        and dispatcher.serve(lock, fence, key, last, 'XX', nil, stored)
       if served == 'granted' then
         return
       end
@@ -236,7 +258,7 @@ local function open_queue(mark)
         end
         queue.call('ZREM', key, unpack(some))
       elseif served == 'empty' and (window or since) then
-        -- A later lease that ends by itself is no lapse of the queue's grant.
+        -- Forget the queue's last grant: a later lease that expires is not its lapse.
         queue.call('SET', fence, string.match(stored, '^%d+'), 'KEEPTTL')
       end
       if served ~= 'contested' then
@@ -244,7 +266,7 @@ local function open_queue(mark)
       end
       local first = queue.call('ZRANGE', key, 0, 0)
       if first and first[1] then
-        publish(first[1], ' ~BREAK') -- it may not know that it has to ask
+        publish(first[1], ' ~BREAK') -- it may not have heard that it must ask
       end
       return true
     end
