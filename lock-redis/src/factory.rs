@@ -14,11 +14,31 @@ use crate::redlock::RedlockConfig;
 /// [`ProviderRegistry`](lock_core::registry::ProviderRegistry).
 ///
 /// It connects to the URLs that [`RedisConfig::from_url`] and [`RedlockConfig::from_url`] list.
+///
+/// # Examples
+///
+/// ```no_run
+/// use lock_core::registry::ProviderRegistry;
+///
+/// # async fn example() -> lock_core::Result<()> {
+/// let registry = ProviderRegistry::new().register(lock_redis::factory())?;
+/// let locks = registry.connect("redis://db-1/?prefix=app:").await?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn factory() -> RedisFactory {
     RedisFactory
 }
 
 /// Connects to Redis URLs; see [`factory`].
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::backend::ProviderFactory;
+///
+/// assert!(lock_redis::factory().schemes().contains(&"redis+sentinel"));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RedisFactory;
 

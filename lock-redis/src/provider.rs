@@ -62,6 +62,18 @@ impl RedisProvider {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connections that it has opened.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> lock_core::Result<()> {
+    /// use lock_redis::{RedisConfig, RedisProvider};
+    ///
+    /// let config = RedisConfig::tcp("db-1", 6379).user("locks").password("s3cret").prefix("app:");
+    /// let provider = RedisProvider::connect(config).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn connect(config: RedisConfig) -> Result<Self> {
         let options = config.options().clone();
         if config.is_cluster() {
@@ -79,6 +91,19 @@ impl RedisProvider {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connections that it has opened.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lock_redis::{RedisOptions, RedisProvider, redis};
+    ///
+    /// let client = redis::Client::open("redis://db-1")?;
+    /// let options = RedisOptions::new().prefix("app:");
+    /// let provider = RedisProvider::with_client(&client, options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn with_client(client: &redis::Client, options: RedisOptions) -> Result<Self> {
         Self::with_endpoint(Endpoint::Client(Box::new(client.clone())), options).await
     }
@@ -129,6 +154,19 @@ impl RedisProvider {
     /// # Cancel safety
     ///
     /// Dropping the future returns the pool's connections to it.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lock_redis::{RedisOptions, RedisProvider, deadpool_redis};
+    ///
+    /// let pool = deadpool_redis::Config::from_url("redis://db-1").create_pool(None)?;
+    /// let options = RedisOptions::new().prefix("app:");
+    /// let provider = RedisProvider::with_pool(pool, options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "deadpool")]
     pub async fn with_pool(pool: deadpool_redis::Pool, options: RedisOptions) -> Result<Self> {
         options.refuse_replicas("a pool")?;

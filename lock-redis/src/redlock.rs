@@ -61,6 +61,14 @@ pub struct RedlockConfig {
 
 impl RedlockConfig {
     /// Names the servers, each with its own credentials and options.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_redis::{RedisConfig, RedlockConfig};
+    /// let nodes = ["db-1", "db-2", "db-3"].map(|host| RedisConfig::tcp(host, 6379).prefix("app:"));
+    /// let config = RedlockConfig::new(nodes);
+    /// ```
     pub fn new(nodes: impl IntoIterator<Item = RedisConfig>) -> Self {
         let nodes = nodes.into_iter().collect();
         Self { nodes, node_timeout: None, settle: Some(SETTLE) }
@@ -68,6 +76,15 @@ impl RedlockConfig {
 
     /// Sets how long one server may take to answer before the others decide without it; 200 ms by
     /// default. See [`Quorum::node_timeout`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use lock_redis::{RedisConfig, RedlockConfig};
+    /// # let nodes = ["db-1", "db-2", "db-3"].map(|host| RedisConfig::tcp(host, 6379));
+    /// let config = RedlockConfig::new(nodes).node_timeout(Duration::from_millis(500));
+    /// ```
     pub fn node_timeout(mut self, limit: Duration) -> Self {
         self.node_timeout = Some(limit);
         self
@@ -79,13 +96,23 @@ impl RedlockConfig {
     /// **With `None`, a server grants at once after a restart, and two owners may hold a key.** Use
     /// it only if the servers lose nothing (`appendfsync always`), or if you keep a restarted
     /// server down for longer than every ttl.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use lock_redis::{RedisConfig, RedlockConfig};
+    /// # let nodes = ["db-1", "db-2", "db-3"].map(|host| RedisConfig::tcp(host, 6379));
+    /// let config = RedlockConfig::new(nodes).settle(Some(Duration::from_secs(10 * 60)));
+    /// ```
     pub fn settle(mut self, time: Option<Duration>) -> Self {
         self.settle = time;
         self
     }
 
-    /// Reads a URL: `redlock://[[user]:password@]host[:port],host[:port],…[/database]`, or
-    /// `redlocks://…` with TLS.
+    /// Reads a configuration from a URL:
+    /// `redlock://[[user]:password@]host[:port],host[:port],…[/database]`, or `redlocks://…` with
+    /// TLS.
     ///
     /// | option | meaning |
     /// |---|---|
@@ -97,6 +124,18 @@ impl RedlockConfig {
     ///
     /// [`Misconfigured`](ErrorKind::Misconfigured) if the URL cannot work. The message says what
     /// would be right.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::backend::ProviderUrl;
+    /// # use lock_redis::RedlockConfig;
+    /// # fn main() -> lock_core::Result<()> {
+    /// let url = ProviderUrl::parse("redlock://db-1,db-2,db-3/?prefix=app:&settle=10m")?;
+    /// let config = RedlockConfig::from_url(&url)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_url(url: &ProviderUrl) -> Result<Self> {
         let tls = url.scheme() == "redlocks";
         let mut known = URL_OPTIONS.to_vec();
@@ -141,6 +180,20 @@ impl RedlockConfig {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connections that it has opened.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> lock_core::Result<()> {
+    /// use lock_core::LockClient;
+    /// use lock_redis::{RedisConfig, RedlockConfig};
+    ///
+    /// let nodes = ["db-1", "db-2", "db-3"].map(|host| RedisConfig::tcp(host, 6379));
+    /// let quorum = RedlockConfig::new(nodes).connect().await?;
+    /// let locks = LockClient::new(quorum);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn connect(self) -> Result<Quorum> {
         if self.nodes.is_empty() {
             return misconfigured("the quorum has no nodes; write `redlock://host1,host2,host3`");

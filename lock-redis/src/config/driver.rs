@@ -19,7 +19,8 @@ use redis::{Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisCo
 #[cfg(feature = "cluster")]
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 
-use super::builder::{RedisConfig, Sentinels, SetUp};
+use super::builder::RedisConfig;
+use super::set_up::{Sentinels, SetUp};
 use super::timeouts::Timeouts;
 use crate::error::{misconfigured, translate};
 

@@ -3,6 +3,7 @@
 pub(crate) mod builder;
 pub(crate) mod driver;
 pub(crate) mod options;
+mod set_up;
 pub(crate) mod timeouts;
 pub(crate) mod url;
 

@@ -14,6 +14,21 @@ use crate::error::misconfigured;
 ///
 /// [`RedisConfig`](crate::RedisConfig) has the same methods. Use these options with your own client
 /// or pool.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use lock_redis::{RedisOptions, RedisProvider, redis};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = redis::Client::open("redis://db-1")?;
+/// let options = RedisOptions::new().prefix("app:").connect_timeout(Duration::from_millis(500));
+/// let provider = RedisProvider::with_client(&client, options).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until they are passed on"]
 pub struct RedisOptions {
@@ -50,6 +65,13 @@ impl Default for RedisOptions {
 
 impl RedisOptions {
     /// Returns the defaults: no prefix, server checks on, two seconds to connect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_redis::RedisOptions;
+    /// let options = RedisOptions::new();
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -58,6 +80,14 @@ impl RedisOptions {
     ///
     /// Choose prefixes of which none begins with another: `a:` and `a:b:` can name the same key.
     /// Nothing is escaped, so that other libraries can lock the same key.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_redis::RedisOptions;
+    /// // The lock `invoice/42` is at the key `app:invoice/42`.
+    /// let options = RedisOptions::new().prefix("app:");
+    /// ```
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
@@ -77,12 +107,28 @@ impl RedisOptions {
     /// |---|---|
     /// | at the start | [`Misconfigured`](ErrorKind::Misconfigured) |
     /// | later | [`Unavailable`](ErrorKind::Unavailable), because the replica may be promoted or replaced |
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_redis::RedisOptions;
+    /// // The version, role and eviction policy of the server were checked by hand.
+    /// let options = RedisOptions::new().server_checks(false);
+    /// ```
     pub fn server_checks(mut self, on: bool) -> Self {
         self.server_checks = on;
         self
     }
 
     /// Sets how long opening a connection may take; two seconds by default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use lock_redis::RedisOptions;
+    /// let options = RedisOptions::new().connect_timeout(Duration::from_millis(500));
+    /// ```
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
@@ -94,14 +140,22 @@ impl RedisOptions {
     /// Tokens keep growing if the server's clock is set back by less than this, even for a key that
     /// nobody uses meanwhile. The token of each key takes about 150 bytes until then. The nodes of
     /// a quorum keep tokens for at least 24 hours, which is their default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use lock_redis::RedisOptions;
+    /// let options = RedisOptions::new().fencing_ttl(Duration::from_secs(24 * 60 * 60));
+    /// ```
     pub fn fencing_ttl(mut self, time: Duration) -> Self {
         self.fencing_ttl = Some(time);
         self
     }
 
     /// Trusts a grant or a renewal only once `count` replicas have it. If they do not have it
-    /// within `limit`, the request fails with [`Unavailable`]. By default, no replica is waited
-    /// for.
+    /// within `limit`, the request fails with [`Unavailable`](ErrorKind::Unavailable). By default,
+    /// no replica is waited for.
     ///
     /// **A failover can still lose a lock.** A replica without the grant may become the new master,
     /// and a replica that restarts without its data has forgotten the grant. Send the fencing token
@@ -112,7 +166,16 @@ impl RedisOptions {
     /// number of replicas, none may be down. See the [documentation of
     /// `WAIT`](https://redis.io/docs/latest/commands/wait/).
     ///
-    /// [`Unavailable`]: ErrorKind::Unavailable
+    /// A cluster, a quorum and a pool do not support this: connecting reports
+    /// [`Misconfigured`](ErrorKind::Misconfigured).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use lock_redis::RedisOptions;
+    /// let options = RedisOptions::new().replicas(1, Duration::from_millis(100));
+    /// ```
     pub fn replicas(mut self, count: u32, limit: Duration) -> Self {
         self.replicas = Some(Replicas { count, limit });
         self

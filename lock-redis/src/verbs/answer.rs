@@ -70,8 +70,8 @@ pub(super) fn foreign() -> Error {
 
 pub(super) fn settling(left: i64) -> Error {
     let message = format!(
-        "the server is new to the quorum or may have lost data; it grants nothing for {left} ms, until \
-         every lease that it may have forgotten has ended"
+        "the server is new to the quorum or may have lost data; it grants nothing for {left} ms, \
+         until every lease that it may have forgotten has ended"
     );
     Error::new(ErrorKind::Unavailable, message).with_effect(Effect::NotApplied)
 }
