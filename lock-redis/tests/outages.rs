@@ -154,7 +154,7 @@ async fn r26_a_server_out_of_memory_refuses_to_acquire_and_still_renews_and_rele
 }
 
 #[tokio::test]
-async fn r28_a_master_that_became_a_replica_is_connected_to_again() {
+async fn r28_a_connection_to_a_master_that_became_a_replica_is_replaced() {
     let (server, master) = (Server::start(), Server::start());
     let locks = server.client().await;
     server.command(&format!("REPLICAOF 127.0.0.1 {}", master.port));
