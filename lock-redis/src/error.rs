@@ -1,4 +1,4 @@
-//! What a Redis error means for a lock: its kind, and whether the command took effect.
+//! Translates Redis errors: their kind, and whether the command took effect.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,10 +18,11 @@ pub(crate) fn misconfigured<T>(message: impl Into<Cow<'static, str>>) -> Result<
     Err(Error::new(ErrorKind::Misconfigured, message))
 }
 
-/// Sorts an error by what may have happened.
+/// Returns an error's kind, the effect of the command, and a message.
 ///
-/// The server checks and refuses a command before it runs it, so its own errors mean *not applied*.
-/// The exceptions are errors without a known meaning, and whatever the connection reports.
+/// The server refuses a command before it runs it, so its errors mean *not applied*. The exceptions
+/// are errors without a known meaning. After an error of the connection, the effect is not known
+/// either, unless nothing was sent.
 fn classify(error: &RedisError) -> (ErrorKind, Effect, &'static str) {
     use Effect::{NotApplied, Unknown};
     use ErrorKind::{Corrupt, Denied, Misconfigured, Unavailable, Unsupported};
@@ -41,7 +42,7 @@ fn classify(error: &RedisError) -> (ErrorKind, Effect, &'static str) {
             (Unavailable, Unknown, "the connection to the server ended within an answer")
         }
         RedisKind::Parse | RedisKind::UnexpectedReturnType => {
-            (Corrupt, Unknown, "the server's answer makes no sense")
+            (Corrupt, Unknown, "the server's answer cannot be read")
         }
         RedisKind::InvalidClientConfig | RedisKind::EmptySentinelList => {
             (Misconfigured, NotApplied, "the connection settings are not usable")
@@ -52,16 +53,9 @@ fn classify(error: &RedisError) -> (ErrorKind, Effect, &'static str) {
         RedisKind::MasterNameNotFoundBySentinel
         | RedisKind::NoValidReplicasFoundBySentinel
         | RedisKind::ClusterConnectionNotFound => {
-            (Unavailable, NotApplied, "no server to talk to was found")
+            (Unavailable, NotApplied, "no server was found to connect to")
         }
-        RedisKind::Server(_) if error.detail() == Some("DB index is out of range") => {
-            (Misconfigured, NotApplied, "the server has no database of this number")
-        }
-        // Whatever the script has done before stays done.
-        RedisKind::Server(_) if error.detail().is_some_and(is_denied_to_a_script) => {
-            (Denied, Unknown, "the server's ACL denies this user a command that a script needs")
-        }
-        RedisKind::Server(server) => classify_server(server, error.code()),
+        RedisKind::Server(kind) => classify_server(error, kind),
         _ => match error.code() {
             Some(code) => classify_code(code),
             None if error.is_connection_dropped() || error.is_io_error() => {
@@ -72,8 +66,8 @@ fn classify(error: &RedisError) -> (ErrorKind, Effect, &'static str) {
     }
 }
 
-/// Whether the connection ended within an answer. The driver has no kind for that: its parser complains
-/// of the missing rest, on a line of its own, as it does of answers that are complete and make no sense.
+/// Whether the connection ended within an answer. The driver has no kind for that. Its parser
+/// reports the missing rest as it reports a malformed answer, but on a line of its own.
 fn is_cut_short(error: &RedisError) -> bool {
     let complaint = error.detail().unwrap_or_default();
     complaint.starts_with("Parse error at ")
@@ -85,16 +79,29 @@ fn is_denied_to_a_script(detail: &str) -> bool {
 }
 
 fn is_missing_socket(error: &RedisError) -> bool {
-    // The driver shares its cause, and the sharing is what `source` returns.
+    // The driver shares its cause, so `source` returns an `Arc`.
     let shared = std::error::Error::source(error)
         .and_then(|source| source.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>());
     let cause = shared.and_then(|shared| shared.downcast_ref::<std::io::Error>());
     cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::NotFound)
 }
 
-fn classify_server(kind: ServerErrorKind, code: Option<&str>) -> (ErrorKind, Effect, &'static str) {
-    use Effect::NotApplied;
+/// Classifies the errors that the server reports.
+fn classify_server(error: &RedisError, kind: ServerErrorKind) -> (ErrorKind, Effect, &'static str) {
+    use Effect::{NotApplied, Unknown};
     use ErrorKind::{Denied, Misconfigured, Unavailable};
+    let detail = error.detail().unwrap_or_default();
+    if detail == "DB index is out of range" {
+        return (Misconfigured, NotApplied, "the server has no database of this number");
+    }
+    if is_denied_to_a_script(detail) {
+        // The commands that the script ran before this one keep their effect.
+        return (
+            Denied,
+            Unknown,
+            "the server's ACL denies this user a command that a script needs",
+        );
+    }
     match kind {
         ServerErrorKind::NoPerm => {
             (Denied, NotApplied, "the server's ACL denies this user the command")
@@ -116,16 +123,16 @@ fn classify_server(kind: ServerErrorKind, code: Option<&str>) -> (ErrorKind, Eff
         ServerErrorKind::CrossSlot => {
             (Misconfigured, NotApplied, "the keys of one lock are in different cluster slots")
         }
-        _ => classify_code(code.unwrap_or_default()),
+        _ => classify_code(error.code().unwrap_or_default()),
     }
 }
 
-/// Sorts the server errors that the driver has no name for, by their first word.
+/// Classifies the server's errors without a kind in the driver, by their first word.
 fn classify_code(code: &str) -> (ErrorKind, Effect, &'static str) {
     use Effect::{NotApplied, Unknown};
     use ErrorKind::{Denied, Foreign, Unavailable};
     match code {
-        "NOAUTH" => (Denied, NotApplied, "the server wants a password"),
+        "NOAUTH" => (Denied, NotApplied, "the server requires a password"),
         "WRONGPASS" => (Denied, NotApplied, "the server refused the user name or password"),
         "NOPERM" => (Denied, NotApplied, "the server's ACL denies this user the command"),
         "OOM" => (Unavailable, NotApplied, "the server is out of memory"),
@@ -149,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    /// What the driver makes of an error line of the server.
+    /// Translates an error line of the server, as the driver reads it.
     fn from_server(line: &str) -> Error {
         let wire = format!("-{line}\r\n");
         let value = redis::parse_redis_value(wire.as_bytes()).unwrap();
@@ -183,12 +190,12 @@ mod tests {
         ] {
             let error = from_server(line);
             assert_eq!((error.kind(), error.effect()), (kind, effect), "{line}: {error}");
-            assert!(std::error::Error::source(&error).is_some(), "the cause is kept");
+            assert!(std::error::Error::source(&error).is_some(), "the source is kept");
         }
     }
 
     #[test]
-    fn what_the_connection_reports_is_unknown_unless_nothing_was_sent() {
+    fn the_effect_is_unknown_after_an_error_of_the_connection_unless_nothing_was_sent() {
         let io = |kind| translate(RedisError::from(std::io::Error::from(kind)));
         assert_eq!(io(std::io::ErrorKind::ConnectionRefused).effect(), Effect::NotApplied);
         for kind in [
@@ -202,7 +209,7 @@ mod tests {
         }
     }
 
-    /// What an answer of these bytes becomes to so many commands, if the connection ends behind it.
+    /// Sends some commands, answers them with these bytes, and closes the connection.
     async fn answer(bytes: &[u8], commands: usize) -> Result<Value, Error> {
         let (client, mut server) = tokio::io::duplex(4096);
         let plain = redis::RedisConnectionInfo::default().set_skip_set_lib_name();
@@ -259,12 +266,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_complete_and_makes_no_sense_is_corrupt() {
-        for senseless in
+    async fn an_answer_that_is_complete_and_malformed_is_corrupt() {
+        for malformed in
             ["HTTP/1.1 400 Bad Request\r\n", ":one\r\n", "*1\r\n?\r\n", "$1\r\n\r\n\r\n"]
         {
-            let error = answer(senseless.as_bytes(), 1).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Corrupt, "{senseless:?}: {error:?}");
+            let error = answer(malformed.as_bytes(), 1).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{malformed:?}: {error:?}");
         }
         let words = Value::BulkString(b"Parse error at 0\nUnexpected end of input\n".to_vec());
         let error = redis::from_redis_value::<u32>(words).unwrap_err();

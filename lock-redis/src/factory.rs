@@ -1,4 +1,4 @@
-//! The factory by which a registry finds this provider for a URL.
+//! The factory that makes this provider available to a registry.
 
 use std::sync::Arc;
 
@@ -10,13 +10,35 @@ use crate::config::RedisConfig;
 use crate::provider::RedisProvider;
 use crate::redlock::RedlockConfig;
 
-/// Makes the factory for the URLs that [`RedisConfig::from_url`] and [`RedlockConfig::from_url`] list,
-/// to be added to a `ProviderRegistry`.
+/// Returns the factory to register with a
+/// [`ProviderRegistry`](lock_core::registry::ProviderRegistry).
+///
+/// It connects to the URLs that [`RedisConfig::from_url`] and [`RedlockConfig::from_url`] list.
+///
+/// # Examples
+///
+/// ```no_run
+/// use lock_core::registry::ProviderRegistry;
+///
+/// # async fn example() -> lock_core::Result<()> {
+/// let registry = ProviderRegistry::new().register(lock_redis::factory())?;
+/// let locks = registry.connect("redis://db-1/?prefix=app:").await?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn factory() -> RedisFactory {
     RedisFactory
 }
 
 /// Connects to Redis URLs; see [`factory`].
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::backend::ProviderFactory;
+///
+/// assert!(lock_redis::factory().schemes().contains(&"redis+sentinel"));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RedisFactory;
 

@@ -1,14 +1,16 @@
-//! Where a lock and its siblings live.
+//! The names of keys and channels in Redis.
 //!
-//! The lock itself is at `prefix + key`, byte for byte, so that every other library that locks with
-//! a plain string on the same key is excluded, and `GET` shows an operator who holds it. A sibling is
-//! the lock's key, the separator U+001F and its own name. A [`LockKey`] cannot contain the separator,
-//! so no user key can hit a sibling, and every key of a provider begins with its prefix, so one ACL
-//! pattern covers them. In a cluster a sibling is in its lock's slot, whatever braces the key has.
+//! The lock is at `prefix + key`, byte for byte. So every other library that locks the same key
+//! with a plain string is excluded, and `GET` shows an operator the holder.
+//!
+//! A lock has siblings: keys that begin with the lock's key, the separator U+001F and a name of
+//! their own. A [`LockKey`] cannot contain the separator, so no user key can be a sibling. Every
+//! key of a provider begins with its prefix, so one ACL pattern covers them. In a cluster, a
+//! sibling is in the slot of its lock, whatever braces the key has.
 
 use lock_core::{Error, ErrorKind, LockKey, OwnerToken, Result};
 
-/// Stands in every sibling and in no user key.
+/// Separates a sibling's name from the lock's key. No user key contains it.
 const SEPARATOR: &str = "\u{1f}";
 
 const SLOTS: u16 = 16384;
@@ -37,23 +39,23 @@ impl Prefix {
         Ok(Self(prefix.into()))
     }
 
-    /// Names the key that says that a node of a quorum remembers.
+    /// Names the key of the node mark, which shows that a node of a quorum remembers its locks.
     pub(crate) fn mark(&self) -> String {
         format!("{}{SEPARATOR}settled", self.0)
     }
 
-    /// Names a pub/sub channel for one provider, so that the ACL pattern of the keys fits it.
+    /// Names the pub/sub channel of one provider. The ACL pattern of the keys covers it.
     pub(crate) fn channel(&self, name: &str) -> String {
-        format!("{}{SEPARATOR}news{SEPARATOR}{name}", self.0)
+        format!("{}{SEPARATOR}signals{SEPARATOR}{name}", self.0)
     }
 }
 
-/// The keys of one lock in Redis, in one text. They are made for each request: ten thousand held locks
-/// need not remember them.
+/// The keys of one lock in Redis, in one string. They are made for each request, so that a held
+/// lock takes less memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Keys {
     text: String,
-    /// Where the first three of them end.
+    /// The ends of the first three keys.
     ends: [usize; 3],
 }
 
@@ -64,7 +66,7 @@ impl Keys {
         let mut text = String::with_capacity(7 * length + OwnerToken::LEN + 32);
         text.push_str(prefix);
         text.push_str(key);
-        let ends = [["fence", ""], ["undone\u{1f}", owner.expose()], ["line", ""]].map(|name| {
+        let ends = [["fence", ""], ["undone\u{1f}", owner.expose()], ["queue", ""]].map(|name| {
             let end = text.len();
             add_sibling(&mut text, length, name);
             end
@@ -72,7 +74,7 @@ impl Keys {
         Self { text, ends }
     }
 
-    /// Makes the keys if that takes so long that it should be done once; see [`add_sibling`].
+    /// Makes the keys if that takes so long that it should be done only once; see [`add_sibling`].
     pub(crate) fn that_take_long(
         prefix: &Prefix,
         key: &LockKey,
@@ -83,38 +85,38 @@ impl Keys {
         (hash_tag(keys.lock()) == keys.lock()).then_some(keys)
     }
 
-    /// Holds owner token and metadata while the lock is held.
+    /// The key with the owner token and the metadata, while the lock is held.
     pub(crate) fn lock(&self) -> &str {
         &self.text[..self.ends[0]]
     }
 
-    /// Holds the last fencing token.
+    /// The key with the last fencing token.
     pub(crate) fn fence(&self) -> &str {
         &self.text[self.ends[0]..self.ends[1]]
     }
 
-    /// Exists for a while after the owner released without holding.
+    /// The key that exists for a while after the owner released without holding.
     pub(crate) fn tombstone(&self) -> &str {
         &self.text[self.ends[1]..self.ends[2]]
     }
 
-    /// Holds who waits, in the order of arrival.
-    pub(crate) fn line(&self) -> &str {
+    /// The key with the waiters, in the order of arrival.
+    pub(crate) fn queue(&self) -> &str {
         &self.text[self.ends[2]..]
     }
 
-    /// The keys of the scripts that grant, in their order.
+    /// Returns the keys of the scripts that grant, in their order.
     pub(crate) fn of_a_grant(&self) -> [&str; 4] {
-        [self.lock(), self.fence(), self.tombstone(), self.line()]
+        [self.lock(), self.fence(), self.tombstone(), self.queue()]
     }
 
-    /// Names a sharded pub/sub channel for those of one provider who wait for this lock.
+    /// Names the sharded pub/sub channel for those waiters of one provider that wait for this lock.
     #[cfg(feature = "cluster")]
     pub(crate) fn channel(&self, name: &str) -> String {
-        self.sibling(["news\u{1f}", name])
+        self.sibling(["signals\u{1f}", name])
     }
 
-    /// The tombstone of another owner of the same lock.
+    /// Names the tombstone of another owner of the same lock.
     pub(crate) fn tombstone_of(&self, owner: &OwnerToken) -> String {
         self.sibling(["undone\u{1f}", owner.expose()])
     }
@@ -126,10 +128,10 @@ impl Keys {
     }
 }
 
-/// Appends a sibling of the lock that the text begins with, in the same slot.
+/// Appends a sibling of the lock that the text begins with. The sibling is in the same slot.
 ///
-/// Redis Cluster hashes what stands between the first `{` and the next `}`, if that is not empty, and
-/// else the whole key.
+/// Redis Cluster hashes the part between the first `{` and the next `}`, if that is not empty.
+/// Otherwise it hashes the whole key.
 fn add_sibling(text: &mut String, lock: usize, name: [&str; 2]) {
     let start = text.len();
     text.extend_from_within(..lock);
@@ -142,32 +144,32 @@ fn add_sibling(text: &mut String, lock: usize, name: [&str; 2]) {
         text.extend_from_within(..end);
         text.push('}');
     } else if hash_tag(lock) == lock {
-        // Braces that make no tag keep the sibling from having one as well. Its whole text is hashed,
-        // so a number is appended that makes the slots equal: some milliseconds of work, for such
-        // keys only.
+        // The key has braces but no tag, so the sibling cannot have a tag either, and its whole
+        // text is hashed. A number is appended that makes the slots equal. Finding it takes some
+        // milliseconds.
         let (wanted, stem) = (slot(lock), crc16(crc16(0, plain), SEPARATOR));
         let fitting = (0..u32::MAX).find(|n| crc16(stem, &n.to_string()) % SLOTS == wanted);
         text.push_str(SEPARATOR);
         text.push_str(&fitting.unwrap_or_default().to_string());
-    } // else their hash tag is in both
+    } // otherwise the lock's hash tag is in the sibling as well
 }
 
 fn has_braces(text: &str) -> bool {
     text.bytes().any(|byte| matches!(byte, b'{' | b'}'))
 }
 
-/// The part of a key that Redis Cluster hashes.
+/// Returns the part of a key that Redis Cluster hashes.
 fn hash_tag(key: &str) -> &str {
     let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
     tag.filter(|tag| !tag.is_empty()).unwrap_or(key)
 }
 
-/// The cluster slot of a key, as the Redis Cluster specification says.
+/// Returns the cluster slot of a key, by the Redis Cluster specification.
 pub(crate) fn slot(key: &str) -> u16 {
     crc16(0, hash_tag(key)) % SLOTS
 }
 
-/// CRC-16/XMODEM, going on from an earlier part of the text.
+/// Computes CRC-16/XMODEM, and goes on from the result for an earlier part of the text.
 fn crc16(start: u16, text: &str) -> u16 {
     text.bytes().fold(start, |crc, byte| {
         (0..8).fold(crc ^ u16::from(byte) << 8, |crc, _| {
@@ -210,10 +212,10 @@ mod tests {
         for prefix in ["", "app:", "{app}:", "}{"] {
             for key in AWKWARD {
                 let keys = keys(prefix, key);
-                let [lock, fence, tombstone, line] = keys.of_a_grant();
+                let [lock, fence, tombstone, queue] = keys.of_a_grant();
                 assert_eq!(slot(fence), slot(lock), "{lock:?} {fence:?}");
                 assert_eq!(slot(tombstone), slot(lock), "{lock:?} {tombstone:?}");
-                assert_eq!(slot(line), slot(lock), "{lock:?} {line:?}");
+                assert_eq!(slot(queue), slot(lock), "{lock:?} {queue:?}");
             }
         }
     }
@@ -232,10 +234,10 @@ mod tests {
     fn k1_every_key_of_a_provider_begins_with_its_prefix_and_key() {
         for key in AWKWARD {
             let keys = keys("app:", key);
-            let [lock, fence, tombstone, line] = keys.of_a_grant();
+            let [lock, fence, tombstone, queue] = keys.of_a_grant();
             assert_eq!(lock, format!("app:{key}"));
             assert!(fence.starts_with(&format!("{lock}\u{1f}fence")), "{fence:?}");
-            assert!(line.starts_with(&format!("{lock}\u{1f}line")), "{line:?}");
+            assert!(queue.starts_with(&format!("{lock}\u{1f}queue")), "{queue:?}");
             assert!(tombstone.starts_with(&format!("{lock}\u{1f}undone")), "{tombstone:?}");
         }
     }

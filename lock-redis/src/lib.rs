@@ -14,6 +14,11 @@ mod verbs;
 mod wait;
 
 pub use config::{RedisConfig, RedisOptions};
+/// The pool that [`RedisProvider::with_pool`] takes, in the version of this crate.
+#[cfg(feature = "deadpool")]
+pub use deadpool_redis;
 pub use factory::{RedisFactory, factory};
 pub use provider::RedisProvider;
+/// The driver whose client [`RedisProvider::with_client`] takes, in the version of this crate.
+pub use redis;
 pub use redlock::RedlockConfig;

@@ -1,4 +1,4 @@
-//! The provider: one server, sentinels, a cluster or a pool.
+//! The provider for every set-up but the quorum.
 
 #[cfg(not(feature = "cluster"))]
 use std::convert::Infallible;
@@ -17,17 +17,18 @@ use crate::keys::Prefix;
 use crate::net::call::Call;
 use crate::net::checks::ServerChecks;
 use crate::net::endpoint::Endpoint;
-use crate::net::links::{Lane, Links};
+use crate::net::links::{Links, Purpose};
 use crate::verbs::lock::{RedisLock, Store};
 use crate::verbs::scripts::Scripts;
 use crate::wait::subscriber::Subscriber;
 
 /// Keeps locks on a Redis (7 or later) or Valkey server.
 ///
-/// The [crate's page](crate) lists what it guarantees, and what it stores. Each verb is one atomic script.
+/// The [crate's page](crate) lists what it guarantees and what it stores. Each verb is one atomic
+/// script.
 ///
-/// Two connections are kept: one for acquisitions, one for renewals and releases, so that a flood of
-/// the former cannot delay the latter until a lease ends.
+/// It keeps two connections: one for acquisitions, and one for renewals and releases. So a flood of
+/// acquisitions cannot delay a renewal until its lease ends.
 ///
 /// # Examples
 ///
@@ -51,14 +52,28 @@ impl RedisProvider {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](lock_core::ErrorKind::Unavailable) when it is out of reach,
-    /// [`Denied`](lock_core::ErrorKind::Denied) for a wrong password,
-    /// [`Misconfigured`](lock_core::ErrorKind::Misconfigured) for settings that cannot work and for a
-    /// server that may evict locks or cannot write; see [`RedisOptions::server_checks`].
+    /// | kind | reason |
+    /// |---|---|
+    /// | [`Unavailable`](lock_core::ErrorKind::Unavailable) | the server cannot be reached |
+    /// | [`Denied`](lock_core::ErrorKind::Denied) | the server refused the user name or password |
+    /// | [`Misconfigured`](lock_core::ErrorKind::Misconfigured) | the settings cannot work, or the server fails the [checks](RedisOptions::server_checks) |
+    /// | [`Unsupported`](lock_core::ErrorKind::Unsupported) | the set-up needs a feature of this crate that is off |
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes whatever was opened.
+    /// Dropping the future closes the connections that it has opened.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> lock_core::Result<()> {
+    /// use lock_redis::{RedisConfig, RedisProvider};
+    ///
+    /// let config = RedisConfig::tcp("db-1", 6379).user("locks").password("s3cret").prefix("app:");
+    /// let provider = RedisProvider::connect(config).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn connect(config: RedisConfig) -> Result<Self> {
         let options = config.options().clone();
         if config.is_cluster() {
@@ -67,7 +82,7 @@ impl RedisProvider {
         Self::with_endpoint(Endpoint::of(config)?, options).await
     }
 
-    /// Opens connections with a client that the application has already.
+    /// Connects by a client that the application has already.
     ///
     /// # Errors
     ///
@@ -75,7 +90,20 @@ impl RedisProvider {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes whatever was opened.
+    /// Dropping the future closes the connections that it has opened.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lock_redis::{RedisOptions, RedisProvider, redis};
+    ///
+    /// let client = redis::Client::open("redis://db-1")?;
+    /// let options = RedisOptions::new().prefix("app:");
+    /// let provider = RedisProvider::with_client(&client, options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn with_client(client: &redis::Client, options: RedisOptions) -> Result<Self> {
         Self::with_endpoint(Endpoint::Client(Box::new(client.clone())), options).await
     }
@@ -83,7 +111,7 @@ impl RedisProvider {
     async fn with_endpoint(endpoint: Endpoint, options: RedisOptions) -> Result<Self> {
         options.check()?;
         let prefix = Prefix::new(&options.prefix)?;
-        // What is true of one server need not be true of the next.
+        // Sentinels may name another server later, so each one is checked.
         let checks = match endpoint.is_fixed() {
             true => ServerChecks::of_a_server(options.server_checks),
             false => Some(ServerChecks::of_a_master(options.server_checks)),
@@ -98,7 +126,7 @@ impl RedisProvider {
         options.refuse_replicas("a cluster")?;
         let prefix = Prefix::new(&options.prefix)?;
         let subscriber = Subscriber::of_a_cluster(&client)?;
-        let replaced = subscriber.hanging_up();
+        let replaced = subscriber.closing();
         let links = Links::of_cluster(&client, &replaced, options.server_checks).await?;
         Ok(Self::over(links, Some(subscriber), prefix, &options))
     }
@@ -108,17 +136,16 @@ impl RedisProvider {
         match client {}
     }
 
-    /// Runs locks over a pool that the application has already.
+    /// Connects over a pool that the application has already.
     ///
-    /// A pool takes and checks a connection for every acquisition, which costs three times the
-    /// commands and twice the latency of [`connect`](RedisProvider::connect); use it to save
-    /// connections, not time. One connection is opened beside the pool, by its manager, for renewals
-    /// and releases: a pool that is used up must not cost a held lock. Its waiters ask again after their
-    /// delays: it has neither [`Hints`](lock_core::Capability::Hints) nor
-    /// [`Queue`](lock_core::Capability::Queue).
+    /// **Use a pool to save connections, not time.** It takes and checks a connection for every
+    /// acquisition, which costs three times the commands and twice the latency of
+    /// [`connect`](RedisProvider::connect). Its waiters poll: the provider has neither
+    /// [`Hints`](lock_core::Capability::Hints) nor [`Queue`](lock_core::Capability::Queue).
     ///
-    /// The server is checked at the start, and whenever the connection beside the pool is opened. A
-    /// connection that the pool itself opens later is not checked.
+    /// The pool's manager opens one more connection, for renewals and releases, so that an
+    /// exhausted pool costs no held lock. The server is checked whenever this connection is opened.
+    /// The connections of the pool itself are not checked.
     ///
     /// # Errors
     ///
@@ -126,7 +153,20 @@ impl RedisProvider {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives every connection back.
+    /// Dropping the future returns the pool's connections to it.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use lock_redis::{RedisOptions, RedisProvider, deadpool_redis};
+    ///
+    /// let pool = deadpool_redis::Config::from_url("redis://db-1").create_pool(None)?;
+    /// let options = RedisOptions::new().prefix("app:");
+    /// let provider = RedisProvider::with_pool(pool, options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "deadpool")]
     pub async fn with_pool(pool: deadpool_redis::Pool, options: RedisOptions) -> Result<Self> {
         options.refuse_replicas("a pool")?;
@@ -146,7 +186,7 @@ impl RedisProvider {
         Self { info, store: Arc::new(Store { links, subscriber, scripts, prefix, settle: None }) }
     }
 
-    /// Prepares one node of a quorum; it connects when it is asked to, and again when it must.
+    /// Prepares one node of a quorum. The first request connects to it.
     pub(crate) fn node(
         config: RedisConfig,
         settle: Option<Ttl>,
@@ -156,7 +196,7 @@ impl RedisProvider {
         let endpoint = Endpoint::of(config)?;
         options.refuse_replicas("a node of a quorum")?;
         let prefix = Prefix::new(&options.prefix)?;
-        // Waiters of a quorum poll.
+        // Waiters of a quorum poll, so they need no subscriber.
         let (links, _) = closed(endpoint, &options, &prefix, Some(checks))?;
         let info = info().with_ttls(Ttl::MIN..=settle.unwrap_or(Ttl::MAX));
         let settle = settle.map(|time| (prefix.mark(), time));
@@ -165,12 +205,12 @@ impl RedisProvider {
         Ok(Self { info, store: Arc::new(store) })
     }
 
-    /// Names the server's process, if the node of a quorum has no mark of one that remembers.
+    /// Returns the server's process if the node of a quorum has no mark for it.
     pub(crate) async fn unsettled(&self) -> Result<Option<String>> {
         self.mark("").await
     }
 
-    /// Marks a node of a new quorum as one that remembers, if it is still this process.
+    /// Marks a node of a new quorum as one that remembers, if its process is still this one.
     pub(crate) async fn settle(&self, process: &str) -> Result<()> {
         self.mark(process).await.map(drop)
     }
@@ -179,15 +219,16 @@ impl RedisProvider {
         let Some((mark, _)) = &self.store.settle else { return Ok(None) };
         let mut call = Call::new(&self.store.scripts.settle, [mark]);
         call.arg(process);
-        Ok(match self.store.links.invoke(Lane::Acquire, call).await? {
+        Ok(match self.store.links.invoke(Purpose::Acquire, call).await? {
             Value::BulkString(process) => Some(String::from_utf8_lossy(&process).into_owned()),
             _ => None,
         })
     }
 }
 
-/// Prepares the connections to one server at a time, and the subscription beside them. Where the server
-/// may be another one tomorrow, a connection to the new one ends the subscription to the old one.
+/// Prepares the connections to one server at a time, and the subscription beside them. With
+/// sentinels, a new connection may go to another server, so it ends the subscription at the old
+/// one.
 fn closed(
     endpoint: Endpoint,
     options: &RedisOptions,
@@ -196,7 +237,7 @@ fn closed(
 ) -> Result<(Links, Subscriber)> {
     let timeouts = options.timeouts();
     let subscriber = Subscriber::new(endpoint.clone(), timeouts, prefix)?;
-    let replaced = (!endpoint.is_fixed()).then(|| subscriber.hanging_up());
+    let replaced = (!endpoint.is_fixed()).then(|| subscriber.closing());
     let links = Links::closed(endpoint, timeouts, checks, replaced, options.replicas);
     Ok((links, subscriber))
 }
@@ -222,7 +263,7 @@ impl Inspect for RedisProvider {
     }
 }
 
-/// What every set-up promises.
+/// Returns what is true of every set-up.
 fn info() -> ProviderInfo {
     ProviderInfo::new("redis").with_fencing(true).with_metadata(true).with_server_clock(true)
 }

@@ -16,25 +16,29 @@ use crate::error::misconfigured;
 use crate::net::checks::{NodeProcesses, ServerChecks};
 use crate::provider::RedisProvider;
 
-/// How long a node without its memory is left out, unless the application says otherwise.
+/// How long a node without a mark grants nothing, unless configured.
 const SETTLE: Duration = Duration::from_secs(60);
 
-/// How often to look whether a minority of the nodes has no mark, and when, before believing it.
+/// How often to read the marks again while only some nodes have one, and after which pauses.
+/// Another client may be marking the nodes.
 const LOOKS: usize = 5;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Says which independent servers make up a quorum, and how locks are kept on it.
+/// Configures a quorum of independent servers.
 ///
-/// The servers must fail independently, so replicas of one another are refused. They should be an odd
-/// number. A server that is out of reach when the quorum is connected, or later, joins in when it is
-/// back; it takes a majority to begin.
+/// The servers must fail independently, so replicas of one another are refused. Use an odd number
+/// of servers. A majority must be reachable to connect. A server that cannot be reached takes part
+/// once it is back.
 ///
 /// # A server that forgets
 ///
-/// A server that restarts, and has lost some of its data, could grant a key that somebody holds. So
-/// every node bears a mark of the process it was; one that finds itself another is left out of grants for [`settle`](Self::settle), which
-/// no lease may outlast. A quorum is taken for new, and used at once, when all its servers can be
-/// reached and none has a mark; a server that joins later waits like one that has lost its data.
+/// A server that restarts may have lost some of its data, and could grant a key that another owner
+/// holds. Therefore each node stores a mark that names its server process. A node whose mark is
+/// missing, or names another process, grants nothing for the time [`settle`](Self::settle). No ttl
+/// may be longer than this time.
+///
+/// A quorum counts as new if all its servers are reached and none has a mark. A new quorum grants
+/// at once. A server that joins later waits like one that has lost its data.
 ///
 /// # Examples
 ///
@@ -56,36 +60,82 @@ pub struct RedlockConfig {
 }
 
 impl RedlockConfig {
-    /// Names the servers.
+    /// Names the servers, each with its own credentials and options.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_redis::{RedisConfig, RedlockConfig};
+    /// let nodes = ["db-1", "db-2", "db-3"].map(|host| RedisConfig::tcp(host, 6379).prefix("app:"));
+    /// let config = RedlockConfig::new(nodes);
+    /// ```
     pub fn new(nodes: impl IntoIterator<Item = RedisConfig>) -> Self {
         let nodes = nodes.into_iter().collect();
         Self { nodes, node_timeout: None, settle: Some(SETTLE) }
     }
 
-    /// Sets how long one server may take to answer before the others decide without it; see
-    /// [`Quorum::node_timeout`].
+    /// Sets how long one server may take to answer before the others decide without it; 200 ms by
+    /// default. See [`Quorum::node_timeout`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use lock_redis::{RedisConfig, RedlockConfig};
+    /// # let nodes = ["db-1", "db-2", "db-3"].map(|host| RedisConfig::tcp(host, 6379));
+    /// let config = RedlockConfig::new(nodes).node_timeout(Duration::from_millis(500));
+    /// ```
     pub fn node_timeout(mut self, limit: Duration) -> Self {
         self.node_timeout = Some(limit);
         self
     }
 
-    /// Sets how long a server that has lost its data grants nothing; 60 seconds unless configured. No
-    /// ttl may be longer. `None` is for servers that lose nothing (`appendfsync always`), or for an
-    /// operator who keeps such a server down for as long.
+    /// Sets how long a server that may have lost data grants nothing; 60 seconds by default. No ttl
+    /// may be longer. Use one value for all clients of a prefix.
+    ///
+    /// **With `None`, a server grants at once after a restart, and two owners may hold a key.** Use
+    /// it only if the servers lose nothing (`appendfsync always`), or if you keep a restarted
+    /// server down for longer than every ttl.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use lock_redis::{RedisConfig, RedlockConfig};
+    /// # let nodes = ["db-1", "db-2", "db-3"].map(|host| RedisConfig::tcp(host, 6379));
+    /// let config = RedlockConfig::new(nodes).settle(Some(Duration::from_secs(10 * 60)));
+    /// ```
     pub fn settle(mut self, time: Option<Duration>) -> Self {
         self.settle = time;
         self
     }
 
-    /// Reads a URL: `redlock://[[user]:password@]host[:port],host[:port],…[/database]`, or
-    /// `redlocks://…` with TLS.
+    /// Reads a configuration from a URL:
+    /// `redlock://[[user]:password@]host[:port],host[:port],…[/database]`, or `redlocks://…` with
+    /// TLS.
     ///
-    /// Options: those of `redis://` and `rediss://`, and `node_timeout` and `settle` (such as `1m`,
-    /// or `off`).
+    /// | option | meaning |
+    /// |---|---|
+    /// | `prefix`, `server_checks`, `connect_timeout`, `fencing_ttl`, `ca` | as in [`RedisConfig::from_url`] |
+    /// | `node_timeout` (such as `200ms`) | [`node_timeout`](Self::node_timeout) |
+    /// | `settle` (such as `1m`, or `off`) | [`settle`](Self::settle) |
     ///
     /// # Errors
     ///
-    /// [`Misconfigured`](ErrorKind::Misconfigured), saying what is wrong and what is known.
+    /// [`Misconfigured`](ErrorKind::Misconfigured) if the URL cannot work. The message says what
+    /// would be right.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::backend::ProviderUrl;
+    /// # use lock_redis::RedlockConfig;
+    /// # fn main() -> lock_core::Result<()> {
+    /// let url = ProviderUrl::parse("redlock://db-1,db-2,db-3/?prefix=app:&settle=10m")?;
+    /// let config = RedlockConfig::from_url(&url)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_url(url: &ProviderUrl) -> Result<Self> {
         let tls = url.scheme() == "redlocks";
         let mut known = URL_OPTIONS.to_vec();
@@ -110,19 +160,40 @@ impl RedlockConfig {
 
     /// Connects to the servers, and checks that locks are safe on those that can be reached.
     ///
-    /// Once a majority is connected, the others are waited for as long as the node timeout. They are
-    /// waited for as long as connecting may take if one of those reached has no mark, as the quorum may
-    /// be a new one. A server that comes later is checked when it is used.
+    /// After a majority has been reached, connecting waits for the other servers:
+    ///
+    /// | the servers reached so far | the others have |
+    /// |---|---|
+    /// | all have a mark | the node timeout |
+    /// | one has no mark, so the quorum may be new | the connect timeout |
+    ///
+    /// A server that is reached later is checked then.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](ErrorKind::Unavailable) when no majority can be reached,
-    /// [`Misconfigured`](ErrorKind::Misconfigured) when one server is named twice or is a replica, and
-    /// what else [`RedisProvider::connect`] reports of any of them.
+    /// | kind | reason |
+    /// |---|---|
+    /// | [`Unavailable`](ErrorKind::Unavailable) | no majority can be reached |
+    /// | [`Misconfigured`](ErrorKind::Misconfigured) | one server is named twice, or is a replica |
+    /// | others | those of [`RedisProvider::connect`], of any server |
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes whatever was opened.
+    /// Dropping the future closes the connections that it has opened.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> lock_core::Result<()> {
+    /// use lock_core::LockClient;
+    /// use lock_redis::{RedisConfig, RedlockConfig};
+    ///
+    /// let nodes = ["db-1", "db-2", "db-3"].map(|host| RedisConfig::tcp(host, 6379));
+    /// let quorum = RedlockConfig::new(nodes).connect().await?;
+    /// let locks = LockClient::new(quorum);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn connect(self) -> Result<Quorum> {
         if self.nodes.is_empty() {
             return misconfigured("the quorum has no nodes; write `redlock://host1,host2,host3`");
@@ -143,10 +214,11 @@ impl RedlockConfig {
     }
 }
 
-/// Connects to a majority of the nodes, and to those that answer within the node timeout after it. All
-/// are waited for where the quorum may be a new one, as only all of them can begin it.
+/// Connects to a majority of the nodes, and to those that answer within the node timeout after
+/// that. If the quorum may be new, all nodes are waited for, because only all of them show that it
+/// is.
 async fn reach(nodes: &[RedisProvider], node_timeout: Duration) -> Result<Vec<RedisProvider>> {
-    // What is still being opened when this returns is opened for the first request.
+    // A connection that is still being opened on return serves the first request.
     let mut connecting: JoinSet<_> = nodes
         .iter()
         .cloned()
@@ -203,7 +275,7 @@ async fn unmarked(reached: &[RedisProvider]) -> Result<Vec<(&RedisProvider, Stri
         match node.unsettled().await {
             Ok(None) => {}
             Ok(Some(process)) => unmarked.push((node, process)),
-            Err(error) if error.is_unavailable() => {} // it has left meanwhile
+            Err(error) if error.is_unavailable() => {} // lost since it was reached
             Err(error) => return Err(error),
         }
     }
@@ -223,7 +295,7 @@ async fn begin(reached: &[RedisProvider], size: usize) -> Result<()> {
             }
             break;
         }
-        // Somebody else may be marking them just now.
+        // Another client may be marking them.
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     Ok(())

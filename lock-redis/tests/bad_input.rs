@@ -1,4 +1,4 @@
-//! Whatever is wrong, a clear error says so in bounded time: each test reads the message.
+//! Wrong input is refused in bounded time, with a message that says what is wrong.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,7 +18,7 @@ use lock_core::{Error, OwnerToken};
 use lock_redis::{RedisConfig, RedisProvider};
 use support::{PASSWORD, Server, ca};
 
-/// No wrong input may take longer.
+/// The limit for any wrong input.
 const BOUND: Duration = Duration::from_secs(20);
 
 async fn refused<T: std::fmt::Debug>(request: impl Future<Output = Result<T, Error>>) -> Error {
@@ -36,12 +36,12 @@ async fn connect(url: &str) -> Error {
 }
 
 #[tokio::test]
-async fn wrong_urls_say_what_would_be_right() {
+async fn a_wrong_url_is_refused_with_what_would_be_right() {
     for (url, says) in [
         ("redis:localhost", "it looks like `scheme://host/path?option=value`"),
         ("redis://", "write `redis://host:port/database`"),
         ("redis://h:port", "the provider URL is malformed"),
-        ("redis://h/one", "`one` is no database; it is a number"),
+        ("redis://h/one", "`one` is not a database; give its number"),
         ("redsi://h", "no provider for the scheme `redsi`; known are: redis, redis+cluster"),
         ("redis://h?prefx=a", "unknown option `prefx`; known are: prefix, server_checks"),
         ("redis://h?prefix=a&prefix=b", "the option `prefix` is given twice"),
@@ -106,7 +106,7 @@ async fn a_wrong_password_is_denied_without_being_shown() {
 #[tokio::test]
 async fn a_missing_permission_is_denied_at_once() {
     let server = Server::acl();
-    // Right user, but a prefix that its key pattern does not cover.
+    // The user's key pattern does not cover this prefix.
     let config = server.config().user("locks").password(PASSWORD).prefix("elsewhere:");
     let locks = lock_core::LockClient::new(RedisProvider::connect(config).await.unwrap());
     let error = refused(locks.lock("k").wait_forever().acquire()).await;
@@ -120,7 +120,7 @@ async fn r31_tls_is_verified_and_never_falls_back() {
     let port = server.port;
     let good = RedisConfig::tls("localhost", port).ca(ca());
     RedisProvider::connect(good).await.unwrap();
-    // An authority that the system does not know, and a name that the certificate does not have.
+    // The system does not know the authority, or the certificate has another name.
     for config in
         [RedisConfig::tls("localhost", port), RedisConfig::tls("127.0.0.1", port).ca(ca())]
     {
@@ -149,7 +149,7 @@ async fn r27_a_server_that_evicts_or_cannot_write_is_refused_with_the_remedy() {
     let replica = Server::with(&["--replicaof", &format!("127.0.0.1 {}", master.port)]);
     let error = connect(&replica.url()).await;
     assert!(error.to_string().contains("connect to its master"), "{error}");
-    // Told to go ahead, it still never takes a lock on a replica.
+    // Without the checks, it still takes no lock on a replica.
     let config = replica.config().server_checks(false);
     let locks = lock_core::LockClient::new(RedisProvider::connect(config).await.unwrap());
     let error = refused(locks.lock("k").try_acquire()).await;
@@ -191,7 +191,7 @@ async fn x1_r34_other_data_at_the_key_is_reported_and_never_touched() {
     }
     assert_eq!(server.command("LRANGE list 0 -1"), "*1\r\n$1\r\na\r\n");
     assert_eq!(server.command("HGET hash field"), "$5\r\nvalue\r\n");
-    // With a ttl it becomes free by itself, so it is waited for like any lock.
+    // Data with an expiry becomes free, so it is waited for like a lock.
     server.command("PEXPIRE list 300");
     locks.lock("list").acquire().await.unwrap().release().await.unwrap();
 }
@@ -201,7 +201,7 @@ async fn x1_a_string_without_expiry_is_a_lock_of_another_library_and_held() {
     let server = Server::start();
     let locks = server.client().await;
     let half = Duration::from_millis(500);
-    server.command("SET k somebody"); // as redis-py does unless it is given a timeout
+    server.command("SET k somebody"); // as redis-py does by default
     let found = "another library has taken the lock, without an expiry";
     let contended = locks.lock("k").no_wait().acquire().await.unwrap_err();
     assert!(contended.is_contended() && contended.to_string().contains(found), "{contended}");
@@ -231,7 +231,7 @@ async fn i1_a_holder_of_another_library_is_shown_as_foreign_and_without_a_token_
     assert!(!ours.is_foreign() && ours.fencing() == guard.fencing_token());
     assert_eq!(ours.metadata().as_bytes(), b"note");
     guard.release().await.unwrap(); // its counter stays
-    // What bsm/redislock and redsync write begins like an owner token; uuids of redis-py do not.
+    // Values of bsm/redislock and redsync begin like an owner token; those of redis-py do not.
     let owner = OwnerToken::mint().unwrap();
     for value in [owner.expose().to_owned(), format!("{}==", owner.expose()), "5e1f".repeat(8)] {
         server.send(&["SET", "k", &value, "PX", "60000"]);

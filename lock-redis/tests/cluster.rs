@@ -1,4 +1,4 @@
-//! A cluster whose slots move and whose masters fail while locks are held.
+//! Redis Cluster: slots that move, and masters that fail, while locks are held.
 
 #![cfg(feature = "cluster")]
 #![allow(
@@ -24,14 +24,14 @@ use support::released;
 /// Longer than any failover takes on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(60);
 const TTL: Duration = Duration::from_secs(20);
-/// How long a master must be silent to be taken for dead, in ms.
+/// How long a master is silent before it counts as dead, in ms.
 const NODE_TIMEOUT: u32 = 1_500;
 
 async fn soon<T>(event: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, event).await.expect("it comes in time")
 }
 
-/// A client that sits a failover out.
+/// Connects a client that waits until a failover is over.
 async fn client(cluster: &Cluster) -> LockClient {
     let provider = RedisProvider::connect(cluster.config()).await.unwrap();
     LockClient::builder(provider).unavailable_after(LIMIT).build().unwrap()
@@ -76,22 +76,22 @@ async fn r28_a_slot_that_moves_takes_its_locks_along() {
     let (from, slot) = (cluster.home("app:k"), cluster.slot("app:k"));
     let to = (from + 1) % 3;
     let [source, target] = [from, to].map(|number| &cluster.servers[number]);
-    // As the user with the fewest rights.
+    // The user has the fewest permissions of the README.
     let config = || cluster.config().user("locks").password(support::PASSWORD).prefix("app:");
     let connect = async || LockClient::new(RedisProvider::connect(config()).await.unwrap());
     let (locks, other) = (connect().await, connect().await);
     let acquire = locks.lock("k").ttl(TTL).renew_every(Duration::from_millis(10));
     let guard = acquire.acquire().await.unwrap();
     let waiter = tokio::spawn(async move { other.lock("k").wait_forever().acquire().await });
-    support::sentinel::until(|| source.send(&["EXISTS", "app:k\u{1f}line{app:k}"]) == ":1\r\n");
+    support::sentinel::until(|| source.send(&["EXISTS", "app:k\u{1f}queue{app:k}"]) == ":1\r\n");
     ok(target, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &cluster.id(from)]);
     ok(source, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &cluster.id(to)]);
     let port = target.port.to_string();
-    // One key after the other: in between, some are here and some there.
+    // The keys move one by one, so in between, each node has some of them.
     let keys = source.send(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]);
     for key in keys.lines().filter(|line| line.starts_with("app:k")) {
         ok(source, &["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
-        // It may be told to try again, or succeed; it is not told of a loss.
+        // A renewal succeeds, or is unavailable; it never reports a loss.
         let renewed = guard.renew(TTL).await;
         assert!(renewed.is_ok() || renewed.is_err_and(|error| error.is_unavailable()));
     }
@@ -108,9 +108,9 @@ async fn r28_a_slot_that_moves_takes_its_locks_along() {
     released(next).await;
 }
 
-/// A server tells of channels that move unasked, and the driver takes that for the next answer.
+/// A server reports unasked that a channel moves, and the driver takes that for the next answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn e1_no_answer_is_taken_for_anothers_when_channels_move() {
+async fn e1_no_answer_is_taken_for_that_to_another_request_when_channels_move() {
     let cluster = Cluster::start(60_000);
     for server in &cluster.servers {
         ok(server, &["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
@@ -147,9 +147,9 @@ async fn e1_no_answer_is_taken_for_anothers_when_channels_move() {
                     };
                     let answer = provider.lock(claim(&key)).try_acquire().await;
                     match answer {
-                        Ok(Attempt::Granted(_)) if of_another => return "granted to two",
-                        Ok(Attempt::Held { .. }) if !of_another => return "held by nobody",
-                        Err(error) if !error.is_unavailable() => return "a senseless answer",
+                        Ok(Attempt::Granted(_)) if of_another => return "a held key was granted",
+                        Ok(Attempt::Held { .. }) if !of_another => return "a free key was refused",
+                        Err(error) if !error.is_unavailable() => return "an error of another kind",
                         _ => {}
                     }
                 }
@@ -177,11 +177,11 @@ async fn e1_no_answer_is_taken_for_anothers_when_channels_move() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn waiters_are_woken_by_releases_and_channels_that_nobody_needs_are_closed() {
+async fn n1_waiters_are_woken_by_releases_and_unused_channels_are_closed() {
     let cluster = Cluster::start(60_000);
     let provider = RedisProvider::connect(cluster.config()).await.unwrap();
     let other = RedisProvider::connect(cluster.config()).await.unwrap();
-    // Nothing but a message wakes these waiters in time.
+    // Only a message wakes these waiters in time.
     let patient = LockClient::builder(other).retry(Backoff::fixed(LIMIT * 2)).build().unwrap();
     let locks = LockClient::new(provider);
     let channels = || {
@@ -202,8 +202,8 @@ async fn waiters_are_woken_by_releases_and_channels_that_nobody_needs_are_closed
         let waiter =
             tokio::spawn(async move { patient.lock(&waited).wait_forever().acquire().await });
         let home = &cluster.servers[cluster.home(&key)];
-        let line = format!("{key}\u{1f}line{{{key}}}");
-        support::sentinel::until(|| home.send(&["EXISTS", &line]) == ":1\r\n");
+        let queue = format!("{key}\u{1f}queue{{{key}}}");
+        support::sentinel::until(|| home.send(&["EXISTS", &queue]) == ":1\r\n");
         released(guard).await;
         released(soon(waiter).await.unwrap().unwrap()).await;
         most = most.max(channels());
@@ -212,12 +212,12 @@ async fn waiters_are_woken_by_releases_and_channels_that_nobody_needs_are_closed
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn g2_f1_r8_a_lock_that_no_replica_knows_is_lost_with_the_master_and_its_holder_learns_it() {
+async fn g2_f1_r8_a_lock_that_no_replica_has_is_lost_with_the_master_and_its_holder_learns_of_it() {
     let mut cluster = Cluster::start(NODE_TIMEOUT);
     let home = cluster.home("k");
     let (locks, other) = (client(&cluster).await, client(&cluster).await);
     cluster.servers[home + 3].freeze();
-    // Whatever is sent to a frozen replica waits there in its socket.
+    // Data that was sent to a frozen replica would wait in its socket.
     cluster.servers[home].command("CLIENT KILL TYPE replica");
     let acquire = locks.lock("k").ttl(LIMIT).renew_every(Duration::from_millis(100));
     let guard = acquire.acquire().await.unwrap();
@@ -231,7 +231,7 @@ async fn g2_f1_r8_a_lock_that_no_replica_knows_is_lost_with_the_master_and_its_h
     released(next).await;
 }
 
-/// The silence is noticed although no single request waits for long.
+/// No single request waits for long enough to notice the silence.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r13_a_frozen_master_is_abandoned_even_by_requests_with_a_short_limit() {
     let cluster = Cluster::start(NODE_TIMEOUT);
@@ -281,7 +281,7 @@ async fn r13_a_frozen_master_is_replaced_and_all_contenders_go_on() {
     let cluster = Cluster::start(NODE_TIMEOUT);
     let mut contest = Contest::new(LIMIT);
     for _ in 0..3 {
-        // Connecting anew waits for the frozen node for so long.
+        // Opening connections anew waits for the frozen node for this long.
         let config = cluster.config().connect_timeout(Duration::from_secs(2));
         let provider = RedisProvider::connect(config).await.unwrap();
         contest.enter(LockClient::builder(provider).unavailable_after(LIMIT).build().unwrap());

@@ -1,4 +1,4 @@
-//! What locks cost: counted by the server itself.
+//! What locks cost, as counted by the server.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,16 +13,15 @@ use lock_core::LockClient;
 use lock_redis::{RedisOptions, RedisProvider};
 use support::Server;
 
-/// Every command a client sent, by name. What scripts call is counted under the callees' names, so a
-/// cycle is judged by what a client can send, and by the scripts' own commands being no more than
-/// expected.
+/// Returns the commands that clients sent, by name. The server counts the commands of scripts under
+/// their own names too, so these are left out here, and the test counts them.
 fn sent_by_clients(server: &Server) -> Vec<(String, u64)> {
     let stats = server.command("INFO commandstats");
     let mut sent: Vec<_> = stats
         .lines()
         .filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(":calls="))
         .map(|(name, rest)| (name.to_owned(), rest.split(',').next().unwrap().parse().unwrap()))
-        // The commands of the scripts, and the test's own questions.
+        // Leave out the commands of the scripts, and those of the test itself.
         .filter(|(name, _)| {
             let inside = ["mget", "set", "del", "time", "exists", "zrange"];
             let asked = ["info", "quit", "config|resetstat"];
@@ -48,8 +47,12 @@ async fn one_acquire_and_release_with_fencing_are_two_commands() {
         guard.release().await.unwrap();
     }
     let sent = sent_by_clients(&server);
-    assert_eq!(sent, [("evalsha".to_owned(), 2 * cycles)], "two commands a cycle, nothing else");
-    // And the scripts stay frugal: MGET, TIME, SET, SET to acquire; MGET, DEL to release.
+    assert_eq!(
+        sent,
+        [("evalsha".to_owned(), 2 * cycles)],
+        "two commands per cycle, and nothing else"
+    );
+    // An acquisition is MGET, TIME, SET, SET; a release is MGET, DEL.
     assert_eq!(server.calls("mget"), 2 * cycles);
     assert_eq!(server.calls("zrange"), 0);
     assert_eq!(server.calls("time"), cycles);
@@ -79,7 +82,7 @@ async fn two_connections_serve_any_number_of_locks() {
         guards.push(locks.lock(format!("k{n}")).auto_renew().acquire().await.unwrap());
     }
     let clients = server.command("CLIENT LIST TYPE normal");
-    // One line is the question's own connection.
+    // The test's own connection goes over the unix socket.
     assert_eq!(clients.lines().filter(|line| line.contains("addr=127.")).count(), 2, "{clients}");
     for guard in guards {
         guard.release().await.unwrap();

@@ -1,5 +1,4 @@
-//! The whole suite on real servers: over TCP, TLS and a unix socket, as a restricted user, over the
-//! application's own pool, and on quorums.
+//! The conformance suite on real servers, in every set-up.
 
 #![allow(
     clippy::unwrap_used,

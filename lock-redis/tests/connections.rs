@@ -1,5 +1,5 @@
-//! Connections that go silent, are closed, refused or delayed: the next request opens a new one, and no
-//! lock suffers.
+//! Connections that are silent, closed, refused or delayed: the next request opens a new one,
+//! and no lock suffers.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,13 +29,13 @@ fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Stands between client and server, and does to old connections what networks do.
+/// A proxy between client and server that silences or delays connections.
 #[derive(Clone, Default)]
 struct Proxy {
     opened: Arc<AtomicU64>,
-    /// Connections up to this number have gone silent: bytes vanish, and nobody is told.
+    /// Connections up to this number are silent: their bytes are dropped without an error.
     silent: Arc<AtomicU64>,
-    /// Connections up to this number are slow to the server.
+    /// Connections up to this number delay requests.
     slow: Arc<AtomicU64>,
     /// How many milliseconds a new connection takes.
     handshake: Arc<AtomicU64>,
@@ -118,14 +118,14 @@ async fn r10_a_connection_that_has_gone_silent_is_replaced_and_no_lock_is_lost()
         assert!(guard.is_held(), "the renewals found no new connection");
         let _ = guard.renew(s(20)).await;
     }
-    assert!(proxy.opened.load(Ordering::SeqCst) <= 6, "a connection a request was opened");
+    assert!(proxy.opened.load(Ordering::SeqCst) <= 6, "one connection per request was opened");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r25_a_client_recovers_from_a_full_server() {
     let server = Server::start();
     let locks = server.client().await;
-    // The one connection that a full server still has.
+    // The only connection that the full server has.
     let mut only = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
     let mut say = |line: &str| {
         let mut words = line.split(' ');
@@ -194,7 +194,7 @@ async fn idle_connections_that_the_server_closes_cost_no_request() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
     server.command("CLIENT KILL TYPE normal");
-    // The driver notices by itself, and ends a task a connection.
+    // The driver notices, and ends one task per connection.
     let noticed = async {
         while tasks() > before - 2 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -222,13 +222,13 @@ async fn r25_a_pool_that_is_used_up_from_the_start_costs_no_held_lock() {
         assert!(guard.is_held(), "a renewal waited for the pool");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // And a provider can be made on such a pool without hanging.
+    // A provider can still be made from such a pool.
     let another = RedisProvider::with_pool(pool, RedisOptions::new());
     tokio::time::timeout(LIMIT, another).await.expect("it does not hang").unwrap();
     guard.release().await.unwrap();
 }
 
-/// Repeats a request over connections that have just been cut, until its error is not about that.
+/// Repeats a request until its error is not about a lost connection, and returns that error.
 async fn refusal<T>(mut request: impl AsyncFnMut() -> lock_core::Result<T>) -> lock_core::Error {
     let refused = async {
         loop {
@@ -275,12 +275,12 @@ async fn r28_a_server_that_has_become_a_replica_is_unavailable_until_it_is_a_mas
     let locks = LockClient::builder(server.provider().await).unavailable_after(LIMIT).build();
     let locks = locks.unwrap();
     let guard = locks.lock("k").ttl(s(60)).acquire().await.unwrap();
-    // Without the check, it would grant what its master knows nothing of.
+    // Without the check, it would grant a key that its master has granted.
     server.command("CONFIG SET replica-read-only no");
     server.command("REPLICAOF 127.0.0.1 1");
     server.command("CLIENT KILL TYPE normal");
     let error = refusal(async || locks.lock("other").no_wait().acquire().await.map(drop)).await;
-    assert!(error.is_unavailable() && error.to_string().contains("no master any more"), "{error}");
+    assert!(error.is_unavailable() && error.to_string().contains("no longer a master"), "{error}");
     drop(guard); // released in the background
     let waiting = locks.lock("k").wait_at_most(LIMIT).acquire();
     let waiter = tokio::spawn(async move { waiting.await.map(drop) });
@@ -291,7 +291,7 @@ async fn r28_a_server_that_has_become_a_replica_is_unavailable_until_it_is_a_mas
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn u1_an_undo_without_a_tombstone_says_so() {
+async fn u1_an_undo_that_could_leave_no_tombstone_reports_an_error() {
     let server = Server::start();
     let provider = server.provider().await;
     let lock = || {
@@ -321,7 +321,7 @@ async fn a_fencing_counter_deleted_under_a_held_lock_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn g1_a_renewal_that_is_held_up_on_its_way_makes_no_two_holders() {
+async fn g1_a_delayed_renewal_does_not_lead_to_two_holders() {
     let server = Server::start();
     let (proxy, port) = Proxy::to(&server).await;
     let config = deadpool_redis::Config::from_url(format!("redis://127.0.0.1:{port}"));
@@ -330,7 +330,7 @@ async fn g1_a_renewal_that_is_held_up_on_its_way_makes_no_two_holders() {
     let locks = LockClient::new(provider);
     let guard = locks.lock("k").ttl(s(30)).acquire().await.unwrap();
     proxy.all_now(&proxy.slow);
-    // The short one is under way for four seconds; the long one goes over a new connection.
+    // The short renewal takes four seconds; the long one goes over a new connection.
     assert!(guard.renew(s(8)).await.is_err());
     while guard.is_held() && guard.renew(s(60)).await.is_err() {}
     let others = server.client().await;

@@ -1,4 +1,4 @@
-//! Replies that are cut: whether the command was served is not known, and no key stays locked.
+//! Replies that are cut: the effect of the command is unknown, and no key stays locked.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,45 +14,45 @@ use std::time::{Duration, Instant};
 use lock_core::{Error, LockClient, LockGuard};
 use lock_redis::{RedisConfig, RedisOptions, RedisProvider};
 use support::Server;
-use support::scissors::{Fate, Scissors};
+use support::cutting_proxy::{CuttingProxy, Fate};
 use support::sentinel::until;
 
-/// How soon a key must be free, and for how long it would stay locked.
+/// How soon a key must be free, and how long it would stay locked otherwise.
 const SOON: Duration = Duration::from_secs(10);
 const TTL: Duration = Duration::from_secs(60);
-/// A connection that owes an answer for so long is passed over, if there is another.
+/// A connection that has owed an answer for this long is not used for releases.
 const PROMPT: Duration = Duration::from_millis(60);
 
-/// The server, the locks of a client behind the scissors, and what has come of them.
-struct Stage {
+/// A server, a client behind the proxy, and what went wrong.
+struct Trial {
     server: Server,
-    scissors: Scissors,
+    proxy: CuttingProxy,
     locks: LockClient,
-    /// Whether the server has forgotten the scripts when it is asked: then its first reply says so, and
-    /// nothing has happened.
+    /// Whether the server has forgotten the scripts. Then its first reply reports that, and the
+    /// command had no effect.
     forgets: bool,
-    /// How often in a row something is cut.
+    /// How many replies in a row are cut.
     times: usize,
-    /// How many bytes further the next cut is.
+    /// By how many bytes the position of the cut grows.
     step: usize,
     tried: usize,
     /// The keys that have stayed locked.
     locked: Vec<String>,
-    /// The errors that say something else than that the server is out of reach.
+    /// The errors of another kind than `Unavailable`.
     misled: Vec<String>,
 }
 
-impl Stage {
-    fn new(server: Server, provider: RedisProvider, scissors: Scissors) -> Self {
+impl Trial {
+    fn new(server: Server, provider: RedisProvider, proxy: CuttingProxy) -> Self {
         let locks = LockClient::builder(provider).request_timeout(Duration::from_secs(1));
         let (locks, locked, misled) = (locks.build().unwrap(), Vec::new(), Vec::new());
         let (forgets, times, step, tried) = (false, 1, 1, 0);
-        Self { server, scissors, locks, forgets, times, step, tried, locked, misled }
+        Self { server, proxy, locks, forgets, times, step, tried, locked, misled }
     }
 
-    /// Uses all connections and scripts, so that neither is found to be gone when it matters.
+    /// Uses all connections and scripts, so that the next request finds them.
     async fn mend(&self) {
-        self.scissors.end_withheld();
+        self.proxy.end_withheld();
         let guard = self.guard("mended").await;
         while guard.renew(TTL).await.is_err() {}
         support::released(guard).await;
@@ -62,46 +62,46 @@ impl Stage {
         self.locks.lock(key).ttl(TTL).acquire().await.unwrap()
     }
 
-    /// Cuts the replies to everything that a client asks for, and all that new connections bring.
-    async fn play(mut self) {
+    /// Cuts the replies to all kinds of requests, and the replies on new connections.
+    async fn run(mut self) {
         for forgets in [false, true] {
             self.forgets = forgets;
-            // A refusal is long.
+            // A refusal is longer than other replies.
             self.step *= if forgets { 5 } else { 1 };
-            self.cut_everywhere("acquire", async |stage, key, fates| {
-                stage.cut_replies(fates);
-                stage.locks.lock(key).ttl(TTL).try_acquire().await.map(drop)
+            self.cut_everywhere("acquire", async |trial, key, fates| {
+                trial.cut_replies(fates);
+                trial.locks.lock(key).ttl(TTL).try_acquire().await.map(drop)
             })
             .await;
-            self.cut_everywhere("renew", async |stage, key, fates| {
-                let guard = stage.guard(key).await;
-                stage.cut_replies(fates);
+            self.cut_everywhere("renew", async |trial, key, fates| {
+                let guard = trial.guard(key).await;
+                trial.cut_replies(fates);
                 guard.renew(TTL).await
             })
             .await;
-            self.cut_everywhere("drop an acquisition", async |stage, key, fates| {
-                let acquiring = stage.locks.lock(key).ttl(TTL).acquire();
-                stage.scissors.cut_replies([Fate::Withheld]);
+            self.cut_everywhere("drop an acquisition", async |trial, key, fates| {
+                let acquiring = trial.locks.lock(key).ttl(TTL).acquire();
+                trial.proxy.cut_replies([Fate::Withheld]);
                 let acquiring = tokio::spawn(acquiring);
-                stage.scissors.until_left(0);
-                until(|| stage.server.send(&["EXISTS", key]) == ":1\r\n");
-                // The release goes over the other connection then.
+                trial.proxy.until_left(0);
+                until(|| trial.server.send(&["EXISTS", key]) == ":1\r\n");
+                // Now the release goes over the other connection.
                 tokio::time::sleep(PROMPT).await;
-                stage.cut_replies(fates);
+                trial.cut_replies(fates);
                 acquiring.abort();
                 Ok(())
             })
             .await;
-            self.cut_everywhere("drop a guard", async |stage, key, fates| {
-                let guard = stage.guard(key).await;
-                stage.cut_replies(fates);
+            self.cut_everywhere("drop a guard", async |trial, key, fates| {
+                let guard = trial.guard(key).await;
+                trial.cut_replies(fates);
                 drop(guard);
                 Ok(())
             })
             .await;
-            self.cut_everywhere("release", async |stage, key, fates| {
-                let guard = stage.guard(key).await;
-                stage.cut_replies(fates);
+            self.cut_everywhere("release", async |trial, key, fates| {
+                let guard = trial.guard(key).await;
+                trial.cut_replies(fates);
                 guard.release().await.map(drop).map_err(|failed| failed.error().clone())
             })
             .await;
@@ -116,36 +116,36 @@ impl Stage {
         if self.forgets {
             self.server.command("SCRIPT FLUSH SYNC");
         }
-        self.scissors.cut_replies(fates);
+        self.proxy.cut_replies(fates);
     }
 
-    /// Cuts a reply after each of its bytes, or after every few.
+    /// Cuts a reply at each position, or at every few.
     async fn cut_everywhere(
         &mut self,
         what: &str,
-        scene: impl AsyncFn(&Self, &str, Vec<Fate>) -> Result<(), Error>,
+        request: impl AsyncFn(&Self, &str, Vec<Fate>) -> Result<(), Error>,
     ) {
         let what = if self.forgets { format!("{what}, refused") } else { what.to_owned() };
-        // At first nothing is cut, to find out how long the reply is.
+        // The first reply is not cut, to find its length.
         self.mend().await;
-        scene(self, &what, vec![]).await.unwrap();
-        let whole = self.scissors.whole();
+        request(self, &what, vec![]).await.unwrap();
+        let whole = self.proxy.whole();
         assert!((4..100).contains(&whole), "a reply of {whole} bytes");
         for length in (0..=whole).step_by(self.step) {
             let key = format!("{what}, {length} of {whole} bytes");
             self.mend().await;
-            let answer = scene(self, &key, vec![Fate::Cut(length); self.times]).await;
+            let answer = request(self, &key, vec![Fate::Cut(length); self.times]).await;
             self.look_at(key, answer).await;
         }
     }
 
-    /// Cuts what the server says to a new connection before anything can be released over it.
+    /// Cuts the first replies on a new connection, before a release can go over it.
     async fn cut_greetings(&mut self) {
         for length in (0..200).step_by(9) {
             let key = format!("{length} bytes of a greeting");
             self.mend().await;
             let guard = self.guard(&key).await;
-            self.scissors.cut_connections(vec![Fate::Cut(length); self.times]);
+            self.proxy.cut_connections(vec![Fate::Cut(length); self.times]);
             self.server.command("CLIENT KILL TYPE normal");
             drop(guard);
             self.look_at(key, Ok(())).await;
@@ -153,7 +153,7 @@ impl Stage {
     }
 
     async fn look_at(&mut self, key: String, answer: Result<(), Error>) {
-        self.scissors.until_left(self.times - 1);
+        self.proxy.until_left(self.times - 1);
         self.tried += 1;
         if let Err(error) = answer
             && !error.is_unavailable()
@@ -164,12 +164,12 @@ impl Stage {
             let left = self.server.send(&["PTTL", &key]);
             self.locked.push(format!("{key}: {} ms left", left.trim().trim_start_matches(':')));
         }
-        self.scissors.cut_replies([]);
-        self.scissors.cut_connections([]);
+        self.proxy.cut_replies([]);
+        self.proxy.cut_connections([]);
     }
 
     async fn is_free_soon(&self, key: &str) -> bool {
-        // A test that has failed need not take long.
+        // Once the test has failed, it need not take long.
         let patience = if self.locked.is_empty() { SOON } else { SOON / 10 };
         let give_up = Instant::now() + patience;
         while self.server.send(&["EXISTS", key]) != ":0\r\n" {
@@ -188,34 +188,34 @@ fn config(port: u16) -> RedisConfig {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn u1_a_reply_that_is_cut_anywhere_leaves_no_key_locked() {
     let server = Server::start();
-    let (scissors, port) = Scissors::before(&server).await;
+    let (proxy, port) = CuttingProxy::before(&server).await;
     let provider = RedisProvider::connect(config(port)).await.unwrap();
-    Stage::new(server, provider, scissors).play().await;
+    Trial::new(server, provider, proxy).run().await;
 }
 
 #[cfg(feature = "deadpool")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn u1_a_reply_that_is_cut_anywhere_leaves_no_key_locked_by_way_of_a_pool() {
+async fn u1_a_reply_that_is_cut_anywhere_leaves_no_key_locked_with_a_pool() {
     let server = Server::start();
-    let (scissors, port) = Scissors::before(&server).await;
+    let (proxy, port) = CuttingProxy::before(&server).await;
     let pool = deadpool_redis::Config::from_url(format!("redis://127.0.0.1:{port}"));
     let pool = pool.builder().unwrap().max_size(1).build().unwrap();
     let provider = RedisProvider::with_pool(pool, RedisOptions::new()).await.unwrap();
-    Stage::new(server, provider, scissors).play().await;
+    Trial::new(server, provider, proxy).run().await;
 }
 
 #[cfg(feature = "deadpool")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pools_connection_whose_reply_was_cut_is_not_used_again() {
+async fn a_connection_of_a_pool_whose_reply_was_cut_is_not_used_again() {
     let server = Server::start();
-    let (scissors, port) = Scissors::before(&server).await;
+    let (proxy, port) = CuttingProxy::before(&server).await;
     let pool = deadpool_redis::Config::from_url(format!("redis://127.0.0.1:{port}"));
     let pool = pool.builder().unwrap().max_size(1).build().unwrap();
     let provider = RedisProvider::with_pool(pool, RedisOptions::new()).await.unwrap();
     let locks = LockClient::new(provider);
     for length in 0..5 {
         locks.lock("k").acquire().await.unwrap().release().await.unwrap();
-        scissors.cut_replies([Fate::Cut(length)]);
+        proxy.cut_replies([Fate::Cut(length)]);
         let error = locks.lock("cut").try_acquire().await.unwrap_err();
         assert!(error.is_unavailable(), "{error}");
         let next = locks.lock(format!("next {length}")).try_acquire().await.unwrap();
@@ -224,22 +224,22 @@ async fn a_pools_connection_whose_reply_was_cut_is_not_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn u1_a_reply_that_is_cut_anywhere_leaves_no_key_locked_where_replicas_are_waited_for() {
+async fn u1_a_reply_that_is_cut_anywhere_leaves_no_key_locked_with_replicas() {
     let server = Server::with(&["--repl-diskless-sync-delay", "0"]);
     let _replica = Server::with(&["--replicaof", "127.0.0.1", &server.port.to_string()]);
     until(|| server.command("INFO replication").contains("state=online"));
-    let (scissors, port) = Scissors::before(&server).await;
+    let (proxy, port) = CuttingProxy::before(&server).await;
     let config = config(port).replicas(1, Duration::from_millis(500));
     let provider = RedisProvider::connect(config).await.unwrap();
-    Stage::new(server, provider, scissors).play().await;
+    Trial::new(server, provider, proxy).run().await;
 }
 
-/// The driver sends a request again when its reply is cut, up to a number of times.
+/// The driver repeats a request whose reply is cut, up to some number of times.
 #[cfg(feature = "cluster")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn u1_replies_that_are_cut_anywhere_leave_no_key_locked_in_a_cluster() {
     let server = Server::with(&["--cluster-enabled", "yes"]);
-    let (scissors, port) = Scissors::before(&server).await;
+    let (proxy, port) = CuttingProxy::before(&server).await;
     let announced = port.to_string();
     for words in [
         &["CLUSTER", "ADDSLOTSRANGE", "0", "16383"][..],
@@ -251,7 +251,7 @@ async fn u1_replies_that_are_cut_anywhere_leave_no_key_locked_in_a_cluster() {
     until(|| server.command("CLUSTER INFO").contains("cluster_state:ok"));
     let provider =
         RedisProvider::connect(RedisConfig::cluster([("127.0.0.1", port)])).await.unwrap();
-    let mut stage = Stage::new(server, provider, scissors);
-    (stage.times, stage.step) = (20, 4);
-    stage.play().await;
+    let mut trial = Trial::new(server, provider, proxy);
+    (trial.times, trial.step) = (20, 4);
+    trial.run().await;
 }

@@ -1,4 +1,5 @@
-//! Clients that are stopped while they stand in the queue: what they cost those behind them.
+//! Clients that are stopped while they wait in the queue, and how much they delay those behind
+//! them.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,7 +20,7 @@ use support::{Server, signal};
 const LIMIT: Duration = Duration::from_secs(60);
 const TTL: Duration = Duration::from_secs(30);
 
-/// Tells the process of a stopped client what to do.
+/// The environment variables that configure the process of a client.
 const PORT: &str = "LOCK_TEST_PORT";
 const WAITERS: &str = "LOCK_TEST_WAITERS";
 
@@ -27,7 +28,7 @@ const WAITERS: &str = "LOCK_TEST_WAITERS";
 struct Client(Child);
 
 impl Client {
-    /// Starts a process in which so many wait for the key `k`, each in the server's queue.
+    /// Starts a process with this many waiters for the key `k`, each in the server's queue.
     fn start(server: &Server, waiters: usize) -> Self {
         let program = std::env::current_exe().unwrap();
         let child = Command::new(program)
@@ -89,17 +90,18 @@ fn waits_until_it_is_killed() {
                 tokio::spawn(acquire.acquire())
             })
             .collect();
-        // Whoever gets the lock keeps it.
+        // A waiter that gets the lock keeps it.
         for waiting in waiting {
             waiting.await.unwrap().unwrap().forget();
         }
     });
 }
 
-async fn in_line(server: &Server, count: usize) {
+/// Waits until this many waiters are in the queue.
+async fn until_queued(server: &Server, count: usize) {
     let began = Instant::now();
-    while server.send(&["ZCARD", "k\u{1f}line{k}"]) != format!(":{count}\r\n") {
-        assert!(began.elapsed() < LIMIT, "not {count} in line");
+    while server.send(&["ZCARD", "k\u{1f}queue{k}"]) != format!(":{count}\r\n") {
+        assert!(began.elapsed() < LIMIT, "not {count} in the queue");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -112,10 +114,10 @@ async fn idle_behind(clients: usize, waiters_each: usize) -> Duration {
     let mut stopped = Vec::new();
     for number in 1..=clients {
         stopped.push(Client::start(&server, waiters_each));
-        in_line(&server, number * waiters_each).await;
+        until_queued(&server, number * waiters_each).await;
     }
     let live = tokio::spawn(waiting.lock("k").ttl(TTL).wait_forever().acquire());
-    in_line(&server, clients * waiters_each + 1).await;
+    until_queued(&server, clients * waiters_each + 1).await;
     stopped.iter().for_each(|client| client.stop(&server));
     let began = Instant::now();
     holder.release().await.unwrap();
@@ -128,7 +130,7 @@ async fn idle_behind(clients: usize, waiters_each: usize) -> Duration {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bp5_six_stopped_clients_keep_a_released_key_idle_for_about_two_seconds() {
     let idle = idle_behind(6, 1).await;
-    // Windows of 1,937 ms in all, where there were six seconds, and room for a loaded machine.
+    // The windows take 1,937 ms in all, instead of six seconds; the rest is for a loaded machine.
     assert!(idle < Duration::from_secs(4), "idle for {idle:?}");
 }
 
@@ -138,22 +140,22 @@ async fn bp5_four_thousand_dead_waiters_are_passed_over_a_thousand_at_a_time() {
     let (holding, waiting) = (client(server.port).await, client(server.port).await);
     let holder = holding.lock("k").ttl(TTL).acquire().await.unwrap();
     let killed = Client::start(&server, 4_000);
-    in_line(&server, 4_000).await;
+    until_queued(&server, 4_000).await;
     let live = tokio::spawn(waiting.lock("k").ttl(TTL).wait_forever().acquire());
-    in_line(&server, 4_001).await;
+    until_queued(&server, 4_001).await;
     drop(killed);
-    let told = server.calls("publish");
+    let before = server.calls("publish");
     let began = Instant::now();
     holder.release().await.unwrap();
     let guard = tokio::time::timeout(LIMIT, live).await.expect("in time").unwrap().unwrap();
     let idle = began.elapsed();
     assert!(idle < Duration::from_secs(4), "idle for {idle:?}");
-    let told = server.calls("publish") - told;
-    assert!(told < 100, "{told} messages to waiters of one client that is gone");
-    // The release and the live waiter's attempt have passed over a thousand each.
-    let left = server.send(&["ZCARD", "k\u{1f}line{k}"]);
+    let sent = server.calls("publish") - before;
+    assert!(sent < 100, "{sent} messages to waiters of one client that is gone");
+    // The release and the live waiter's attempt have each passed over a thousand.
+    let left = server.send(&["ZCARD", "k\u{1f}queue{k}"]);
     let left: usize = left.trim().trim_start_matches(':').parse().unwrap();
-    assert!((1_000..4_000).contains(&left), "{left} of 4,000 are left in line");
+    assert!((1_000..4_000).contains(&left), "{left} of 4,000 are left in the queue");
     guard.release().await.unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! Servers that restart, forget, freeze, refuse or lose their connections while locks are held.
+//! Servers that restart, lose data, freeze, refuse or lose connections while locks are held.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,7 +24,7 @@ async fn soon<T>(event: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, event).await.expect("it comes in time")
 }
 
-/// Tries until the server is back.
+/// Acquires once the server is back.
 async fn acquire_again(locks: &LockClient, key: &str) -> lock_core::LockGuard {
     let patient = locks.lock(key).wait_at_most(LIMIT);
     soon(patient.acquire()).await.unwrap()
@@ -108,7 +108,7 @@ async fn u1_r13_a_frozen_server_gives_no_guard_and_leaves_no_key_locked() {
         let error = soon(locks.lock(&key).ttl(Duration::from_secs(60)).try_acquire()).await;
         assert!(error.unwrap_err().is_unavailable());
         server.thaw();
-        // Whichever of the two the server reads first, the key is free long before its ttl.
+        // In whichever order the server reads them, the key is free long before its ttl.
         let guard = acquire_again(&locks, &key).await;
         guard.release().await.unwrap();
     }
@@ -124,7 +124,7 @@ async fn r14_killed_connections_are_replaced_and_no_lock_is_lost() {
         server.command("CLIENT KILL TYPE normal");
         let other = acquire_again(&locks, &format!("other-{round}")).await;
         assert!(guard.is_held());
-        // The connection of held locks may have been cut as well: then the guard comes back.
+        // If the connection of held locks was cut as well, the release fails and returns the guard.
         let mut releasing = other.release().await;
         while let Err(failed) = releasing {
             assert!(failed.error().is_unavailable(), "{failed}");
@@ -146,7 +146,7 @@ async fn r26_a_server_out_of_memory_refuses_to_acquire_and_still_renews_and_rele
     let error = soon(locks.lock("other").acquire()).await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
     assert!(error.to_string().contains("the server is out of memory"), "{error}");
-    assert_eq!(server.command("EXISTS other"), ":0\r\n", "nothing half done");
+    assert_eq!(server.command("EXISTS other"), ":0\r\n", "no part of it took effect");
     guard.renew(Duration::from_secs(10)).await.unwrap();
     guard.release().await.unwrap();
     server.command("CONFIG SET maxmemory 0");
@@ -154,7 +154,7 @@ async fn r26_a_server_out_of_memory_refuses_to_acquire_and_still_renews_and_rele
 }
 
 #[tokio::test]
-async fn r28_a_master_that_became_a_replica_is_looked_up_again() {
+async fn r28_a_connection_to_a_master_that_became_a_replica_is_replaced() {
     let (server, master) = (Server::start(), Server::start());
     let locks = server.client().await;
     server.command(&format!("REPLICAOF 127.0.0.1 {}", master.port));
@@ -164,12 +164,13 @@ async fn r28_a_master_that_became_a_replica_is_looked_up_again() {
         line.unwrap().parse::<u64>().unwrap()
     };
     let before = connections();
-    // The server refuses the first; every connection after that is found to lead to a replica.
-    for says in ["read-only", "no master any more", "no master any more"] {
+    // The server refuses the first attempt. Each connection after that is found to lead to a
+    // replica.
+    for says in ["read-only", "no longer a master", "no longer a master"] {
         let error = soon(locks.lock("k").try_acquire()).await.unwrap_err();
         assert!(error.is_unavailable() && error.to_string().contains(says), "{error}");
     }
-    // `INFO` counts itself; each further attempt has asked for the way again.
+    // `INFO` counts itself; each further attempt opens a connection.
     assert!(connections() - before >= 3, "the connection to a replica was kept");
     server.command("REPLICAOF NO ONE");
     acquire_again(&locks, "k").await.release().await.unwrap();
@@ -183,7 +184,7 @@ async fn r29_a_busy_server_is_waited_for() {
     let sleeping = std::thread::spawn({
         let socket = server.socket();
         move || {
-            // A script that runs until it is killed.
+            // This script runs until it is killed.
             let _ = std::process::Command::new("redis-cli")
                 .args(["-s", &socket.to_string_lossy(), "EVAL", "while true do end", "0"])
                 .output();
@@ -233,7 +234,7 @@ async fn r30_a_password_that_changes_while_held_costs_no_lock() {
     let acquire = locks.lock("k").ttl(Duration::from_secs(20));
     let guard = acquire.renew_every(Duration::from_millis(20)).acquire().await.unwrap();
     server.command(&format!("ACL SETUSER locks >the-new-one <{PASSWORD}"));
-    // Who is connected stays so.
+    // Open connections stay authenticated.
     locks.lock("other").acquire().await.unwrap().release().await.unwrap();
     server.command("CLIENT KILL TYPE normal");
     let refused = soon(async {
@@ -265,7 +266,7 @@ async fn u1_r30_a_user_that_is_disabled_for_a_moment_leaves_no_key_locked() {
     server.command("ACL SETUSER locks off");
     server.command("CLIENT KILL TYPE normal");
     drop(guards);
-    // Each of the three is refused.
+    // Each of the three releases is refused.
     let refused = || {
         let log = server.command("ACL LOG");
         let mut counts = log.split("$5\r\ncount\r\n:").skip(1);
@@ -326,6 +327,7 @@ async fn w1_a_bounded_wait_for_a_frozen_server_ends_soon_after_its_deadline() {
     let waited = began.elapsed();
     server.thaw();
     assert!(error.is_unavailable(), "{error}");
-    // A tenth of a second, as the server has answered fast, and room for a loaded machine.
+    // The last attempt has a tenth of a second, as the server answered fast; the rest is for a
+    // loaded machine.
     assert!(waited < Duration::from_millis(1_200), "waited {waited:?} of 300 ms");
 }

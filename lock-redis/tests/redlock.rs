@@ -1,4 +1,4 @@
-//! Quorums of real servers, some of which are frozen, dead, forgetful, or no servers of their own.
+//! Quorums of real servers, some of which are frozen, dead, without their data, or named twice.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ use support::Server;
 use support::contest::Contest;
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// Longer than any healthy server takes on a loaded machine, shorter than the tests' limits.
+/// Longer than a healthy server takes on a loaded machine, and shorter than the tests' limits.
 const NODE_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn ms(millis: u64) -> Duration {
@@ -79,7 +79,7 @@ async fn q1_a_frozen_minority_does_not_hold_up_connecting() {
     let locks = client(&servers).await;
     assert!(began.elapsed() < LIMIT / 2, "{:?}", began.elapsed()); // connecting may take `LIMIT`
     locks.lock("k").acquire().await.unwrap().release().await.unwrap();
-    // What is wrong with a node that answers is reported all the same, beside a majority.
+    // A node that answers and fails the checks is reported, even beside a majority.
     servers[3].thaw();
     servers[4].command("CONFIG SET maxmemory-policy volatile-ttl");
     let error = config(&servers).connect().await.unwrap_err();
@@ -92,7 +92,7 @@ async fn q1_a_new_quorum_waits_for_a_node_that_is_slow_to_connect() {
     let servers = servers::<3>();
     servers[2].freeze();
     let connecting = tokio::spawn(config(&servers).node_timeout(ms(50)).connect());
-    // The others have been found to have no mark, after the node timeout.
+    // After the node timeout, the others are found to have no mark.
     until(|| servers[0].calls("eval") + servers[0].calls("evalsha") > 0).await;
     assert!(!connecting.is_finished());
     servers[2].thaw();
@@ -163,13 +163,13 @@ async fn e1_q1_r5_a_node_that_has_forgotten_is_left_out_until_it_has_settled() {
     let locks = LockClient::new(connect().await.unwrap());
     let too_long = locks.lock("k").ttl(ms(3_001)).acquire().await.unwrap_err();
     assert!(too_long.is_invalid(), "{too_long}");
-    // A snapshot has the mark, and not the lease that comes after it.
+    // The snapshot has the mark, but not the lease that is granted after it.
     servers.iter().for_each(|server| drop(server.command("SAVE")));
     let first = locks.lock("k").ttl(ms(3_000)).acquire().await.unwrap();
     let token = first.fencing_token();
     servers[0].start_again();
     assert!(server_keeps_the_mark(&servers[0]));
-    // The forgetful node and one whose lease never arrived would be a majority.
+    // The node that has forgotten, and one whose lease never arrived, would be a majority.
     servers[1].command("DEL k");
     let other =
         LockClient::builder(config(&servers).settle(Some(ms(3_000))).connect().await.unwrap())
@@ -211,7 +211,7 @@ async fn q1_r36_a_server_that_is_named_twice_is_refused() {
     let twice = RedlockConfig::from_url(&url([one, two, one])).unwrap();
     let error = twice.connect().await.unwrap_err();
     assert!(error.is_misconfigured(), "{error}");
-    assert!(error.to_string().contains("are one and the same server"), "{error}");
+    assert!(error.to_string().contains("are the same server"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -275,19 +275,19 @@ async fn q1_acquire_and_release_take_one_round_trip_each() {
         sent.sum::<u64>()
     };
     until(|| all_in() >= 1_000).await;
-    // An acquisition and a release of each node; a raise now and then, when the machine stood still.
+    // One acquisition and one release per node, and a raise if the machine stood still.
     assert!(all_in() <= 1_050, "{} commands for 100 cycles on 5 nodes", all_in());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_saves_its_data_has_not_forgotten_any() {
+async fn a_node_that_saves_its_data_keeps_its_mark() {
     let servers = servers::<3>();
     let locks = client(&servers).await;
     let mark = || servers[0].send(&["GET", "\u{1f}settled"]).lines().nth(1).unwrap().to_owned();
     let first = mark();
     assert!(first.ends_with(" 0 0"), "{first:?}");
     for _ in 0..2 {
-        // Once its start, or its last save, is long enough ago, it is remembered.
+        // The time of the last save enters the mark once it is two seconds ago.
         let known = mark();
         let give_up = Instant::now() + LIMIT;
         while mark() == known {

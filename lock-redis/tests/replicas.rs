@@ -1,4 +1,4 @@
-//! Grants that count only once replicas have them.
+//! Grants that are trusted only once replicas have them.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,7 +28,7 @@ async fn soon<T>(event: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, event).await.expect("it comes in time")
 }
 
-/// A master and a replica that is in step.
+/// Starts a master, and a replica that has its data.
 fn pair() -> (Server, Server) {
     let master = Server::with(&["--repl-diskless-sync-delay", "0"]);
     let replica = Server::with(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
@@ -36,7 +36,7 @@ fn pair() -> (Server, Server) {
     (master, replica)
 }
 
-/// A client that gives up soon.
+/// Connects a client that soon reports that the server is unavailable.
 async fn client(config: RedisConfig) -> LockClient {
     let provider = RedisProvider::connect(config).await.unwrap();
     let client = LockClient::builder(provider).unavailable_after(Duration::from_secs(2));
@@ -57,7 +57,7 @@ async fn a_grant_is_at_the_replicas_when_it_is_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r9_without_its_replicas_nothing_is_granted_nor_left_behind() {
+async fn r9_without_replicas_nothing_is_granted_and_no_key_stays_locked() {
     let (master, replica) = pair();
     let locks = client(master.config().replicas(1, ms(300))).await;
     let acquire = locks.lock("held").ttl(Duration::from_secs(5)).renew_every(ms(100));
@@ -67,7 +67,7 @@ async fn r9_without_its_replicas_nothing_is_granted_nor_left_behind() {
     assert!(error.is_unavailable(), "{error}");
     assert!(error.to_string().contains("0 replicas have the grant"), "{error}");
     until(|| master.send(&["EXISTS", "k"]) == ":0\r\n");
-    // A renewal that no replica knows of is none.
+    // A renewal that no replica has does not count.
     let loss = soon(held.lost()).await;
     assert!(matches!(loss, Some(Loss::Expired { .. })), "{loss:?}");
     replica.thaw();
@@ -87,7 +87,7 @@ async fn r9_a_master_that_refuses_to_write_without_replicas_is_waited_for() {
     let waiter = tokio::spawn(async move { locks.lock("k").wait_forever().acquire().await });
     replica.send(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
     let guard = soon(waiter).await.unwrap();
-    // It may have given up before the replica was back, and says what it waited for.
+    // It may have given up before the replica was back.
     match guard {
         Ok(guard) => guard.release().await.unwrap(),
         Err(error) => assert!(error.is_unavailable(), "{error:#}"),
@@ -111,14 +111,14 @@ async fn one_more_permission_is_enough_to_wait_for_replicas() {
 }
 
 #[tokio::test]
-async fn numbers_of_replicas_that_mean_nothing_are_refused() {
+async fn wrong_settings_of_replicas_are_refused_with_what_would_be_right() {
     let server = Server::start();
     let registry = ProviderRegistry::new().register(lock_redis::factory()).unwrap();
     for (options, why) in [
-        ("replicas=two", "`replicas` is a number, not `two`"),
+        ("replicas=two", "`replicas` is `two`; give a number"),
         ("replicas=0", "leave it out to wait for none"),
         ("replicas=1&replicas_timeout=1h", "give them 1ms to 2.5s"),
-        ("replicas_timeout=1s", "means nothing without `replicas`"),
+        ("replicas_timeout=1s", "has no effect without `replicas`"),
     ] {
         let error = registry.connect(&format!("{}?{options}", server.url())).await.unwrap_err();
         assert!(error.is_misconfigured() && error.to_string().contains(why), "{error}");

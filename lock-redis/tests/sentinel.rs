@@ -1,4 +1,4 @@
-//! A master that sentinels watch, and its replacement while locks are held.
+//! Sentinels, and failovers while locks are held.
 
 #![cfg(feature = "sentinel")]
 #![allow(
@@ -23,17 +23,17 @@ use support::sentinel::{Watched, until};
 
 /// Longer than any failover takes on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Longer than most.
+/// Longer than most failovers.
 const TTL: Duration = Duration::from_secs(20);
 
-/// How long a master must be silent to be taken for dead.
+/// How long a master is silent before it counts as dead.
 const DOWN_AFTER: Duration = Duration::from_secs(1);
 
 async fn soon<T>(event: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, event).await.expect("it comes in time")
 }
 
-/// A client that sits a failover out.
+/// Connects a client that waits until a failover is over.
 async fn client(watched: &Watched) -> LockClient {
     let provider = RedisProvider::connect(watched.config()).await.unwrap();
     LockClient::builder(provider).unavailable_after(LIMIT).build().unwrap()
@@ -62,7 +62,7 @@ async fn r31_sentinels_and_master_are_connected_to_over_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r30_a_password_that_changes_is_asked_for_with_every_look_up() {
+async fn r30_a_password_that_changes_is_read_for_every_new_connection() {
     let watched = Watched::start(LIMIT);
     let known = Arc::new(Mutex::new(support::PASSWORD.to_owned()));
     let source = Arc::clone(&known);
@@ -94,51 +94,48 @@ async fn r13_a_frozen_master_is_replaced_and_all_contenders_go_on() {
     contest.end().await;
 }
 
-/// The connection that listens says nothing of its own when its server is frozen.
+/// The connection that listens does not notice by itself that its server is frozen.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n1_r13_waiters_are_woken_by_the_successor_of_a_frozen_master() {
     let watched = Watched::start(DOWN_AFTER);
     let provider = RedisProvider::connect(watched.config()).await.unwrap();
     let locks = LockClient::builder(provider.clone()).unavailable_after(LIMIT).build().unwrap();
-    // Nothing but a message wakes this waiter in time.
+    // Only a message wakes this waiter in time.
     let patient = LockClient::builder(provider).retry(Backoff::fixed(LIMIT * 4));
     let patient = patient.unavailable_after(LIMIT).build().unwrap();
     let holder = client(&watched).await;
-    let hand_on = async |servers: &[support::Server]| {
+    let pass_on = async |servers: &[support::Server]| {
         let guard = soon(holder.lock("k").ttl(LIMIT * 4).acquire()).await.unwrap();
         let waiting = patient.clone();
         let waiter = tokio::spawn(async move { waiting.lock("k").wait_forever().acquire().await });
-        let line = |server: &support::Server| server.send(&["EXISTS", "k\u{1f}line{k}"]);
-        until(|| servers.iter().any(|server| line(server) == ":1\r\n"));
+        let queued = |server: &support::Server| server.send(&["EXISTS", "k\u{1f}queue{k}"]);
+        until(|| servers.iter().any(|server| queued(server) == ":1\r\n"));
         released(guard).await;
         released(soon(waiter).await.unwrap().unwrap()).await;
     };
-    hand_on(&watched.servers).await;
+    pass_on(&watched.servers).await;
     watched.servers[0].freeze();
     soon(watched.until_replaced(0)).await;
     released(soon(locks.lock("other").acquire()).await.unwrap()).await;
-    hand_on(&watched.servers[1..]).await;
+    pass_on(&watched.servers[1..]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sentinels_that_are_dead_or_unaware_of_the_master_are_errors() {
+async fn sentinels_that_are_dead_or_do_not_know_the_service_are_reported() {
     let watched = Watched::start(DOWN_AFTER);
     let nowhere = RedisConfig::sentinel("main", [("127.0.0.1", 1)]);
     let error = soon(RedisProvider::connect(nowhere)).await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
     let unknown = watched.config_of("other");
     let error = soon(RedisProvider::connect(unknown)).await.unwrap_err();
-    assert!(
-        error.is_unavailable() && error.to_string().contains("no server to talk to"),
-        "{error}"
-    );
+    assert!(error.is_unavailable() && error.to_string().contains("no server was found"), "{error}");
     let server = ("127.0.0.1", watched.servers[0].port);
     let error = RedisProvider::connect(RedisConfig::sentinel("main", [server])).await;
     assert!(error.is_err(), "a server is no sentinel");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r8_a_lock_that_its_replicas_know_outlives_the_master() {
+async fn r8_a_lock_that_the_replicas_have_survives_the_loss_of_the_master() {
     let mut watched = Watched::start(DOWN_AFTER);
     let locks = client(&watched).await;
     let acquire = locks.lock("k").ttl(TTL).renew_every(Duration::from_millis(100));
@@ -147,7 +144,7 @@ async fn r8_a_lock_that_its_replicas_know_outlives_the_master() {
     watched.servers[0].kill();
     soon(watched.until_replaced(0)).await;
     let other = client(&watched).await;
-    // Renewed at the new master as well: beyond the ttl that the old one granted.
+    // The lock is renewed at the new master, beyond the ttl that the old one granted.
     let wait = other.lock("k").wait_at_most(TTL + Duration::from_secs(2)).acquire();
     assert!(wait.await.unwrap_err().is_timed_out());
     assert!(guard.is_held());
@@ -157,12 +154,12 @@ async fn r8_a_lock_that_its_replicas_know_outlives_the_master() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn g2_f1_r8_a_lock_that_no_replica_knows_is_lost_with_the_master_and_its_holder_learns_it() {
+async fn g2_f1_r8_a_lock_that_no_replica_has_is_lost_with_the_master_and_its_holder_learns_of_it() {
     let mut watched = Watched::start(DOWN_AFTER);
     let locks = client(&watched).await;
     let other = client(&watched).await;
     watched.servers[1..].iter().for_each(support::Server::freeze);
-    // Whatever is sent to a frozen replica waits there in its socket.
+    // Data that was sent to a frozen replica would wait in its socket.
     watched.servers[0].command("CLIENT KILL TYPE replica");
     let acquire = locks.lock("k").ttl(LIMIT).renew_every(Duration::from_millis(100));
     let guard = acquire.acquire().await.unwrap();

@@ -1,4 +1,4 @@
-//! What stands in Redis: the same as other plain-string lock libraries write, and siblings beside it.
+//! What is stored in Redis: a string, as other lock libraries write it, and siblings beside it.
 
 #![allow(
     clippy::unwrap_used,
@@ -46,7 +46,7 @@ async fn the_value_is_token_and_metadata_under_prefix_and_key() {
 async fn plain_string_locks_of_other_libraries_exclude_us_and_are_excluded() {
     let server = Server::start();
     let locks = server.client().await;
-    // What nearly every library sends: SET key value NX PX.
+    // Nearly every library sends this.
     assert_eq!(server.command("SET k theirs NX PX 60000"), "+OK\r\n");
     assert!(locks.lock("k").try_acquire().await.unwrap().is_none());
     let holder = locks.inspect("k").await.unwrap().holder().cloned().expect("a holder");
@@ -56,7 +56,7 @@ async fn plain_string_locks_of_other_libraries_exclude_us_and_are_excluded() {
     let guard = locks.lock("k").acquire().await.unwrap();
     assert_eq!(server.command("SET k theirs NX PX 60000"), "$-1\r\n");
     guard.release().await.unwrap();
-    // A foreign value that begins like ours but is shorter than a token is not ours either.
+    // A value that is shorter than an owner token is foreign, whatever it begins with.
     server.command("SET k AAAA NX PX 60000");
     assert!(locks.lock("k").try_acquire().await.unwrap().is_none());
 }
@@ -80,7 +80,7 @@ async fn f1_bf3_the_token_is_the_servers_time_and_outlives_the_lease() {
 async fn f1_a_clock_that_was_set_back_does_not_set_tokens_back() {
     let server = Server::start();
     let locks = server.client().await;
-    // What a server leaves behind whose clock was a day and a half ahead when it minted.
+    // The fence of a server whose clock was a day and a half ahead.
     let ahead = 36 * 60 * 60 * 1_000_000_u64;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let future = u64::try_from(now.as_micros()).unwrap() + ahead;

@@ -1,4 +1,4 @@
-//! What the driver makes of a configuration.
+//! Makes the driver's clients from a configuration.
 
 #[cfg(not(feature = "cluster"))]
 use std::convert::Infallible;
@@ -19,45 +19,46 @@ use redis::{Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisCo
 #[cfg(feature = "cluster")]
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 
-use super::builder::{Place, RedisConfig, Sentinels};
+use super::builder::RedisConfig;
+use super::set_up::{Sentinels, SetUp};
 use super::timeouts::Timeouts;
 use crate::error::{misconfigured, translate};
 
-/// While one node of a cluster is silent, the driver asks it for the new lay-out for so long, and
-/// everybody waits.
+/// How long the driver waits for an answer of a cluster's node. While it asks a silent node for the
+/// new layout of the cluster, all requests wait.
 #[cfg(feature = "cluster")]
 const NODE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often the driver sends a request again that a node of a cluster has not taken; whoever waits for
-/// a lock tries again by itself.
+/// How often the driver repeats a request that a cluster's node has not accepted. A few times are
+/// enough, because an acquisition is tried again by core.
 #[cfg(feature = "cluster")]
 const RETRIES: u32 = 5;
 
 impl RedisConfig {
-    /// Returns the driver's client for one server, or `None` where it has to be made anew for each
-    /// connection: the master may be another one by then, or the password.
+    /// Returns the driver's client for one server, or `None` if a client must be made anew for each
+    /// connection, because the master or the password may change.
     ///
     /// Wrong settings are reported in either case.
     pub(crate) fn lasting_client(&self) -> Result<Option<Client>> {
         self.check()?;
-        match &self.place {
-            Place::Cluster { .. } => {
+        match &self.set_up {
+            SetUp::Cluster { .. } => {
                 misconfigured("a node of a quorum is one server, not a cluster")
             }
-            Place::Sentinel(sentinels) => self.sentinel_client(sentinels).map(|_| None),
-            Place::Tcp { .. } | Place::Unix { .. } => {
+            SetUp::Sentinel(sentinels) => self.sentinel_client(sentinels).map(|_| None),
+            SetUp::Tcp { .. } | SetUp::Unix { .. } => {
                 let client = self.server_client(self.fixed_address()?)?;
                 Ok(self.password_source.is_none().then_some(client))
             }
         }
     }
 
-    /// Returns the driver's client for the server that is meant now. Nothing subscribes to the events of
-    /// sentinels: a request that fails comes no later than they do.
+    /// Returns the driver's client for the present server. Events of the sentinels are not
+    /// subscribed to, because requests to a lost master fail no later than the events arrive.
     pub(crate) async fn client(&self) -> Result<Client> {
-        match &self.place {
+        match &self.set_up {
             #[cfg(feature = "sentinel")]
-            Place::Sentinel(sentinels) => {
+            SetUp::Sentinel(sentinels) => {
                 let mut sentinels = self.sentinel_client(sentinels)?;
                 sentinels.async_get_client().await.map_err(translate)
             }
@@ -66,16 +67,16 @@ impl RedisConfig {
     }
 
     fn fixed_address(&self) -> Result<ConnectionAddr> {
-        match &self.place {
-            Place::Tcp { host, port } => Ok(self.address(host, *port)),
-            Place::Unix { path } => Ok(ConnectionAddr::Unix(path.clone())),
-            Place::Sentinel(_) | Place::Cluster { .. } => {
-                misconfigured("this is not the address of one server")
-            }
+        match &self.set_up {
+            SetUp::Tcp { host, port } => Ok(self.address(host, *port)),
+            SetUp::Unix { path } => Ok(ConnectionAddr::Unix(path.clone())),
+            SetUp::Sentinel(_) | SetUp::Cluster { .. } => misconfigured(
+                "the configuration does not name one server; use `tcp`, `tls` or `unix`",
+            ),
         }
     }
 
-    /// The password of the moment.
+    /// Returns the present password.
     fn password_now(&self) -> Option<String> {
         let asked = self.password_source.as_ref().map(|source| source());
         asked.or_else(|| self.password.clone())
@@ -156,13 +157,13 @@ impl RedisConfig {
     #[cfg(feature = "cluster")]
     pub(crate) fn cluster_client(&self) -> Result<ClusterClient> {
         self.check()?;
-        let Place::Cluster { nodes } = &self.place else {
-            return misconfigured("this is not the address of a cluster");
+        let SetUp::Cluster { nodes } = &self.set_up else {
+            return misconfigured("the configuration does not name a cluster; use `cluster`");
         };
         if self.password_source.is_some() {
             return misconfigured(
-                "the password of a cluster is a fixed one; use `password`, and two passwords at a \
-                 time on the servers to change it",
+                "a cluster does not support `password_from`; use `password`, and give the user two \
+                 passwords on the servers while it changes",
             );
         }
         let nodes = nodes.iter().map(|(host, port)| self.address(host, *port));
@@ -205,8 +206,9 @@ impl RedisConfig {
     }
 }
 
-/// A connection whose packets get lost must end, so that a new one can be opened: by itself TCP would
-/// go on resending for a quarter of an hour, and every request would wait behind the lost ones.
+/// Returns settings by which the kernel ends a connection that loses its packets, so that a new one
+/// can be opened. By default, TCP resends for a quarter of an hour, and every request waits for
+/// that.
 fn tcp() -> TcpSettings {
     let limit = Timeouts::default().response;
     let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive());
@@ -215,8 +217,8 @@ fn tcp() -> TcpSettings {
     tcp
 }
 
-/// How the kernel finds out that the other end of an idle connection is gone: it probes after as long
-/// as an answer may take, and every second from then on.
+/// Returns settings by which the kernel notices that the other end of an idle connection is gone.
+/// It probes for the first time after as long as an answer may take, and then every second.
 pub(crate) fn keepalive() -> TcpKeepalive {
     let limit = Timeouts::default().response;
     TcpKeepalive::new().with_time(limit).with_interval(limit / 5)
@@ -224,7 +226,7 @@ pub(crate) fn keepalive() -> TcpKeepalive {
 
 #[cfg(feature = "tls")]
 fn certificates(ca: Option<&Path>) -> Result<redis::TlsCertificates> {
-    // Only the first installs; an application that chose its own provider keeps it.
+    // Only the first call installs: an application that has chosen a provider keeps it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let root_cert = ca
         .map(|path| {

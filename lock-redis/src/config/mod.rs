@@ -1,8 +1,9 @@
-//! What the operator says: where Redis is, who we are there, and how locks are kept on it.
+//! The configuration: where the servers are, as whom to connect, and how to keep locks on them.
 
 pub(crate) mod builder;
 pub(crate) mod driver;
 pub(crate) mod options;
+mod set_up;
 pub(crate) mod timeouts;
 pub(crate) mod url;
 

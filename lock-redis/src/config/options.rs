@@ -1,4 +1,4 @@
-//! How locks are kept on a server, however it is connected to.
+//! The options that apply to every set-up.
 
 use std::time::Duration;
 
@@ -10,7 +10,25 @@ use lock_core::backend::Ttl;
 use super::timeouts::Timeouts;
 use crate::error::misconfigured;
 
-/// How locks are kept on a server, however it is connected to.
+/// Configures how locks are kept on a server, however it is connected to.
+///
+/// [`RedisConfig`](crate::RedisConfig) has the same methods. Use these options with your own client
+/// or pool.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use lock_redis::{RedisOptions, RedisProvider, redis};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = redis::Client::open("redis://db-1")?;
+/// let options = RedisOptions::new().prefix("app:").connect_timeout(Duration::from_millis(500));
+/// let provider = RedisProvider::with_client(&client, options).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until they are passed on"]
 pub struct RedisOptions {
@@ -18,18 +36,19 @@ pub struct RedisOptions {
     pub(crate) server_checks: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) replicas: Option<Replicas>,
-    /// `None` stands for a default, which is longer at the nodes of a quorum.
+    /// `None` means the default, which is longer for the nodes of a quorum.
     fencing_ttl: Option<Duration>,
 }
 
-/// For how long a key's last fencing token is kept after its lease, unless configured. Tokens start
-/// from the server's clock, so they stay in order while that is set back by less.
+/// How long a key's last fencing token is kept after its lease, unless configured. Tokens are times
+/// of the server's clock, so they keep growing if the clock is set back by less than this.
 const FENCING_TTL: Duration = Duration::from_secs(60 * 60);
 
-/// The same at the nodes of a quorum, whose tokens rest on no clock as long as nodes remember.
+/// The same for the nodes of a quorum. Their tokens depend on no clock while the nodes remember
+/// them.
 const FENCING_TTL_OF_A_NODE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many replicas must know of a grant, and how long they have.
+/// How many replicas must confirm a grant, and within which time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Replicas {
     pub(crate) count: u32,
@@ -45,68 +64,124 @@ impl Default for RedisOptions {
 }
 
 impl RedisOptions {
-    /// Makes the defaults: no prefix, server checks on, two seconds to connect.
+    /// Returns the defaults: no prefix, server checks on, two seconds to connect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_redis::RedisOptions;
+    /// let options = RedisOptions::new();
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Puts this before every key, byte for byte.
+    /// Puts a prefix before every key, byte for byte; none by default.
     ///
-    /// Two prefixes keep their locks apart unless one begins with the other: `a:` and `a:b:` can name the
-    /// same key. Nothing is escaped, as other libraries could then not share a key.
+    /// Choose prefixes of which none begins with another: `a:` and `a:b:` can name the same key.
+    /// Nothing is escaped, so that other libraries can lock the same key.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_redis::RedisOptions;
+    /// // The lock `invoice/42` is at the key `app:invoice/42`.
+    /// let options = RedisOptions::new().prefix("app:");
+    /// ```
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// Turns off the checks of the server (version, role, eviction policy): for a server whose `INFO`
-    /// is denied, or an operator who knows better. Measured: with the policy `volatile-ttl`, no held
-    /// lock survived memory pressure.
+    /// Turns the checks of the server's version, role and eviction policy on or off; they are on by
+    /// default.
     ///
-    /// A server is checked at the start and whenever a connection to it is opened, as it may have been
-    /// replaced or configured anew; a cluster is checked at the start only. An address that leads to a
-    /// replica is [`Misconfigured`](ErrorKind::Misconfigured) at the start. If it does so later, it is
-    /// [`Unavailable`](ErrorKind::Unavailable), as the replica may be promoted or replaced.
+    /// **Without the checks, a server that evicts keys is accepted.** Under memory pressure, such a
+    /// server deletes held locks. Turn the checks off only if the user may not run `INFO`, or if
+    /// you have checked the server yourself.
+    ///
+    /// A server is checked whenever a connection to it is opened, because it may have been replaced
+    /// or configured anew. A cluster is checked only at the start.
+    ///
+    /// | the address leads to a replica | error |
+    /// |---|---|
+    /// | at the start | [`Misconfigured`](ErrorKind::Misconfigured) |
+    /// | later | [`Unavailable`](ErrorKind::Unavailable), because the replica may be promoted or replaced |
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_redis::RedisOptions;
+    /// // The version, role and eviction policy of the server were checked by hand.
+    /// let options = RedisOptions::new().server_checks(false);
+    /// ```
     pub fn server_checks(mut self, on: bool) -> Self {
         self.server_checks = on;
         self
     }
 
-    /// Sets how long opening a connection may take.
+    /// Sets how long opening a connection may take; two seconds by default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use lock_redis::RedisOptions;
+    /// let options = RedisOptions::new().connect_timeout(Duration::from_millis(500));
+    /// ```
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
     }
 
-    /// Sets for how long the last fencing token of a key is kept after its lease; one hour unless
-    /// configured, from a minute to a year.
+    /// Sets how long the last fencing token of a key is kept after its lease, from a minute to a
+    /// year; one hour by default.
     ///
-    /// Tokens stay in order when the server's clock is set back by less than this, also for a key that
-    /// nobody used meanwhile. A key that is used once takes about 150 bytes for as long. The nodes
-    /// of a quorum keep tokens for a day or longer.
+    /// Tokens keep growing if the server's clock is set back by less than this, even for a key that
+    /// nobody uses meanwhile. The token of each key takes about 150 bytes until then. The nodes of
+    /// a quorum keep tokens for at least 24 hours, which is their default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use lock_redis::RedisOptions;
+    /// let options = RedisOptions::new().fencing_ttl(Duration::from_secs(24 * 60 * 60));
+    /// ```
     pub fn fencing_ttl(mut self, time: Duration) -> Self {
         self.fencing_ttl = Some(time);
         self
     }
 
-    /// Believes a grant or a renewal only once so many replicas have it; [`Unavailable`] if they have
-    /// not within `limit`.
+    /// Trusts a grant or a renewal only once `count` replicas have it. If they do not have it
+    /// within `limit`, the request fails with [`Unavailable`](ErrorKind::Unavailable). By default,
+    /// no replica is waited for.
     ///
-    /// Each is followed by a `WAIT`, on a connection for grants or one for renewals, where it blocks all
-    /// that come after it: this costs a round trip to the replicas, and concurrency.
+    /// **A failover can still lose a lock.** A replica without the grant may become the new master,
+    /// and a replica that restarts without its data has forgotten the grant. Send the fencing token
+    /// with every write.
     ///
-    /// **It makes losing a lock in a failover rarer, and does not rule it out**: nothing makes the
-    /// replica the new master that has the grant, and one that restarts without its data has
-    /// forgotten it. With all replicas wanted, none may be down. See the [documentation of
+    /// A `WAIT` follows each grant and each renewal, and blocks what comes after it on its
+    /// connection. This costs a round trip to the replicas, and concurrency. If `count` is the
+    /// number of replicas, none may be down. See the [documentation of
     /// `WAIT`](https://redis.io/docs/latest/commands/wait/).
     ///
-    /// [`Unavailable`]: ErrorKind::Unavailable
+    /// A cluster, a quorum and a pool do not support this: connecting reports
+    /// [`Misconfigured`](ErrorKind::Misconfigured).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use lock_redis::RedisOptions;
+    /// let options = RedisOptions::new().replicas(1, Duration::from_millis(100));
+    /// ```
     pub fn replicas(mut self, count: u32, limit: Duration) -> Self {
         self.replicas = Some(Replicas { count, limit });
         self
     }
 
-    /// Returns for how long a key's last fencing token is kept after its lease.
+    /// Returns how long a key's last fencing token is kept after its lease.
     pub(crate) fn token_retention(&self) -> Duration {
         self.fencing_ttl.unwrap_or(FENCING_TTL)
     }
@@ -116,19 +191,19 @@ impl RedisOptions {
         let time = self.fencing_ttl.unwrap_or(FENCING_TTL_OF_A_NODE);
         if time < FENCING_TTL_OF_A_NODE {
             return misconfigured(format!(
-                "`fencing_ttl` is {time:?}; the nodes of a quorum need {FENCING_TTL_OF_A_NODE:?} or \
-                 more, as the order of their tokens rests on what they remember"
+                "`fencing_ttl` is {time:?}; the nodes of a quorum need at least \
+                 {FENCING_TTL_OF_A_NODE:?}, because their tokens grow only while they remember them"
             ));
         }
         Ok(time)
     }
 
-    /// Returns how long the driver waits.
+    /// Returns the time limits of the driver.
     pub(crate) fn timeouts(&self) -> Timeouts {
         Timeouts { connect: self.connect_timeout, ..Timeouts::default() }
     }
 
-    /// Refuses numbers that mean nothing.
+    /// Refuses numbers that cannot work.
     pub(crate) fn check(&self) -> Result<()> {
         let longest = Ttl::MAX.as_duration();
         if let Some(time) = self.fencing_ttl
@@ -146,16 +221,16 @@ impl RedisOptions {
         if count == 0 {
             return misconfigured("`replicas` is 0; leave it out to wait for none");
         }
-        // WAIT takes zero for no limit at all.
+        // To `WAIT`, zero means no limit at all.
         if limit < Duration::from_millis(1) || limit > longest {
             return misconfigured(format!(
-                "replicas have {limit:?} for a grant; give them 1ms to {longest:?}"
+                "the replicas have {limit:?} to confirm a grant; give them 1ms to {longest:?}"
             ));
         }
         Ok(())
     }
 
-    /// Refuses to wait for replicas where nobody does.
+    /// Refuses to wait for replicas in a set-up that does not.
     pub(crate) fn refuse_replicas(&self, what: &str) -> Result<()> {
         match self.replicas {
             None => Ok(()),

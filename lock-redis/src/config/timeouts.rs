@@ -1,8 +1,8 @@
-//! How long a connection may take to open, to answer, and to say nothing.
+//! Time limits of connections.
 
 use std::time::Duration;
 
-/// How long the driver waits.
+/// How long the driver waits for a connection to open, and for an answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
     pub(crate) connect: Duration,
@@ -16,10 +16,10 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// A server that owes an answer for this long is taken for frozen or cut off: packets may get lost
-    /// without an error ever being seen.
+    /// A server that has left a request unanswered for this long counts as frozen or cut off,
+    /// because packets can get lost without any error.
     pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
-    /// For how long nothing is asked of a server that has denied a subscription or a report.
+    /// How long a server that has denied a subscription or tracking is not asked for it again.
     pub(crate) const DENIED: Duration = Duration::from_secs(60);
 }

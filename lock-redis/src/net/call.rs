@@ -1,14 +1,13 @@
-//! One call of a script: how it is packed, and what is sent where the server does not know the script.
+//! One call of a script by its hash, and in full to a server that does not know the script.
 
 use std::time::Duration;
 
 use redis::aio::ConnectionLike;
 use redis::{Arg, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, ToRedisArgs, Value};
 
-/// A script, and the name that the server has for it once it has run it.
+/// A script, and the hash by which a server knows it once it has run it.
 pub(crate) struct Script {
     text: String,
-    /// The hash of the text, by which the server knows it.
     sha: String,
 }
 
@@ -19,26 +18,27 @@ impl Script {
     }
 }
 
-/// One call of a script, packed once: a lock is as fast as this is short.
+/// One call of a script. It is encoded once, because this takes much of the time of a request.
 pub(crate) struct Call<'a> {
-    /// Sent in full where the server does not know it by the name in the command.
+    /// Sent in full to a server that does not know its hash.
     script: &'a Script,
-    /// `EVALSHA` with the script's name, the keys and the arguments.
+    /// `EVALSHA` with the hash, the keys and the arguments.
     command: Cmd,
-    /// The last argument is still missing: only the connection that the call goes over knows it.
+    /// The last argument is still missing, because only the connection knows it: the server's
+    /// process.
     names_process: bool,
 }
 
 impl<'a> Call<'a> {
     pub(crate) fn new<const N: usize>(script: &'a Script, keys: [&str; N]) -> Self {
-        // Room for the arguments as well, so that it need not grow.
+        // With room for the arguments, so that the command need not be reallocated.
         let room = script.sha.len() + keys.iter().map(|key| key.len()).sum::<usize>() + 128;
         let mut command = Cmd::with_capacity(N + 9, room);
         command.arg("EVALSHA").arg(&script.sha).arg(N).arg(&keys);
         Self { script, command, names_process: false }
     }
 
-    /// The key whose slot all of them are in.
+    /// Returns the first key; all keys are in its slot.
     #[cfg(feature = "cluster")]
     pub(crate) fn first_key(&self) -> &str {
         match self.command.args_iter().nth(3) {
@@ -52,24 +52,24 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Says that the last argument is the process of the server that the call is sent to.
+    /// Requests that the process of the server is added as the last argument.
     pub(crate) fn name_process(&mut self) {
         self.names_process = true;
     }
 
-    /// Returns what is sent to a server that knows the script.
+    /// Returns the command for a server that knows the script.
     pub(crate) fn command(self) -> Cmd {
         self.command
     }
 
-    /// Binds the call to a connection to this process.
+    /// Adds the process of the connection's server, if it was requested.
     pub(crate) fn bind(&mut self, process: Option<&str>) {
         if self.names_process {
             self.command.arg(process.unwrap_or_default());
         }
     }
 
-    /// Runs the script; sends all of it where the server does not know it.
+    /// Runs the script; sends it in full if the server does not know it.
     pub(crate) async fn run(&self, connection: &mut impl ConnectionLike) -> RedisResult<Value> {
         match self.command.query_async(connection).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
@@ -79,8 +79,9 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Runs the script, and returns besides how many replicas have all that it wrote, at the latest
-    /// after `limit`. The server counts by connection, so both go over the same one.
+    /// Runs the script, and waits until `replicas` replicas have what it wrote, or until `limit`
+    /// has passed. Returns the answer, and how many replicas have it. The server counts per
+    /// connection, so both commands go over the same one.
     pub(crate) async fn run_and_wait(
         &self,
         connection: &mut impl ConnectionLike,
@@ -100,8 +101,9 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The same call with the script's text instead of its name. `SCRIPT LOAD` would go to all nodes of a
-    /// cluster and fail with any of them; this goes to the one that has the keys, in one round trip less.
+    /// Returns the same call with the script's text instead of its hash. `SCRIPT LOAD` would go to
+    /// all nodes of a cluster, and fail if any of them fails. This goes only to the node that has
+    /// the keys, and takes one round trip less.
     fn in_full(&self) -> Cmd {
         let mut command = redis::cmd("EVAL");
         command.arg(&self.script.text);
@@ -114,7 +116,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// What the server said first of the commands of a pipeline that it has refused.
+/// Returns the first of the server's errors in the answer to a pipeline.
 fn first(error: RedisError) -> RedisError {
     match error.clone().into_server_errors() {
         Some(errors) => errors.first().map_or(error, |(_, refusal)| refusal.clone().into()),

@@ -1,4 +1,4 @@
-//! What must be true of a server before locks are put on it.
+//! Checks that a server can keep locks.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,42 +9,43 @@ use redis::InfoDict;
 
 const OLDEST_MAJOR: u32 = 7;
 
-/// Checks a server whenever a connection to it is opened: it may be another one than before.
+/// Checks a server whenever a connection is opened, because it may not be the same server as
+/// before.
 pub(crate) struct ServerChecks {
-    /// Whether version, role and eviction policy are checked. The others are checked in any case: that
-    /// a master is still one, and that no two nodes are one server.
+    /// Whether version, role and eviction policy are checked. Two checks cannot be turned off: that
+    /// a server named by sentinels is a master, and that no two nodes of a quorum are one server.
     server_checks: bool,
     subject: Subject,
 }
 
-/// Which server is checked.
+/// The server to check.
 enum Subject {
-    /// The server at a fixed address, and whether it has been found to be a master. Once it was one,
-    /// being a replica is a failure that may end, not a wrong setting.
+    /// The server at a fixed address, and whether it was a master before. If it was, its being a
+    /// replica is a failure that may end, and not a wrong setting.
     Server(AtomicBool),
-    /// Whoever the sentinels named as the master.
+    /// The server that the sentinels named as the master.
     Master,
-    /// A node of a quorum, by its number from one.
+    /// A node of a quorum, by its number; the first is 1.
     Node(usize, Arc<NodeProcesses>),
 }
 
-/// The process that each node of a quorum was when a connection to it was last opened, by the node's
-/// number. No process is there twice: a server that is two nodes would have two votes.
+/// The server process of each node of a quorum, as of the last connection to it, by the node's
+/// number. No process occurs twice, because a server that is two nodes would have two votes.
 pub(crate) type NodeProcesses = Mutex<HashMap<usize, String>>;
 
 impl ServerChecks {
-    /// Of the server at a fixed address; `None` where nothing is to be asked.
+    /// Makes the checks of the server at a fixed address; `None` if there are none.
     pub(crate) fn of_a_server(server_checks: bool) -> Option<Self> {
         let subject = Subject::Server(AtomicBool::new(false));
         server_checks.then_some(Self { server_checks, subject })
     }
 
-    /// Of whoever is the master now.
+    /// Makes the checks of the server that sentinels name.
     pub(crate) fn of_a_master(server_checks: bool) -> Self {
         Self { server_checks, subject: Subject::Master }
     }
 
-    /// Of a node of a quorum.
+    /// Makes the checks of a node of a quorum.
     pub(crate) fn of_a_node(
         number: usize,
         server_checks: bool,
@@ -53,23 +54,23 @@ impl ServerChecks {
         Self { server_checks, subject: Subject::Node(number, Arc::clone(processes)) }
     }
 
-    /// Refuses a server that no lock should be on, and one that is another node already; returns the
+    /// Refuses a server that cannot keep locks, and one that is another node already. Returns the
     /// name of the server's process.
     pub(crate) fn check(&self, info: &InfoDict) -> Result<Arc<str>> {
         let lost_by = match &self.subject {
             Subject::Server(was_master) => was_master.load(Ordering::Relaxed).then_some(
-                "the server is no master any more; it may become one again, or be replaced at its \
-                 address",
+                "the server is no longer a master; wait until it is one again, or is replaced at \
+                 its address",
             ),
-            Subject::Master => {
-                Some("the server is no master any more, and its successor is not known yet")
-            }
+            Subject::Master => Some(
+                "the server is no longer a master; wait until the sentinels name its successor",
+            ),
             Subject::Node(..) => None,
         };
         if let Some(message) = lost_by
             && role(info) != "master"
         {
-            // It was one before, so trying again may help.
+            // It was a master before, so a retry may succeed.
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         if self.server_checks {
@@ -85,14 +86,14 @@ impl ServerChecks {
             }
         };
         let mut processes = processes.lock().unwrap_or_else(PoisonError::into_inner);
-        processes.remove(node); // it may be another server now
+        processes.remove(node); // its process may have changed
         let same = |other: &(&usize, &String)| *other.1 == run_id;
         if let Some((other, _)) = processes.iter().find(same) {
             return Err(Error::new(
                 ErrorKind::Misconfigured,
                 format!(
-                    "nodes {other} and {node} of the quorum are one and the same server; every node must \
-                     be another"
+                    "nodes {other} and {node} of the quorum are the same server; name a different \
+                     server for each node"
                 ),
             ));
         }
@@ -105,7 +106,7 @@ fn role(info: &InfoDict) -> String {
     info.get("role").unwrap_or_default()
 }
 
-/// Refuses a server that is too old, cannot write, or may throw locks away.
+/// Refuses a server that is too old, cannot write, or may evict locks.
 pub(crate) fn check_server(info: &InfoDict) -> Result<()> {
     let refuse = |message: String| Err(Error::new(ErrorKind::Misconfigured, message));
     let text = |name| info.get::<String>(name).unwrap_or_default();
@@ -126,8 +127,8 @@ pub(crate) fn check_server(info: &InfoDict) -> Result<()> {
     let policy = text("maxmemory_policy");
     if policy != "noeviction" {
         return refuse(format!(
-            "the server's maxmemory-policy is `{policy}`: under memory pressure it throws held locks \
-             away; set it to `noeviction`, or turn the check off with `server_checks=off`"
+            "the server's maxmemory-policy is `{policy}`, so it deletes held locks under memory \
+             pressure; set it to `noeviction`, or turn the check off with `server_checks=off`"
         ));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Connections to all nodes of a Redis Cluster. The driver keeps them, and finds the node for a key.
+//! Connections to the nodes of a Redis Cluster. The driver finds the node for a key.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -19,10 +19,10 @@ use crate::config::timeouts::Timeouts;
 use crate::error::translate;
 use crate::keys::slot;
 
-/// Connections to all nodes, which are opened anew when one of them says nothing.
+/// Connections to all nodes, which are opened anew when a node stops answering.
 ///
-/// The driver looks for another master when a node sends it away or closes the connection. To one that is
-/// silent it sends the same request again and again, and never learns of its successor.
+/// The driver looks for another master only if a node redirects it or closes the connection. If a
+/// node is silent, the driver repeats the request there, and never learns of the node's successor.
 #[derive(Clone)]
 pub(crate) struct Nodes(Arc<Shared>);
 
@@ -30,15 +30,15 @@ struct Shared {
     client: ClusterClient,
     /// Called when all connections have been replaced.
     replaced: Hook,
-    /// Hears what the nodes report; without it, connections only answer.
+    /// Takes what the nodes report unasked; without it, connections only carry answers.
     listener: Option<Arc<dyn Listener>>,
-    /// The driver's connections. They serve until others are open, so there are some at any time.
+    /// The driver's connections. They are used until new ones are open, so there are always some.
     connection: Mutex<ClusterConnection>,
-    /// Since when a slot's node has owed an answer without having given any. An answer removes the slot,
-    /// a request that was given up leaves it.
+    /// Since when requests to a slot have had no answer. An answer removes the slot; a request that
+    /// was given up leaves it.
     unanswered_since: Mutex<HashMap<u16, Instant>>,
-    /// Held while connections are opened again, so that a silent node costs one new set of them, not
-    /// one per request.
+    /// Held while connections are opened anew, so that a silent node causes one new set of
+    /// connections, and not one per request.
     opening: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -71,23 +71,23 @@ impl Nodes {
         self.answered(slot(channel), subscribed).await.map_err(translate)
     }
 
-    /// Unsubscribes from a sharded channel. Where it fails, messages that nobody needs go on.
+    /// Unsubscribes from a sharded channel. If that fails, messages that nobody needs still arrive.
     pub(crate) async fn unsubscribe(&self, channel: &str) {
         let _ = self.connection().sunsubscribe(channel).await;
     }
 
     /// Runs a script on the node that has its keys.
     ///
-    /// The driver sends a request again where it sees fit, and reports the last error only: so whether an
-    /// earlier one was served is not known.
+    /// The driver may repeat a request, and reports only the last error. So it is not known whether
+    /// an earlier copy took effect.
     pub(crate) async fn run(&self, call: &Call<'_>) -> Result<Value> {
         let request = async { call.run(&mut self.connection()).await };
         let answer = self.answered(slot(call.first_key()), request).await;
         answer.map_err(|error| translate(error).with_effect(Effect::Unknown))
     }
 
-    /// Waits for an answer; when too long none has come from a slot's node, all connections are opened
-    /// anew.
+    /// Waits for an answer. If a slot's node has not answered for too long, all connections are
+    /// opened anew.
     async fn answered<T>(
         &self,
         slot: u16,
@@ -103,14 +103,14 @@ impl Nodes {
         answer
     }
 
-    /// Opens all connections anew, in the background; the present ones serve until then.
+    /// Opens all connections anew, in the background. The present ones are used until then.
     fn open_again(&self) {
         let Ok(runtime) = Handle::try_current() else { return };
         let Ok(one_at_a_time) = Arc::clone(&self.0.opening).try_lock_owned() else { return };
         let shared = Arc::clone(&self.0);
         runtime.spawn(async move {
             let _until_done = one_at_a_time;
-            // Where it fails, requests go on to report what is wrong.
+            // If it fails, later requests report why.
             if let Ok(fresh) = open(&shared.client, shared.listener.as_ref()).await {
                 *locked(&shared.connection) = fresh;
                 locked(&shared.unanswered_since).clear();
@@ -120,7 +120,7 @@ impl Nodes {
     }
 }
 
-/// Opens the connections again when a request is given up and its node has been silent for long.
+/// Opens the connections anew if a request is given up and its node has been silent for too long.
 struct Unanswered<'a> {
     nodes: Option<&'a Nodes>,
     slot: u16,
@@ -154,12 +154,15 @@ async fn open(
     client.get_async_connection_with_config(config).await
 }
 
-/// Asks every master about itself.
+/// Returns the `INFO` of every master.
 pub(crate) async fn infos(nodes: &Nodes) -> Result<Vec<InfoDict>> {
     let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
     let answer = nodes.connection().route_command(redis::cmd("INFO"), masters).await;
     let Value::Map(answers) = answer.map_err(translate)? else {
-        return Err(Error::new(ErrorKind::Corrupt, "the cluster's answer makes no sense"));
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            "the cluster's answer to `INFO` cannot be read",
+        ));
     };
     let read = |(_, info): (Value, Value)| {
         let info = info.extract_error().map_err(translate)?;

@@ -1,4 +1,4 @@
-//! One multiplexed connection that is replaced when it breaks, and only then.
+//! One multiplexed connection, which is replaced only when it is broken.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,39 +15,38 @@ use super::listener::{Hook, Listener};
 use crate::config::timeouts::Timeouts;
 use crate::error::translate;
 
-/// A connection is busy that owes more answers than these, or has given none for so long.
+/// A connection is busy if it owes this many answers, or has owed one for this long.
 const FEW: usize = 100;
 const PROMPT: Duration = Duration::from_millis(50);
 
-/// How connections are opened, one after the other, and what is done then.
+/// How connections are opened, and what is done then.
 pub(crate) struct Settings {
     pub(crate) endpoint: Endpoint,
     pub(crate) timeouts: Timeouts,
-    /// `None` where no lock depends on the connection, or nothing is to be checked.
+    /// `None` if no lock depends on the connection, or if there are no checks.
     pub(crate) checks: Option<Arc<ServerChecks>>,
-    /// Called when a connection has taken another's place.
+    /// Called when a connection has replaced another.
     pub(crate) replaced: Option<Hook>,
-    /// Hears what the server reports; without it, a connection only answers.
+    /// Takes what the server reports unasked; without it, a connection only carries answers.
     pub(crate) listener: Option<Arc<dyn Listener>>,
 }
 
 /// One connection for any number of concurrent requests.
 ///
 /// A broken connection is noticed when it is closed, when a request fails, or when requests stay
-/// without an answer; the next request then opens a new one. Whatever goes wrong while opening
-/// concerns that attempt alone.
+/// unanswered. The next request then opens a new one. A failure to open concerns only that attempt.
 ///
-/// The driver's connection manager is not used. It replaces a connection on I/O errors only: one reconnect
-/// that meets a wrong password or a busy server makes it repeat that answer for ever, and a connection
-/// whose packets are lost is never replaced, as no error is ever seen.
+/// The driver's connection manager is not used, because it replaces a connection only after an I/O
+/// error. If a reconnect meets a wrong password or a busy server, the manager repeats that answer
+/// for ever. If a connection loses its packets, there is no error, so it is never replaced.
 pub(crate) struct Connection {
     settings: Arc<Settings>,
     slot: Arc<Slot>,
-    /// Held while a connection is opened, so that one is opened, not one per request.
+    /// Held while a connection is opened, so that one is opened, and not one per request.
     one_at_a_time: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// An open connection, and the name of the server's process, if it was asked for.
+/// An open connection, and the name of the server's process, if the server was checked.
 #[derive(Clone)]
 struct Opened {
     connection: MultiplexedConnection,
@@ -60,14 +59,14 @@ struct Slot(Mutex<Present>);
 
 #[derive(Default)]
 struct Present {
-    /// How many were begun. Whatever is learned about a connection carries its number, so that it is
-    /// ignored once another has taken its place: it must not close the new one.
+    /// How many connections were begun. An event carries the number of its connection, so that an
+    /// event of an earlier connection does not close the present one.
     generation: u64,
-    /// The connection of this generation; none while it is being opened, and once it is broken.
+    /// The connection of this generation; `None` while it is being opened, and when it is broken.
     opened: Option<Opened>,
-    /// How many answers it owes: it is zero again when every request was answered or given up.
+    /// How many answers it owes; zero when every request was answered or given up.
     owed: usize,
-    /// Since when it owes an answer without having given any; each answer ends that.
+    /// Since when it has owed an answer without giving any; `None` after each answer.
     unanswered_since: Option<Instant>,
 }
 
@@ -87,7 +86,7 @@ impl Slot {
         present.generation
     }
 
-    /// Changes what is known about a connection, if it is still the present one.
+    /// Changes the state of a connection, if it is still the present one.
     fn about(&self, generation: u64, change: impl FnOnce(&mut Present)) {
         let mut present = self.lock();
         if present.generation == generation {
@@ -107,12 +106,12 @@ impl Connection {
         Self { settings: Arc::new(settings), slot, one_at_a_time }
     }
 
-    /// Makes sure that there is a connection.
+    /// Opens a connection if there is none.
     pub(crate) async fn connect(&self) -> Result<()> {
         self.opened().await.map(drop)
     }
 
-    /// Whether a request sent now would be answered soon, as far as one can tell.
+    /// Whether a request that is sent now is likely to be answered soon.
     pub(crate) fn is_prompt(&self) -> bool {
         let present = self.slot.lock();
         present.opened.is_some()
@@ -120,7 +119,7 @@ impl Connection {
             && present.unanswered_since.is_none_or(|since| since.elapsed() < PROMPT)
     }
 
-    /// Returns what closes the present connection, if there is one.
+    /// Returns a function that closes the present connection, if there is one.
     pub(crate) fn closing(&self) -> impl Fn() + Send + Sync + 'static {
         let slot = Arc::clone(&self.slot);
         move || slot.lock().opened = None
@@ -141,10 +140,10 @@ impl Connection {
         answer.map_err(translate)
     }
 
-    /// Returns the present connection or opens one; an error means that nothing was sent.
+    /// Returns the present connection, or opens one. An error means that nothing was sent.
     ///
-    /// Opening goes on when its caller gives up: on a slow way, callers in a hurry would otherwise
-    /// begin one connection after the other and never finish any.
+    /// Opening goes on if the caller gives up. Otherwise callers with short limits, on a slow
+    /// network, would begin one connection after the other and never finish any.
     async fn opened(&self) -> Result<(u64, Opened)> {
         if let Some(present) = self.slot.opened() {
             return Ok(present);
@@ -175,8 +174,8 @@ impl Connection {
     }
 }
 
-/// Whether another connection may do better: this one is broken, or its server is no master any more,
-/// and whoever is may be found at the same name.
+/// Whether a new connection may succeed: this one is broken, or its server is no longer a master.
+/// The new master may be found under the same name.
 fn is_of_the_connection(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_unrecoverable_error()
@@ -214,8 +213,8 @@ impl Settings {
     }
 }
 
-/// Counts a request until it is answered. One that is dropped without an answer condemns its connection
-/// if by then that has owed answers for too long without giving any.
+/// Counts a request until it is answered. If a request is dropped without an answer, and its
+/// connection has given no answer for too long, the connection is discarded.
 struct Unanswered<'a> {
     slot: &'a Slot,
     generation: u64,

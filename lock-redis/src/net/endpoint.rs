@@ -1,4 +1,4 @@
-//! Where a connection goes, and as whom: always the same, or to be found out each time.
+//! Where connections go, and as which user: fixed, or looked up for each connection.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,16 +21,18 @@ const PROBES: u32 = 3;
 pub(crate) enum Endpoint {
     /// To the server of this client.
     Client(Box<Client>),
-    /// To wherever the configuration leads now: the master may be another one, or the password.
+    /// To the server that the configuration leads to now, because the master or the password may
+    /// change.
     Config(Arc<RedisConfig>),
-    /// To the server of the application's pool, past its limit: a pool that is used up must not cost a
-    /// held lock. Its manager opens them by its own settings, so nobody can listen on them.
+    /// To the server of the application's pool, beyond the pool's limit, because an exhausted pool
+    /// must not cost a held lock. The pool's manager opens them by its own settings, so they cannot
+    /// listen.
     #[cfg(feature = "deadpool")]
     Pool(deadpool_redis::Pool),
 }
 
 impl Endpoint {
-    /// Goes where a configuration leads.
+    /// Makes the endpoint of a configuration.
     pub(crate) fn of(config: RedisConfig) -> Result<Self> {
         Ok(match config.lasting_client()? {
             Some(client) => Self::Client(Box::new(client)),
@@ -38,7 +40,7 @@ impl Endpoint {
         })
     }
 
-    /// Whether every connection goes to the same place.
+    /// Whether every connection goes to the same address.
     pub(crate) fn is_fixed(&self) -> bool {
         match self {
             Self::Config(config) => !config.has_sentinels(),
@@ -46,8 +48,8 @@ impl Endpoint {
         }
     }
 
-    /// Opens a connection that reports what the server says without having been asked, and its own end.
-    /// The driver notices that while the connection is idle with RESP3 only.
+    /// Opens a connection that reports what the server sends unasked, and its own end. The driver
+    /// notices the end of an idle connection only with RESP3.
     pub(crate) async fn open(
         &self,
         timeouts: Timeouts,
@@ -80,13 +82,14 @@ impl Endpoint {
     }
 }
 
-/// Returns a client for a connection that listens, and is idle otherwise.
+/// Returns a client for a connection that only listens.
 ///
-/// Such a connection never sends, so the kernel must find out that its other end is gone: after about
-/// 8 seconds.
+/// Such a connection never sends, so the kernel must notice that its other end is gone. This takes
+/// about 8 seconds.
 fn listening(client: &Client) -> Result<Client> {
     let info = client.get_connection_info().clone();
-    // Messages arrive beside answers with RESP3 only, whatever the application's client speaks.
+    // Messages arrive beside answers only with RESP3, whichever protocol the application's client
+    // uses.
     let user = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     let probes = keepalive().with_retries(PROBES);
     let settings = TcpSettings::default().set_nodelay(true).set_keepalive(probes);

@@ -1,22 +1,23 @@
-//! What connections call when something happens on them, so that they need not know whom it concerns.
+//! Callbacks of connections, so that connections do not depend on what waits.
 
 use std::sync::Arc;
 
 use redis::PushInfo;
 
-/// Called when something has happened.
+/// A callback without arguments.
 pub(crate) type Hook = Arc<dyn Fn() + Send + Sync>;
 
-/// Takes what a server reports without having been asked.
+/// Takes what a server sends unasked.
 pub(crate) trait Listener: Send + Sync {
-    /// The channel to which each connection subscribes before anything else, if there is one.
+    /// Returns the channel that each connection subscribes to before anything else, if there is
+    /// one.
     fn channel(&self) -> Option<&str> {
         None
     }
 
-    /// A connection is about to be opened: whatever was asked of the last one has ended with it.
+    /// Called before a connection is opened. What was subscribed to on the last one has ended.
     fn opening(&self) {}
 
-    /// Takes a report, on a runtime. The end of a connection is one as well.
+    /// Takes a message, or the end of the connection. Called on a runtime.
     fn hear(&self, push: &PushInfo);
 }

@@ -1,4 +1,4 @@
-//! Connections: where they go, what is checked when they open, and which of them carries what.
+//! Connections: where they go, what is checked when they open, and which one carries a command.
 
 pub(crate) mod call;
 pub(crate) mod checks;

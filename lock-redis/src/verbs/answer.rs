@@ -1,4 +1,4 @@
-//! What is stored at a key, and what the scripts answer.
+//! The values that are stored at a key, and the answers of the scripts.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use lock_core::{
 };
 use redis::Value;
 
-/// Stands between owner token and metadata of every lock of ours, and in no owner token: so the value
-/// of another library is not taken for one of ours, whatever it is made of. Values of bsm/redislock and
-/// redsync begin with 22 characters that could be an owner token.
+/// Separates the owner token from the metadata in every lock of ours. No value of another library
+/// has it there, so none is taken for ours. Values of bsm/redislock and redsync begin with 22
+/// characters that could be an owner token.
 const OURS: u8 = 0x1f;
 
-/// What is stored while a claim holds its key.
+/// Returns the value that is stored while a claim holds its key.
 ///
-/// The scripts compare the owner token alone, not the whole value, so that a lock can be resumed without its
-/// metadata. No token is the beginning of another one, as all have the same length.
+/// The scripts compare only the owner token, and not the whole value, so that a lock can be resumed
+/// without its metadata. No token is a prefix of another, because all have the same length.
 pub(super) fn value(claim: &Claim) -> Vec<u8> {
     [claim.owner_token().expose().as_bytes(), &[OURS], claim.metadata().as_bytes()].concat()
 }
 
-/// Describes the holder behind a stored value: ours is token and metadata, a foreign one anything.
+/// Describes the holder with a stored value. A value that is not token and metadata is foreign.
 pub(super) fn holder(value: &[u8], left: i64, token: &Value) -> Holder {
     let ours = value.split_at_checked(OwnerToken::LEN);
     let ours = ours.and_then(|(owner, rest)| Some((owner, rest.strip_prefix(&[OURS])?)));
@@ -29,7 +29,7 @@ pub(super) fn holder(value: &[u8], left: i64, token: &Value) -> Holder {
         Some((owner, metadata)) => Holder::new(OwnerFingerprint::from_bytes(owner))
             .with_metadata(Metadata::from_stored(metadata))
             .with_fencing(fencing(token).ok()),
-        // The counter is that of an earlier holder of ours.
+        // The fencing token is that of an earlier holder of ours.
         None => Holder::foreign(value),
     };
     holder.with_remaining(remaining(left))
@@ -48,7 +48,7 @@ pub(super) fn words(answer: &Value) -> Result<(&[u8], &[Value])> {
 
 pub(super) fn fencing(token: &Value) -> Result<FencingToken> {
     let number = match token {
-        // A mark may stand behind it; see `fence.lua`.
+        // A mark may follow the token; see `fence.lua`.
         Value::BulkString(text) => std::str::from_utf8(text).ok(),
         _ => None,
     };
@@ -70,8 +70,8 @@ pub(super) fn foreign() -> Error {
 
 pub(super) fn settling(left: i64) -> Error {
     let message = format!(
-        "the server is new to the quorum or has lost its data, and grants nothing for {left} ms, so that \
-         leases it may have forgotten end before"
+        "the server is new to the quorum or may have lost data; it grants nothing for {left} ms, \
+         until every lease that it may have forgotten has ended"
     );
     Error::new(ErrorKind::Unavailable, message).with_effect(Effect::NotApplied)
 }

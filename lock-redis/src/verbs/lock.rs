@@ -22,7 +22,7 @@ use super::answer::{
 use super::scripts::Scripts;
 use crate::keys::{Keys, Prefix};
 use crate::net::call::Call;
-use crate::net::links::{Lane, Links};
+use crate::net::links::{Links, Purpose};
 use crate::wait::subscriber::Subscriber;
 use crate::wait::waiters::Kind;
 
@@ -42,9 +42,9 @@ impl Store {
     pub(crate) async fn inspect(&self, key: &LockKey) -> Result<Occupancy> {
         // No owner's tombstone is looked at.
         let keys = Keys::new(&self.prefix, key, &OwnerToken::from_bits([0; 16]));
-        let all = [keys.lock(), keys.fence(), keys.line()];
+        let all = [keys.lock(), keys.fence(), keys.queue()];
         let answer =
-            self.links.invoke(Lane::Acquire, Call::new(&self.scripts.inspect, all)).await?;
+            self.links.invoke(Purpose::Acquire, Call::new(&self.scripts.inspect, all)).await?;
         let (occupancy, waiting) = match words(&answer)? {
             (b"free", [Value::Int(waiting)]) => (Occupancy::free(), waiting),
             (b"foreign", []) => return Err(foreign()),
@@ -98,13 +98,13 @@ impl RedisLock {
         self.claim.owner_token().fingerprint()
     }
 
-    /// Makes the call that asks for the key; with a kind, it takes a place in line if it is refused.
+    /// Makes the call that asks for the key; with a kind, it takes a place in the queue if refused.
     fn acquisition(&self, keys: &Keys, takes: Option<Kind>, floor: u64) -> Call<'_> {
         let Store { scripts, settle, subscriber, .. } = &*self.store;
-        let [lock, fence, tombstone, line] = keys.of_a_grant();
+        let [lock, fence, tombstone, queue] = keys.of_a_grant();
         let mut call = match settle {
-            None => Call::new(&scripts.acquire, [lock, fence, tombstone, line]),
-            Some((mark, _)) => Call::new(&scripts.acquire, [lock, fence, tombstone, line, mark]),
+            None => Call::new(&scripts.acquire, [lock, fence, tombstone, queue]),
+            Some((mark, _)) => Call::new(&scripts.acquire, [lock, fence, tombstone, queue, mark]),
         };
         call.arg(value(&self.claim)).arg(self.claim.ttl().as_millis()).arg(floor);
         if let Some((_, time)) = settle {
@@ -112,7 +112,7 @@ impl RedisLock {
         } else if let Some(subscriber) = subscriber {
             let place = takes.or_else(|| subscriber.standing(self.fingerprint())?.place);
             if let Some(kind) = place {
-                let text = subscriber.in_line(&self.claim, kind, keys);
+                let text = subscriber.queue_entry(&self.claim, kind, keys);
                 call.arg(text).arg(u8::from(takes.is_some()));
             }
         }
@@ -127,7 +127,7 @@ impl RedisLock {
         let takes = subscriber
             .and_then(|(all, kind)| Some((all, all.takes_place(self.fingerprint(), kind)?)));
         let call = self.acquisition(&keys, takes.map(|(_, kind)| kind), floor);
-        let (answer, backed) = self.store.links.grant(Lane::Acquire, call).await?;
+        let (answer, backed) = self.store.links.grant(Purpose::Acquire, call).await?;
         if let Some((subscriber, _)) = takes {
             subscriber.is_answered(self.fingerprint());
         }
@@ -180,7 +180,7 @@ impl Lock for RedisLock {
             0 => {}
             token => drop(call.arg(token)),
         }
-        let (answer, backed) = self.store.links.grant(Lane::Hold, call).await?;
+        let (answer, backed) = self.store.links.grant(Purpose::Hold, call).await?;
         match &answer {
             Value::BulkString(_) => {
                 let fencing = Some(self.note(&answer)?);
@@ -203,12 +203,12 @@ impl Lock for RedisLock {
         if let Some((subscriber, standing)) = waiter
             && let Some(kind) = standing.place
         {
-            call.arg(subscriber.in_line(&self.claim, kind, &keys));
+            call.arg(subscriber.queue_entry(&self.claim, kind, &keys));
             if standing.followed {
                 call.arg(1);
             }
         }
-        let answer = match self.store.links.invoke(Lane::Release, call).await? {
+        let answer = match self.store.links.invoke(Purpose::Release, call).await? {
             Value::Int(1) => Release::Released,
             Value::Int(2) => Release::Contested,
             Value::Int(0) => Release::NotHeld,
@@ -275,7 +275,7 @@ impl FencingFloor for RedisLock {
         let keys = self.keys();
         let mut call = Call::new(&self.store.scripts.raise, [keys.lock(), keys.fence()]);
         call.arg(self.owner()).arg(to.as_u64());
-        let answer = self.store.links.invoke(Lane::Acquire, call).await?;
+        let answer = self.store.links.invoke(Purpose::Acquire, call).await?;
         match &answer {
             Value::BulkString(_) => Ok(Some(self.note(&answer)?)),
             _ => match words(&answer)? {
@@ -292,21 +292,21 @@ impl HandOver for RedisLock {
     async fn hand_over(&self, next: &Claim) -> Result<Transfer> {
         next.mode().require_exclusive()?;
         let keys = self.keys();
-        let [lock, fence, tombstone, line] = keys.of_a_grant();
+        let [lock, fence, tombstone, queue] = keys.of_a_grant();
         let next_tombstone = keys.tombstone_of(next.owner_token());
-        let all = [lock, fence, tombstone, line, &next_tombstone];
+        let all = [lock, fence, tombstone, queue, &next_tombstone];
         let mut call = Call::new(&self.store.scripts.hand_over, all);
         call.arg(self.owner()).arg(value(next)).arg(next.ttl().as_millis());
         // It may be about to queue up, over the other connection: so whether it has is not asked.
         if let Some(subscriber) = &self.store.subscriber {
             for kind in [Kind::Queues, Kind::Listens] {
-                call.arg(subscriber.in_line(next, kind, &keys));
+                call.arg(subscriber.queue_entry(next, kind, &keys));
             }
             if subscriber.standing(self.fingerprint()).is_some_and(|own| own.followed) {
                 call.arg(1);
             }
         }
-        let (answer, backed) = self.store.links.grant(Lane::Release, call).await?;
+        let (answer, backed) = self.store.links.grant(Purpose::Release, call).await?;
         let transfer = match &answer {
             Value::Array(parts) => match parts.as_slice() {
                 [token, Value::Int(others)] => {

@@ -1,4 +1,4 @@
-//! The verbs of a lock, and the scripts that they run on the server.
+//! The verbs of a lock, and their scripts.
 
 mod answer;
 pub(crate) mod lock;

@@ -1,8 +1,8 @@
-//! The Lua side: one file per verb, and three for what they have in common. Each script is idempotent
-//! for one owner token, because drivers and proxies may send a command more than once.
+//! The Lua scripts: one file per verb, and three files that scripts share.
 //!
-//! Scripts that are run by `EVALSHA` cannot import each other, and server-side functions would have to be
-//! installed. So the text that scripts share stands in front of each of them.
+//! Each script is idempotent for one owner token, because drivers and proxies may repeat a command.
+//! Scripts that are run by `EVALSHA` cannot import each other, and server-side functions would have
+//! to be installed. So the text that scripts share is put in front of each of them.
 
 use std::time::Duration;
 
@@ -10,9 +10,11 @@ use lock_core::backend::{Release, Signal};
 
 use crate::net::call::Script;
 
-/// A key that is passed on all the time is never free for a foreign locker, and so none is ever seen. So
-/// once in this time it is free for a moment, for all but those who queue.
+/// How long a key is passed on until a break is due. A foreign locker would otherwise never find
+/// the key free, and never be seen.
 const UNBROKEN: Duration = Duration::from_secs(2);
+
+/// How long a break lasts, in which the key is free for all but our waiters.
 const BREAK: Duration = Duration::from_millis(25);
 
 /// The scripts of one provider.
@@ -27,13 +29,13 @@ pub(crate) struct Scripts {
 }
 
 impl Scripts {
-    /// Makes the scripts that keep a key's last fencing token for so long after its lease.
+    /// Makes the scripts. They keep a key's last fencing token for `fencing_ttl` after its lease.
     pub(crate) fn new(fencing_ttl: Duration) -> Self {
-        // Numbers in the text cost nothing, where a local that a function uses is allocated each time.
+        // Numbers in the text cost nothing. A local that a closure uses is allocated in each call.
         let constants = [
             ("FENCE_OUTLIVES", fencing_ttl),
             ("TOMBSTONE", Release::TOMBSTONE),
-            ("CLAIM_WINDOW", Signal::CONFIRM_WINDOW),
+            ("CONFIRM_WINDOW", Signal::CONFIRM_WINDOW),
             ("UNBROKEN", UNBROKEN),
             ("BREAK", BREAK),
         ];
@@ -44,12 +46,12 @@ impl Scripts {
             Script::new(text)
         };
         Self {
-            acquire: script(&[FENCE, MARK, LINE, include_str!("scripts/acquire.lua")]),
+            acquire: script(&[FENCE, MARK, QUEUE, include_str!("scripts/acquire.lua")]),
             renew: script(&[include_str!("scripts/renew.lua")]),
             settle: script(&[FENCE, MARK, include_str!("scripts/settle.lua")]),
             raise: script(&[FENCE, include_str!("scripts/raise.lua")]),
-            release: script(&[FENCE, LINE, include_str!("scripts/release.lua")]),
-            hand_over: script(&[FENCE, LINE, include_str!("scripts/hand_over.lua")]),
+            release: script(&[FENCE, QUEUE, include_str!("scripts/release.lua")]),
+            hand_over: script(&[FENCE, QUEUE, include_str!("scripts/hand_over.lua")]),
             inspect: script(&[include_str!("scripts/inspect.lua")]),
         }
     }
@@ -57,4 +59,4 @@ impl Scripts {
 
 const FENCE: &str = include_str!("scripts/fence.lua");
 const MARK: &str = include_str!("scripts/mark.lua");
-const LINE: &str = include_str!("scripts/line.lua");
+const QUEUE: &str = include_str!("scripts/queue.lua");

@@ -1,4 +1,4 @@
-//! Waiting for the release of a lock that another library holds: nobody but the server reports it.
+//! Waiting for the release of a lock that another library holds, which only the server reports.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -16,20 +16,21 @@ use super::waiters::Waiters;
 use crate::config::timeouts::Timeouts;
 use crate::net::connection::Connection;
 
-/// Which waiters want to hear of the release of a key.
+/// The waiters that need to know of the release of a key by another library.
 pub(super) struct Followers {
     waiters: Arc<Waiters>,
-    /// The keys that are followed over the present connection. Whoever is here and does not wait any
-    /// more is removed whenever the server is asked or reports.
+    /// The keys that are followed over the present connection. Owners that no longer wait are
+    /// removed with the next request or report.
     keys: Mutex<BTreeMap<String, Following>>,
-    /// What the present connection reports: changes of every key that begins with one of these. Empty
-    /// as well while that is not known.
+    /// The present connection reports changes of every key that begins with one of these. Also
+    /// empty while that is not known.
     prefixes: Mutex<Vec<String>>,
-    /// Held while that changes, so that the last change is the one that stays.
+    /// Held while the prefixes change, so that the last change wins.
     changing: tokio::sync::Mutex<()>,
-    /// Over which keys are followed; it may be gone, as it hears of them through these.
+    /// The connection over which keys are followed. It is weak, because it owns these followers as
+    /// its listener.
     connection: Mutex<Weak<Connection>>,
-    /// When the server last denied reports of changes.
+    /// When the server last denied tracking.
     denied: Mutex<Option<Instant>>,
 }
 
@@ -37,19 +38,20 @@ pub(super) struct Followers {
 #[derive(Default)]
 struct Following {
     waiters: HashMap<u64, Prepared>,
-    /// Another library was seen to hold the key since the last change, so the next change is its
-    /// release; otherwise it is one of our own.
+    /// Whether another library was seen to hold the key since the last change. If so, the next
+    /// change is its release; otherwise the next change is our own.
     foreign: bool,
 }
 
 /// An acquisition that is ready to be sent at once.
 ///
-/// The holder that has released the key may well ask for it again, and needs one round trip for that.
-/// A waiter that is woken first and asks then comes too late every time. So its request leaves as soon
-/// as the release is heard of. The waiter asks again when it is awake and finds itself granted, as by
-/// the queue (law E2); if it has gone meanwhile, its undo frees the key. The request may also be late,
-/// and arrive when its owner has acquired by itself and released: so the release of such an owner leaves
-/// a tombstone in any case.
+/// A holder that released the key can ask for it again within one round trip. A waiter that is
+/// woken first, and asks then, always comes too late. So its request leaves as soon as the release
+/// is reported. The woken waiter asks again and finds that it holds the key, as after a grant by
+/// the queue (law E2). If the waiter has gone, its undo frees the key.
+///
+/// The request may also be late, and arrive after its owner has acquired by itself and released. So
+/// the release of such an owner always leaves a tombstone.
 #[derive(Clone)]
 struct Prepared {
     command: Cmd,
@@ -63,8 +65,8 @@ impl Followers {
         Self { waiters, keys, prefixes, changing, connection, denied }
     }
 
-    /// Has the server report changes of a key, for one waiter. Where the user lacks the right, the
-    /// waiter only asks again.
+    /// Requests that the server reports changes of a key, for one waiter. If the user lacks the
+    /// permission, the waiter polls.
     pub(super) fn follow(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
@@ -78,7 +80,7 @@ impl Followers {
         *locked(&self.connection) = Arc::downgrade(connection);
         let (followers, connection) = (Arc::clone(self), Arc::clone(connection));
         let key = key.to_owned();
-        // In the background: the answer to the attempt is known, and must not wait for this.
+        // In the background, because the answer to the attempt must not wait for this.
         tokio::spawn(async move {
             let asked = async |opened: &mut MultiplexedConnection, _: Option<&str>| {
                 let prepared = Prepared { command, connection: opened.clone() };
@@ -87,12 +89,12 @@ impl Followers {
                 redis::cmd("EXISTS").arg(&key).query_async::<bool>(opened).await
             };
             match connection.run(asked).await {
-                // It has been released meanwhile.
+                // It was released before it was tracked.
                 Ok(false) => followers.changed(&key),
                 Err(error) if error.is_denied() => {
                     *locked(&followers.denied) = Some(Instant::now());
                 }
-                // Whatever went wrong, the waiter asks again.
+                // After any other error, the waiter polls.
                 Ok(true) | Err(_) => {}
             }
         });
@@ -105,10 +107,10 @@ impl Followers {
         following.foreign = true;
     }
 
-    /// Tells the server which keys are followed, if that has changed (`CLIENT TRACKING`).
+    /// Sends the server the keys that are followed, if they have changed (`CLIENT TRACKING`).
     ///
-    /// In its broadcasting mode, as that writes to followers before it answers whoever has released
-    /// the key.
+    /// It uses the broadcasting mode, because the server then notifies followers before it answers
+    /// the client that released the key.
     async fn track(&self, connection: &mut MultiplexedConnection) -> redis::RedisResult<()> {
         let _one_at_a_time = self.changing.lock().await;
         let wanted = self.wanted();
@@ -131,8 +133,8 @@ impl Followers {
         Ok(())
     }
 
-    /// Forgets keys that nobody waits for, and returns the others; the server refuses prefixes of one
-    /// another, so the shortest stand for all.
+    /// Forgets keys that nobody waits for, and returns the prefixes of the others. The server
+    /// refuses a prefix of another prefix, so a key is left out if another key is a prefix of it.
     fn wanted(&self) -> Vec<String> {
         let mut keys = locked(&self.keys);
         keys.retain(|_, following| {
@@ -141,7 +143,7 @@ impl Followers {
         });
         let mut wanted: Vec<String> = Vec::new();
         for key in keys.keys() {
-            // In their order, a prefix stands right before what begins with it.
+            // The keys are sorted, so a prefix comes right before the keys that begin with it.
             if !wanted.last().is_some_and(|shorter| key.starts_with(shorter)) {
                 wanted.push(key.clone());
             }
@@ -149,8 +151,8 @@ impl Followers {
         wanted
     }
 
-    /// Takes note that a key has changed: if another library held it, asks for it on behalf of one of
-    /// the waiters, and wakes all of them.
+    /// Handles the change of a key. If another library held it, requests it on behalf of one
+    /// waiter, and wakes all waiters.
     pub(super) fn changed(self: &Arc<Self>, key: &str) {
         let mut keys = locked(&self.keys);
         let Some(following) = keys.get_mut(key) else { return };
@@ -169,7 +171,7 @@ impl Followers {
         }
     }
 
-    /// Ends the reports that nobody needs any more, in the background.
+    /// Ends the reports that nobody needs, in the background.
     fn stop(self: &Arc<Self>) {
         let connection = locked(&self.connection).upgrade();
         if let (Some(connection), Ok(runtime)) = (connection, tokio::runtime::Handle::try_current())
@@ -181,7 +183,7 @@ impl Followers {
         }
     }
 
-    /// The connection has ended, and everything that was followed over it.
+    /// Forgets everything that was followed over a connection that has ended.
     pub(super) fn clear(&self) {
         locked(&self.keys).clear();
         locked(&self.prefixes).clear();
@@ -189,14 +191,14 @@ impl Followers {
 }
 
 impl Prepared {
-    /// Hands the request to the driver at once, and leaves its answer alone.
+    /// Passes the request to the driver at once, and ignores the answer.
     fn send(self) {
         let Self { command, mut connection } = self;
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let mut sending = Box::pin(async move {
             let _ = connection.send_packed_command(&command).await;
         });
-        // The first poll queues it; a task of its own would have to be scheduled before.
+        // The first poll sends it to the driver. A new task would have to be scheduled first.
         let mut context = Context::from_waker(Waker::noop());
         if pin!(&mut sending).poll(&mut context).is_pending() {
             runtime.spawn(sending);

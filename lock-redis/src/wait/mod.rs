@@ -1,4 +1,4 @@
-//! Waiting: what the server reports, and the waiter that it concerns.
+//! Waiting: subscriptions, and what the server sends to waiters.
 
 mod channel;
 pub(crate) mod follow;

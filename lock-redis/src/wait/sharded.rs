@@ -1,4 +1,4 @@
-//! One subscription for each key that is waited for, over connections to the nodes of a cluster.
+//! One subscription per key that is waited for, over connections to the nodes of a cluster.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,29 +17,29 @@ use crate::keys::Keys;
 use crate::net::cluster::Nodes;
 use crate::net::listener::{Hook, Listener};
 
-/// How many channels that nobody listens to any more may stay open, beside as many as are in use.
+/// How many channels without a listener may stay open, beyond as many as are in use.
 const IDLE: usize = 100;
 
-/// The sharded channels of those who wait: one for each lock, in its slot, so that the node that has
-/// the lock can tell whether a waiter hears it. A message also goes to one other node instead of all:
-/// measured with three masters and three replicas, 15 µs to its subscriber instead of 105 µs.
+/// The sharded channels of waiters, one per lock, in the lock's slot. So the node that has the lock
+/// can count the subscribers that received a message. A message goes to one other node instead of
+/// all, and arrives after 15 µs instead of 105 µs (three masters, three replicas, one machine).
 ///
-/// They have connections of their own. A server reports a channel that moves away unasked, and several
-/// that are subscribed to at once one by one; the driver takes each for the answer to whatever was sent
-/// first. No grant may ever be mistaken like that.
+/// The channels have connections of their own, because the driver takes some reports for the answer
+/// to the oldest request: that a channel has moved away, and each of several channels that are
+/// subscribed to at once. A grant must never be mistaken like this.
 pub(super) struct Sharded {
     client: ClusterClient,
-    /// What this provider's channels have in common.
+    /// The part that all names of this provider's channels have in common.
     name: String,
     waiters: Arc<Waiters>,
     /// Opened by the first waiter.
     nodes: OnceCell<Nodes>,
-    /// The channels that were subscribed to and not unsubscribed from; a superset of those in use.
+    /// The channels that are subscribed to; a superset of those in use.
     open: Mutex<HashSet<Arc<str>>>,
-    /// How many open ones are reason to look for idle ones: more than were in use at the last look, so
-    /// that looking costs each waiter little.
+    /// The number of open channels at which idle ones are looked for. It is larger than the number
+    /// that was in use the last time, so that looking costs each waiter little.
     enough: AtomicUsize,
-    /// Held by those who subscribe, and alone by the one who unsubscribes: the two must not cross.
+    /// Held shared to subscribe and exclusively to unsubscribe, so that the two do not cross.
     subscribing: RwLock<()>,
 }
 
@@ -57,12 +57,12 @@ impl Sharded {
     async fn nodes(&self) -> Result<&Nodes> {
         let connect = || async {
             let listener = Arc::clone(&self.waiters) as Arc<dyn Listener>;
-            Nodes::connect(&self.client, &self.hanging_up(), Some(listener)).await
+            Nodes::connect(&self.client, &self.closing(), Some(listener)).await
         };
         self.nodes.get_or_try_init(connect).await
     }
 
-    /// Unsubscribes from what nobody listens to, if that has become much.
+    /// Unsubscribes from channels without a listener, if there are many.
     async fn close_idle(&self, nodes: &Nodes) {
         if self.open().len() < self.enough.load(Ordering::Relaxed) {
             return;
@@ -95,11 +95,11 @@ impl Channel for Sharded {
         Ok(subscription)
     }
 
-    /// Does nothing: in a cluster waiters only ask again.
+    /// Does nothing, because waiters in a cluster poll for foreign releases.
     fn follow(&self, _: OwnerFingerprint, _: &Keys, _: Cmd) {}
 
-    /// A node that was frozen keeps its channels open, and its successor tells nobody.
-    fn hanging_up(&self) -> Hook {
+    /// A frozen node keeps its channels open, and its successor does not notify their subscribers.
+    fn closing(&self) -> Hook {
         let waiters = Arc::clone(&self.waiters);
         Arc::new(move || waiters.end())
     }

@@ -16,14 +16,14 @@ use crate::net::connection::{Connection, Settings};
 use crate::net::endpoint::Endpoint;
 use crate::net::listener::{Hook, Listener};
 
-/// A channel of one server that all waiters of a provider share: a wait then costs no subscription. The line
-/// in the server names the waiter and its channel, so a release publishes nothing if nobody waits.
+/// One channel that all waiters of a provider share, so that a wait costs no subscription. The
+/// queue in the store names each waiter's channel, so a release publishes nothing if nobody waits.
 pub(super) struct Shared {
     connection: Arc<Connection>,
     inbox: Arc<Inbox>,
 }
 
-/// Takes what comes in over the connection.
+/// Takes the messages of the connection.
 struct Inbox {
     channel: String,
     waiters: Arc<Waiters>,
@@ -41,7 +41,7 @@ impl Shared {
         let followers = Arc::new(Followers::of(&waiters));
         let inbox = Arc::new(Inbox { channel, waiters, followers });
         let listener = Some(Arc::clone(&inbox) as Arc<dyn Listener>);
-        // It is not checked, as no lock depends on it.
+        // The connection is not checked, because no lock depends on it.
         let settings = Settings { endpoint, timeouts, checks: None, replaced: None, listener };
         Self { connection: Arc::new(Connection::closed(settings)), inbox }
     }
@@ -62,7 +62,7 @@ impl Channel for Shared {
         self.inbox.followers.follow(&self.connection, keys.lock(), owner, command);
     }
 
-    fn hanging_up(&self) -> Hook {
+    fn closing(&self) -> Hook {
         let (close, inbox) = (self.connection.closing(), Arc::clone(&self.inbox));
         Arc::new(move || {
             close();
@@ -78,7 +78,7 @@ impl Listener for Inbox {
     }
 
     fn opening(&self) {
-        self.followers.clear(); // they were followed over another connection
+        self.followers.clear(); // they belong to the last connection
     }
 
     fn hear(&self, push: &PushInfo) {

@@ -1,4 +1,4 @@
-//! Lets waiters listen for what the server reports.
+//! Subscribes for the waiters of one provider, and keeps their state.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,15 +22,15 @@ use crate::net::listener::Hook;
 
 /// Subscribes for the waiters of one provider.
 pub(crate) struct Subscriber {
-    /// Those whom the channel wakes; it shares them.
+    /// The waiters, which are shared with the channel.
     waiters: Arc<Waiters>,
     channel: Box<dyn Channel>,
-    /// When the server last denied the subscription; none if the last failure was another one.
+    /// When the server denied the subscription; `None` if the last failure was another one.
     denied: Mutex<Option<Instant>>,
 }
 
 impl Subscriber {
-    /// Subscribes at one server at a time.
+    /// Makes a subscriber for set-ups with one server at a time.
     pub(crate) fn new(endpoint: Endpoint, timeouts: Timeouts, prefix: &Prefix) -> Result<Self> {
         let waiters = Arc::default();
         let name = prefix.channel(&unique()?);
@@ -38,7 +38,7 @@ impl Subscriber {
         Ok(Self { waiters, channel, denied: Mutex::default() })
     }
 
-    /// Subscribes at the nodes of a cluster.
+    /// Makes a subscriber for a cluster.
     #[cfg(feature = "cluster")]
     pub(crate) fn of_a_cluster(client: &ClusterClient) -> Result<Self> {
         let waiters = Arc::default();
@@ -46,10 +46,11 @@ impl Subscriber {
         Ok(Self { waiters, channel, denied: Mutex::default() })
     }
 
-    /// Returns what ends the subscription; whoever still waits opens another. A frozen server keeps it
-    /// open, and its successor tells nobody.
-    pub(crate) fn hanging_up(&self) -> Hook {
-        self.channel.hanging_up()
+    /// Returns a function that ends the subscription. Waiters then open another. It is called when
+    /// a server was replaced: a frozen server keeps the subscription open, and its successor does
+    /// not notify its subscribers.
+    pub(crate) fn closing(&self) -> Hook {
+        self.channel.closing()
     }
 
     /// Begins to listen for one owner.
@@ -59,7 +60,7 @@ impl Subscriber {
         keys: &Keys,
     ) -> Result<Subscription> {
         if self.denied().is_some_and(|when| when.elapsed() < Timeouts::DENIED) {
-            let message = "the server refused this user a subscription a moment ago";
+            let message = "the server's ACL denied this user a subscription less than a minute ago";
             return Err(Error::new(ErrorKind::Denied, message));
         }
         let opened = self.channel.subscribe(owner, keys).await;
@@ -69,14 +70,14 @@ impl Subscriber {
         opened
     }
 
-    /// Has the server report the release of a lock that another library holds.
+    /// Requests that the server reports the release of a lock that another library holds.
     pub(crate) fn follow(&self, owner: OwnerFingerprint, keys: &Keys, command: Cmd) {
         self.waiters.is_followed(owner);
         self.channel.follow(owner, keys, command);
     }
 
-    /// How the scripts know a waiter in line: `line.lua` takes it apart.
-    pub(crate) fn in_line(&self, claim: &Claim, kind: Kind, keys: &Keys) -> String {
+    /// Returns the entry of a waiter in the queue, which `queue.lua` describes.
+    pub(crate) fn queue_entry(&self, claim: &Claim, kind: Kind, keys: &Keys) -> String {
         let owner = claim.owner_token();
         let kind = match kind {
             Kind::Queues => 'q',
@@ -87,22 +88,23 @@ impl Subscriber {
         format!("{}{kind}{id:016x}{ttl}{channel}", owner.expose())
     }
 
-    /// Returns where an owner stands; none if it never subscribed, or has released since.
+    /// Returns the state of an owner; `None` if it never subscribed, or has released since.
     pub(crate) fn standing(&self, owner: OwnerFingerprint) -> Option<Standing> {
         self.waiters.standing(owner)
     }
 
-    /// Takes note that an attempt of an owner takes a place; returns in what way, if it does.
+    /// Records that an attempt of an owner takes a place in the queue. Returns the kind, if it
+    /// takes one.
     pub(crate) fn takes_place(&self, owner: OwnerFingerprint, kind: Kind) -> Option<Kind> {
         self.waiters.takes_place(owner, kind)
     }
 
-    /// Takes note that such an attempt was answered.
+    /// Records that such an attempt was answered.
     pub(crate) fn is_answered(&self, owner: OwnerFingerprint) {
         self.waiters.is_answered(owner);
     }
 
-    /// Forgets an owner that has released, `for_good` if nothing of it can arrive late.
+    /// Forgets an owner that has released; `for_good` if a tombstone refuses its late requests.
     pub(crate) fn forget(&self, owner: OwnerFingerprint, for_good: bool) {
         self.waiters.remove(owner, for_good);
     }

@@ -13,34 +13,35 @@ use redis::{PushInfo, PushKind, Value};
 
 use crate::net::listener::Listener;
 
-/// How long an owner is remembered that neither listens nor has released: as long as a request of it may
-/// be on its way.
+/// How long an owner is remembered that neither listens nor has released, because a request of it
+/// may still be on its way.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
-/// Below this many waiters nothing is swept: the sweep would cost more than it frees.
+/// The number of waiters below which there is no sweep, because it would cost more than it frees.
 const SWEEP_FLOOR: usize = 256;
 
-/// The owners of one provider that wait, and what is known of each. Every lock of an owner finds it here.
+/// The owners of one provider that wait. All locks of one owner share its state here.
 #[derive(Default)]
 pub(crate) struct Waiters {
     /// By fingerprint. An owner is added when it subscribes, and removed when it has released.
     waiters: Mutex<HashMap<u64, Waiter>>,
-    /// How many there are, for callers that only need to know that there are none.
+    /// The number of waiters, so that callers can skip the mutex if there are none.
     count: AtomicUsize,
     /// The number of waiters at which the next sweep is due.
     sweep_at: AtomicUsize,
 }
 
 struct Waiter {
-    /// Closed if the waiter is gone; none if its subscription was cut, so that it opens another.
+    /// Closed if the waiter is gone; `None` if its subscription was cut, so that it opens another.
     sender: Option<SignalSender>,
-    /// Its channel, if it is not everybody's.
+    /// Its sharded channel, in a cluster.
     shard: Option<Arc<str>>,
-    /// How the scripts may know it, if an attempt of it took a place.
+    /// How it may stand in the queue of the store, if an attempt of it took a place there.
     place: Option<Kind>,
-    /// How many attempts that take a place have had no answer: a copy of one may take it late.
+    /// How many attempts that take a place have had no answer. A copy of one may take the place
+    /// late.
     unanswered: u32,
-    /// A request of it may be sent, or be on its way, without anybody who waits for its answer.
+    /// Whether a prepared request of it may be sent, or be on its way; see `follow.rs`.
     followed: bool,
     seen: Instant,
 }
@@ -52,10 +53,10 @@ pub(crate) enum Kind {
     Queues,
 }
 
-/// Where an owner stands, as far as this provider knows.
+/// The state of an owner, as far as this provider knows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
-    /// It may have a place in the line of the key.
+    /// How it may stand in the queue of the key.
     pub(crate) place: Option<Kind>,
     pub(crate) followed: bool,
 }
@@ -71,7 +72,7 @@ impl Waiters {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to listen for an owner. One that has a place keeps it.
+    /// Begins to listen for an owner. An owner that has a place keeps it.
     pub(super) fn add(&self, owner: OwnerFingerprint, shard: Option<Arc<str>>) -> Subscription {
         let (sender, subscription) = Subscription::channel();
         let (sender, seen) = (Some(sender), Instant::now());
@@ -88,7 +89,7 @@ impl Waiters {
         subscription
     }
 
-    /// Returns where an owner stands; none if it never subscribed, or has released since.
+    /// Returns the state of an owner; `None` if it never subscribed, or has released since.
     pub(super) fn standing(&self, owner: OwnerFingerprint) -> Option<Standing> {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
@@ -98,8 +99,9 @@ impl Waiters {
         Some(Standing { place: waiter.place, followed: waiter.followed })
     }
 
-    /// Takes note that an attempt of an owner takes a place, before it is sent. Returns in what way: one
-    /// that queues already goes on queueing, and one that nobody listens for takes none.
+    /// Records that an attempt of an owner takes a place, before it is sent. Returns the kind of
+    /// place. An owner that queues already goes on queueing. An owner without a subscription takes
+    /// no place.
     pub(super) fn takes_place(&self, owner: OwnerFingerprint, kind: Kind) -> Option<Kind> {
         let mut waiters = self.lock();
         let waiter = waiters.get_mut(&owner.as_u64()).filter(|waiter| waiter.listens())?;
@@ -109,22 +111,23 @@ impl Waiters {
         Some(kind)
     }
 
-    /// Takes note that such an attempt was answered.
+    /// Records that such an attempt was answered.
     pub(super) fn is_answered(&self, owner: OwnerFingerprint) {
         if let Some(waiter) = self.lock().get_mut(&owner.as_u64()) {
             waiter.unanswered = waiter.unanswered.saturating_sub(1);
         }
     }
 
-    /// Takes note that requests may be sent for an owner without its knowing.
+    /// Records that a prepared request of an owner may be sent at any time.
     pub(super) fn is_followed(&self, owner: OwnerFingerprint) {
         if let Some(waiter) = self.lock().get_mut(&owner.as_u64()) {
             (waiter.followed, waiter.seen) = (true, Instant::now());
         }
     }
 
-    /// Forgets an owner that has released, unless a copy of an attempt may still take a place that the
-    /// next release has to give up. Nothing takes one any more `for_good` if it has a tombstone.
+    /// Forgets an owner that has released, unless a copy of an attempt may still take a place,
+    /// which the next release has to give up. `for_good` says that the owner has a tombstone, so no
+    /// copy can.
     pub(super) fn remove(&self, owner: OwnerFingerprint, for_good: bool) {
         if self.count.load(Ordering::Acquire) > 0 {
             let mut waiters = self.lock();
@@ -141,7 +144,7 @@ impl Waiters {
         self.lock().get(&id).is_some_and(Waiter::listens)
     }
 
-    /// The channels that somebody listens to.
+    /// Returns the sharded channels that have a listener.
     #[cfg(feature = "cluster")]
     pub(super) fn shards(&self) -> HashSet<Arc<str>> {
         let waiters = self.lock();
@@ -149,7 +152,7 @@ impl Waiters {
         listening.filter_map(|waiter| waiter.shard.clone()).collect()
     }
 
-    /// Ends every subscription; whoever still waits opens another.
+    /// Ends every subscription; waiters open another.
     pub(super) fn end(&self) {
         self.lock().values_mut().for_each(|waiter| waiter.sender = None);
     }
@@ -183,20 +186,25 @@ impl Waiters {
 }
 
 impl Listener for Waiters {
-    /// Takes a message: the waiter's id, and the fencing token if it has been granted the key, or after
-    /// how many ms the key is free. A message that makes no sense is none of ours, and a missing one
-    /// does no harm.
+    /// Takes a message: the waiter's id, a space, and what happened; see `queue.lua`.
+    ///
+    /// | text after the id | meaning |
+    /// |---|---|
+    /// | `granted` | the queue has granted the waiter the key |
+    /// | `~` and a number | the key is free after that many ms |
+    /// | anything else, or nothing | the key may be free |
+    ///
+    /// A message without an id is not from this crate and is ignored. A lost message does no harm.
     fn hear(&self, push: &PushInfo) {
         match (&push.kind, push.data.as_slice()) {
             (PushKind::Message | PushKind::SMessage, [_, Value::BulkString(text)]) => {
                 let text = String::from_utf8_lossy(text);
-                let (id, token) = text.split_once(' ').unwrap_or((&text, ""));
+                let (id, what) = text.split_once(' ').unwrap_or((&text, ""));
                 let Ok(id) = u64::from_str_radix(id, 16) else { return };
-                if let Some(millis) = token.strip_prefix('~').and_then(|text| text.parse().ok()) {
+                if let Some(millis) = what.strip_prefix('~').and_then(|text| text.parse().ok()) {
                     return self.hint_after(id, Duration::from_millis(millis));
                 }
-                let granted = token.parse::<u64>().is_ok();
-                self.send(id, if granted { Signal::Granted } else { Signal::Hint });
+                self.send(id, if what == "granted" { Signal::Granted } else { Signal::Hint });
             }
             // A waiter whose slot has moved to another node opens another subscription there.
             (PushKind::SUnsubscribe, [Value::BulkString(shard), ..]) => {

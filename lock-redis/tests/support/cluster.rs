@@ -1,4 +1,4 @@
-//! A Redis Cluster: three masters, and a replica of each.
+//! A Redis Cluster of three masters, with one replica each.
 
 use lock_redis::RedisConfig;
 
@@ -8,19 +8,19 @@ use super::{ACL, ACL_OF_A_CLUSTER, PASSWORD, PATIENCE, Server, tls_arguments};
 const MASTERS: usize = 3;
 const SLOTS: usize = 16384;
 
-/// The servers of a cluster: the masters at the start first, then a replica of each.
+/// A cluster. Its first servers are the masters at the start; the others are their replicas.
 pub(crate) struct Cluster {
     pub(crate) servers: Vec<Server>,
 }
 
 impl Cluster {
-    /// Starts everything, and waits until all agree on who has what and the replicas are in step. A
-    /// master that is silent for so many milliseconds is taken for dead.
+    /// Starts all servers, and waits until they agree on the slots and the replicas have the data.
+    /// A master that is silent for `node_timeout` ms counts as dead.
     pub(crate) fn start(node_timeout: u32) -> Self {
         Self::with(node_timeout, &[])
     }
 
-    /// As [`start`](Self::start), with TLS between all, and `localhost` as everybody's name.
+    /// As [`start`](Self::start), with TLS, and with `localhost` as the name of all servers.
     pub(crate) fn tls() -> Self {
         let mut arguments = tls_arguments();
         let names =
@@ -96,24 +96,24 @@ impl Cluster {
         format!("redis+cluster://{}", hosts.collect::<Vec<_>>().join(","))
     }
 
-    /// The cluster's name of a server.
+    /// Returns the cluster's name of a server.
     pub(crate) fn id(&self, server: usize) -> String {
         let reply = self.servers[server].command("CLUSTER MYID");
         reply.lines().nth(1).expect("an id").to_owned()
     }
 
-    /// The number of the first master's slot of a key.
+    /// Returns the slot of a key.
     pub(crate) fn slot(&self, key: &str) -> String {
         let reply = self.servers[0].send(&["CLUSTER", "KEYSLOT", key]);
         reply.trim().trim_start_matches(':').to_owned()
     }
 
-    /// The server that has a key's slot at the start.
+    /// Returns the server that has a key's slot at the start.
     pub(crate) fn home(&self, key: &str) -> usize {
         self.slot(key).parse::<usize>().unwrap() * MASTERS / SLOTS
     }
 
-    /// Deletes a key wherever it is: for its holder the same as an expiry.
+    /// Deletes a key wherever it is. To its holder, this is the same as an expiry.
     pub(crate) fn expire(&self, key: &str) {
         let gone = |server: &Server| server.send(&["DEL", key]).starts_with(':');
         assert!(self.servers[..MASTERS].iter().filter(|server| gone(server)).count() == 1);

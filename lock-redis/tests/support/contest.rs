@@ -1,4 +1,4 @@
-//! Clients that contend for one key, whatever happens to the servers behind it.
+//! Clients that contend for one key while its servers fail.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,13 +21,13 @@ pub(crate) struct Contest {
 }
 
 impl Contest {
-    /// Nothing of it may take longer than `limit`.
+    /// Begins a contest, of which no step may take longer than `limit`.
     pub(crate) fn new(limit: Duration) -> Self {
         let (contenders, grants, tokens, over) = Default::default();
         Self { contenders, grants, tokens, over, limit }
     }
 
-    /// Adds one who acquires, holds for a moment, and releases.
+    /// Adds a client that acquires, holds for a moment and releases, again and again.
     pub(crate) fn enter(&mut self, locks: LockClient) {
         let count = Arc::new(AtomicUsize::new(0));
         self.grants.push(Arc::clone(&count));
@@ -48,7 +48,7 @@ impl Contest {
         });
     }
 
-    /// Waits until every contender has been granted the key so often, from now on.
+    /// Waits until every contender has been granted the key this often, from now on.
     pub(crate) async fn until_all_held(&mut self, times: usize) {
         let counts = || self.grants.iter().map(|count| count.load(Ordering::SeqCst));
         let wanted: Vec<_> = counts().map(|count| count + times).collect();
@@ -57,10 +57,10 @@ impl Contest {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(self.limit, all).await.expect("all get on");
+        tokio::time::timeout(self.limit, all).await.expect("all are served");
     }
 
-    /// Goes on while connections to these servers are cut, whatever they are for.
+    /// Cuts all connections to these servers again and again while the contest goes on.
     pub(crate) async fn cut_off(&mut self, servers: &[Server], rounds: usize) {
         for round in 0..rounds {
             for server in servers {
@@ -73,7 +73,7 @@ impl Contest {
         }
     }
 
-    /// Ends it; no token was given twice, and each was larger than all before it.
+    /// Ends the contest, and checks that each token was larger than all before it.
     pub(crate) async fn end(mut self) {
         self.over.cancel();
         while let Some(ended) = self.contenders.join_next().await {

@@ -1,4 +1,4 @@
-//! Real servers for tests: each on a free loopback port and a unix socket, stopped when dropped.
+//! Real servers for tests, each on a free loopback port and a unix socket. They stop when dropped.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +10,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod contest;
-pub(crate) mod scissors;
+pub(crate) mod cutting_proxy;
 pub(crate) mod sentinel;
 
 use std::ffi::OsStr;
@@ -28,19 +28,20 @@ use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The password of the user `locks`, and the least that user needs. This is the list in the README.
+/// The password of the user `locks`, and its permissions. They are the list of the README.
 pub(crate) const PASSWORD: &str = "s3cret-of-the-tests";
 pub(crate) const ACL: &str = "~app:* &app:* +evalsha +eval +mget +set +del +exists +pttl +pexpire \
                        +time +info +select +zrange +zadd +zrem +zcard +publish +subscribe \
                        +client|tracking";
 
-/// What that user needs in a cluster besides.
-pub(crate) const ACL_OF_A_CLUSTER: &str = "-publish -subscribe -select -client|tracking +spublish +ssubscribe +sunsubscribe +cluster|slots +ping +asking";
+/// The changes to these permissions in a cluster.
+pub(crate) const ACL_OF_A_CLUSTER: &str = "-publish -subscribe -select -client|tracking +spublish \
+     +ssubscribe +sunsubscribe +cluster|slots +ping +asking";
 
-/// What that user needs at a node of a quorum besides.
+/// The changes to these permissions at a node of a quorum.
 pub(crate) const ACL_OF_A_NODE: &str = "-publish -subscribe -client|tracking +lastsave";
 
-/// Releases a lock, however often the server is out of reach meanwhile.
+/// Releases a lock, and repeats that while the server is unavailable.
 pub(crate) async fn released(guard: lock_core::LockGuard) {
     let mut releasing = guard.release().await;
     while let Err(failed) = releasing {
@@ -85,12 +86,12 @@ impl Server {
         panic!("no redis-server would start; see `cargo xtask test`");
     }
 
-    /// One server that needs TLS, with a certificate for `localhost` alone.
+    /// Starts a server that requires TLS, with a certificate for `localhost` only.
     pub(crate) fn tls() -> Self {
         Self::with(&tls_arguments().iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// One server whose user `locks` may do only what [`ACL`] says; the default user is off.
+    /// Starts a server whose user `locks` has only the permissions [`ACL`].
     pub(crate) fn acl() -> Self {
         let server = Self::start();
         server.command(&format!("ACL SETUSER locks on >{PASSWORD} {ACL}"));
@@ -123,19 +124,19 @@ impl Server {
         self.send(&line.split(' ').collect::<Vec<_>>())
     }
 
-    /// As [`command`](Server::command), of words that may hold spaces.
+    /// As [`command`](Server::command), with words that may contain spaces.
     pub(crate) fn send(&self, words: &[&str]) -> String {
         ask(&self.socket(), words).expect("an answer of the server")
     }
 
-    /// Deletes a key of a numbered database: for its holder the same as an expiry.
+    /// Deletes a key of a numbered database. To its holder, this is the same as an expiry.
     pub(crate) fn expire_in(&self, database: u32, key: &str) {
         let select = database.to_string();
         let reply = exchange(&self.socket(), &[&["SELECT", &select], &["DEL", key]]);
         assert!(reply.is_some_and(|reply| reply.starts_with("+OK\r\n:")), "DEL was answered");
     }
 
-    /// How often a command was called, as the server counts.
+    /// Returns how often a command was called, as the server counts.
     pub(crate) fn calls(&self, command: &str) -> u64 {
         let stats = self.command("INFO commandstats");
         let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:")));
@@ -148,14 +149,14 @@ impl Server {
         let _ = self.child.wait();
     }
 
-    /// Starts again on the same port, with whatever the server has saved.
+    /// Starts the server again on the same port, with the data that it has saved.
     pub(crate) fn start_again(&mut self) {
         self.kill();
         let child = launch(self.folder.path(), [self.port, self.bus], &self.arguments);
         self.child = child.expect("the port is still free");
     }
 
-    /// Stops the process without killing it; it answers nobody.
+    /// Stops the process without killing it, so that it does not answer.
     pub(crate) fn freeze(&self) {
         signal("STOP", self.child.id());
     }
@@ -171,7 +172,7 @@ impl Drop for Server {
     }
 }
 
-/// A place for a shared server.
+/// A server that tests share.
 pub(crate) struct Shared<T = Server>(Mutex<Weak<T>>);
 
 impl<T> Shared<T> {
@@ -179,7 +180,7 @@ impl<T> Shared<T> {
         Self(Mutex::new(Weak::new()))
     }
 
-    /// What all tests of this process share that run at the same time.
+    /// Returns the server that the running tests of this process share.
     pub(crate) fn get(&self, start: impl FnOnce() -> T) -> Arc<T> {
         let mut shared = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
@@ -195,7 +196,7 @@ fn free_port() -> u16 {
     probe.local_addr().unwrap().port()
 }
 
-/// What makes a server need TLS.
+/// Returns the arguments of a server that requires TLS.
 pub(crate) fn tls_arguments() -> Vec<String> {
     let path = |name: &str| CERTIFICATES.path().join(name).to_string_lossy().into_owned();
     let (cert, key, ca) = (path("server.crt"), path("server.key"), path("ca.crt"));
@@ -281,7 +282,7 @@ fn run<I: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = I>) {
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A private authority, and a certificate for `localhost` that it signed.
+/// The certificate of a private authority, and one for `localhost` that it signed.
 static CERTIFICATES: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a folder for certificates");
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();

@@ -7,18 +7,18 @@ use lock_redis::RedisConfig;
 
 use super::{ACL, PASSWORD, PATIENCE, Server, tls_arguments};
 
-/// What the sentinels call the master.
+/// The sentinels' name of the master.
 const SERVICE: &str = "main";
 
-/// Servers that sentinels watch; the first is the master at the start.
+/// Servers that sentinels watch. The first is the master at the start.
 pub(crate) struct Watched {
     pub(crate) servers: Vec<Server>,
     sentinels: Vec<Server>,
 }
 
 impl Watched {
-    /// Starts everything, and waits until all know each other and the replicas are in step. A master
-    /// that is silent for so long is taken for dead.
+    /// Starts all servers, and waits until they know each other and the replicas have the data. A
+    /// master that is silent for `down_after` counts as dead.
     pub(crate) fn start(down_after: Duration) -> Self {
         let master = Server::with(&["--repl-diskless-sync-delay", "0"]);
         let port = master.port.to_string();
@@ -38,16 +38,16 @@ impl Watched {
         let watched = Self { servers, sentinels };
         until(|| {
             let knows = |sentinel: &Server| {
-                let told = told(sentinel);
-                told.get("num-slaves").is_some_and(|count| count == "2")
-                    && told.get("num-other-sentinels").is_some_and(|count| count == "2")
+                let master = master_of(sentinel);
+                master.get("num-slaves").is_some_and(|count| count == "2")
+                    && master.get("num-other-sentinels").is_some_and(|count| count == "2")
             };
             watched.sentinels.iter().all(knows)
         });
         watched
     }
 
-    /// Where the sentinels are.
+    /// Returns a configuration that names the sentinels.
     pub(crate) fn config(&self) -> RedisConfig {
         self.config_of(SERVICE)
     }
@@ -83,7 +83,7 @@ impl Watched {
     /// Waits until all sentinels name another master than this one.
     pub(crate) async fn until_replaced(&self, server: usize) {
         let port = self.servers[server].port.to_string();
-        let replaced = |sentinel: &Server| told(sentinel)["port"] != port;
+        let replaced = |sentinel: &Server| master_of(sentinel)["port"] != port;
         while !self.sentinels.iter().all(replaced) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -109,17 +109,18 @@ pub(crate) fn over_tls() -> (Server, Server) {
     (master, Server::with_file(&config, &arguments))
 }
 
-fn told(sentinel: &Server) -> HashMap<String, String> {
+/// Returns what a sentinel reports of the master.
+fn master_of(sentinel: &Server) -> HashMap<String, String> {
     let client = redis::Client::open(sentinel.url()).unwrap();
     let mut connection = client.get_connection().unwrap();
     redis::cmd("SENTINEL").arg("MASTER").arg(SERVICE).query(&mut connection).unwrap()
 }
 
-/// Waits for what servers do among themselves.
+/// Waits until a condition of the servers holds.
 pub(crate) fn until(condition: impl Fn() -> bool) {
     let give_up = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < give_up, "the servers do not get ready");
+        assert!(Instant::now() < give_up, "the servers do not get there in time");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

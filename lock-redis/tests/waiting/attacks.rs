@@ -1,4 +1,4 @@
-//! Attacks on the line of a key on a real server, each kept from coming back.
+//! Former bugs of the queue on a real server, each with a test against its return.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -11,7 +11,7 @@ use lock_core::{
 use tokio::task::JoinHandle;
 
 use super::support::Server;
-use super::{LIMIT, LINE, connections, in_line, ms, until};
+use super::{LIMIT, QUEUE, connections, ms, until, until_queued};
 
 const FENCE: &str = "k\u{1f}fence{k}";
 
@@ -23,7 +23,7 @@ fn claim(key: &str, ttl: Duration) -> Claim {
     Claim::new(LockKey::new(key).unwrap(), OwnerToken::mint().unwrap(), Ttl::new(ttl).unwrap())
 }
 
-/// A waiter that nothing but a message wakes.
+/// Starts a waiter that only a message wakes.
 fn patient(client: &LockClient, key: &str) -> JoinHandle<LockGuard> {
     let acquire = client.lock(key).ttl(s(60)).wait_forever().retry(Backoff::fixed(LIMIT * 2));
     let acquire = acquire.fairness(Fairness::Turns).acquire();
@@ -45,7 +45,7 @@ async fn listen_for_another_key(server: &Server, client: &LockClient) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn w2_a_foreign_key_of_another_type_makes_nobody_spin() {
+async fn w2_foreign_data_of_another_type_makes_no_waiter_spin() {
     let server = Server::start();
     server.send(&["LPUSH", "k", "x"]);
     server.send(&["PEXPIRE", "k", "60000"]);
@@ -65,7 +65,7 @@ async fn u1_no_place_in_the_queue_outlives_its_undo_although_the_subscription_wa
     let holder = server.client().await.lock("k").ttl(s(60)).acquire().await.unwrap();
     let client = server.client().await;
     let gone = patient(&client, "k");
-    in_line(&server, 1).await;
+    until_queued(&server, 1).await;
     cut_subscription(&server).await;
     let before = server.calls("evalsha");
     gone.abort();
@@ -82,14 +82,14 @@ async fn u1_no_holder_is_granted_its_own_release_although_the_subscription_was_c
     let client = server.client().await;
     let first = client.lock("k").ttl(s(60)).acquire().await.unwrap();
     let second = patient(&client, "k");
-    in_line(&server, 1).await;
+    until_queued(&server, 1).await;
     cut_subscription(&server).await;
     first.release().await.unwrap(); // a hand-over
     let second = second.await.unwrap();
     listen_for_another_key(&server, &client).await;
     second.release().await.unwrap();
     let held = client.inspect("k").await.unwrap();
-    assert!(held.is_free(), "released, and yet: {held:?}");
+    assert!(held.is_free(), "the released claim holds the key: {held:?}");
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn g5_a_racing_waiter_that_gives_up_leaves_the_queue() {
         let r = client.lock("k").fairness(Fairness::Race).wait_at_most(ms(20)).acquire().await;
         assert!(r.unwrap_err().is_timed_out());
     }
-    in_line(&server, 0).await;
+    until_queued(&server, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,14 +127,14 @@ async fn m3_the_queue_outlives_every_lease_that_was_reported_to_its_waiters() {
     let w = p.lock(claim("k", s(60)));
     let (queue, other) = (w.as_queue().unwrap(), p.lock(claim("k", s(60))));
     let _subscription = queue.subscribe().await.unwrap();
-    let _ = queue.try_acquire_or_enqueue().await.unwrap(); // comes back in an hour at the latest
+    let _ = queue.try_acquire_or_enqueue().await.unwrap(); // it asks again in an hour at the latest
     let _ = holder.renew(Ttl::new(ms(500)).unwrap()).await.unwrap();
     let queue = other.as_queue().unwrap();
     let _another = queue.subscribe().await.unwrap();
     let _ = queue.try_acquire_or_enqueue().await.unwrap();
     let _ = other.release().await.unwrap(); // gives up
     let _ = holder.renew(Ttl::new(s(3600)).unwrap()).await.unwrap();
-    let left = server.send(&["PTTL", LINE]);
+    let left = server.send(&["PTTL", QUEUE]);
     let left: u64 = left.trim().trim_start_matches(':').parse().unwrap();
     assert!(left > 3_600_000, "the waiter's place is kept for {left} ms; it knew of an hour");
 }
@@ -147,14 +147,14 @@ async fn g4_a_grant_with_metadata_is_confirmed_without_memory() {
     let w = tokio::spawn(async move {
         c.lock("k").ttl(s(60)).metadata("me").wait_at_most(s(5)).acquire().await
     });
-    in_line(&server, 1).await;
+    until_queued(&server, 1).await;
     server.command("CONFIG SET maxmemory 1");
     holder.release().await.unwrap();
     assert!(w.await.unwrap().unwrap().is_held());
 }
 
 #[tokio::test]
-async fn u1_a_second_release_takes_a_late_copy_of_an_acquisition_out_of_the_line() {
+async fn u1_a_second_release_removes_a_late_copy_of_an_acquisition_from_the_queue() {
     let server = Server::start();
     let p = server.provider().await;
     let (holder, other) = (p.lock(claim("k", s(60))), p.lock(claim("k", s(60))));
@@ -163,21 +163,21 @@ async fn u1_a_second_release_takes_a_late_copy_of_an_acquisition_out_of_the_line
     let queue = w.as_queue().unwrap();
     let _subscription = queue.subscribe().await.unwrap();
     let _ = queue.try_acquire_or_enqueue().await.unwrap();
-    let place = server.send(&["ZRANGE", LINE, "0", "0"]);
+    let place = server.send(&["ZRANGE", QUEUE, "0", "0"]);
     let place = place.lines().last().unwrap().trim().to_owned();
-    // A copy of it leaves that nobody waits for.
+    // A copy of the request leaves, and its answer is not waited for.
     let mut copy = queue.try_acquire_or_enqueue();
     let sent = poll_fn(|context| Poll::Ready(copy.as_mut().poll(context).is_pending())).await;
-    assert!(sent, "nobody has read its answer yet");
+    assert!(sent, "the copy was not sent");
     drop(copy);
     let _ = holder.release().await.unwrap();
     let _ = w.try_acquire().await.unwrap();
     assert_eq!(w.release().await.unwrap(), Release::Released);
     let _ = other.try_acquire().await.unwrap();
-    server.send(&["ZADD", LINE, "1", &place]); // the copy arrives
+    server.send(&["ZADD", QUEUE, "1", &place]); // the copy arrives
     assert_eq!(w.release().await.unwrap(), Release::NotHeld);
-    let left = server.send(&["ZCARD", LINE]);
-    assert_eq!(left.trim(), ":0", "the undone owner has a place in line");
+    let left = server.send(&["ZCARD", QUEUE]);
+    assert_eq!(left.trim(), ":0", "the undone owner has a place in the queue");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -191,11 +191,11 @@ async fn u1_an_owner_that_queues_and_then_listens_leaves_the_queue_when_it_is_un
     let _ = w.as_queue().unwrap().try_acquire_or_enqueue().await.unwrap();
     let _ = w.as_hints().unwrap().try_acquire_or_listen().await.unwrap();
     let _ = w.release().await.unwrap();
-    in_line(&server, 0).await;
+    until_queued(&server, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn e2_a_claim_with_metadata_that_confirms_after_a_renewal_cuts_nothing_short() {
+async fn e2_a_confirmation_with_metadata_after_a_renewal_does_not_shorten_the_lease() {
     let server = Server::start();
     let p = server.provider().await;
     let holder = p.lock(claim("k", s(60)));

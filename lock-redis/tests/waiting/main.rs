@@ -1,4 +1,4 @@
-//! Waiting on a real server: what it costs, who is next, and what happens when messages get lost.
+//! Waiting on a real server: its cost, the order of waiters, and lost messages.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ use support::{PASSWORD, Server};
 use tokio::task::JoinHandle;
 
 const LIMIT: Duration = Duration::from_secs(30);
-const LINE: &str = "k\u{1f}line{k}";
+const QUEUE: &str = "k\u{1f}queue{k}";
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -48,19 +48,19 @@ fn waiter(locks: &LockClient, fairness: Fairness) -> JoinHandle<Result<LockGuard
     tokio::spawn(acquire.acquire())
 }
 
-/// Waits until so many waiters stand in the key's line.
-async fn in_line(server: &Server, count: usize) {
-    until(|| server.send(&["ZCARD", LINE]).trim() == format!(":{count}")).await;
+/// Waits until this many waiters are in the key's queue.
+async fn until_queued(server: &Server, count: usize) {
+    until(|| server.send(&["ZCARD", QUEUE]).trim() == format!(":{count}")).await;
 }
 
-/// Connections of clients, by kind; the test itself asks over the unix socket.
+/// Counts the clients' connections of a kind. The test's own go over the unix socket.
 fn connections(server: &Server, kind: &str) -> usize {
     let list = server.command(&format!("CLIENT LIST TYPE {kind}"));
     list.lines().filter(|line| line.contains("addr=127.")).count()
 }
 
-/// Lets the waiters of two clients pass a lock through a gate that finds overlaps and falling tokens,
-/// and returns how many commands the clients sent.
+/// Lets all waiters of two clients acquire and release once. Checks that no two hold the lock at a
+/// time and that tokens grow, and returns how many commands the clients sent.
 async fn drain(server: &Server, count: usize, fairness: Fairness) -> u64 {
     let clients = [server.client().await, server.client().await];
     let holder = clients[0].lock("k").acquire().await.unwrap();
@@ -78,14 +78,14 @@ async fn drain(server: &Server, count: usize, fairness: Fairness) -> u64 {
             })
         })
         .collect();
-    in_line(server, if fairness == Fairness::Fifo { count } else { 2 }).await;
+    until_queued(server, if fairness == Fairness::Fifo { count } else { 2 }).await;
     server.command("CONFIG RESETSTAT");
     holder.release().await.unwrap();
     for waiter in waiters {
         soon(waiter).await.unwrap();
     }
-    assert_eq!(connections(server, "pubsub"), 2, "one subscription a provider");
-    assert_eq!(connections(server, "normal"), 4, "two connections a provider");
+    assert_eq!(connections(server, "pubsub"), 2, "one subscription per provider");
+    assert_eq!(connections(server, "normal"), 4, "two connections per provider");
     server.calls("evalsha")
 }
 
@@ -116,7 +116,7 @@ async fn w2_two_hundred_idle_waiters_send_two_commands_per_second_at_most() {
     let (locks, other) = (server.client().await, server.client().await);
     let holder = other.lock("k").ttl(ms(60_000)).acquire().await.unwrap();
     let waiters: Vec<_> = (0..200).map(|_| waiter(&locks, Fairness::Turns)).collect();
-    in_line(&server, 1).await;
+    until_queued(&server, 1).await;
     tokio::time::sleep(ms(3_000)).await;
     server.command("CONFIG RESETSTAT");
     let began = Instant::now();
@@ -164,7 +164,7 @@ async fn m3_fifo_leaves_nobody_out_when_many_come_at_once() {
 async fn bp5_a_waiter_whose_connection_is_gone_is_passed_over_at_once() {
     let server = Server::start();
     let holder = server.client().await.lock("k").acquire().await.unwrap();
-    // A process that is killed undoes nothing; its sockets are closed for it.
+    // A process that is killed undoes nothing, but its sockets are closed.
     let doomed = server.provider().await;
     let claim = lock_core::backend::Claim::new(
         "k".try_into().unwrap(),
@@ -175,10 +175,10 @@ async fn bp5_a_waiter_whose_connection_is_gone_is_passed_over_at_once() {
     let queue = lock.as_queue().unwrap();
     let subscription = queue.subscribe().await.unwrap();
     let _ = queue.try_acquire_or_enqueue().await.unwrap();
-    in_line(&server, 1).await;
+    until_queued(&server, 1).await;
     let locks = server.client().await;
     let next = waiter(&locks, Fairness::Turns);
-    in_line(&server, 2).await;
+    until_queued(&server, 2).await;
     drop((subscription, lock, doomed));
     soon(async {
         while connections(&server, "pubsub") != 1 {
@@ -199,7 +199,7 @@ async fn n1_a_foreign_release_is_noticed_soon() {
     let locks = server.client().await;
     server.command("SET k somebody PX 60000");
     let waiter = waiter(&locks, Fairness::Turns);
-    in_line(&server, 1).await;
+    until_queued(&server, 1).await;
     let freed = Instant::now();
     server.command("DEL k");
     let guard = soon(waiter).await.unwrap().unwrap();
@@ -226,14 +226,14 @@ async fn n1_the_end_of_a_foreign_lease_is_noticed_when_it_comes() {
 async fn n1_r41_a_subscription_that_is_cut_is_opened_again() {
     let server = Server::start();
     let other = server.client().await;
-    // Nothing but a message ends this wait.
+    // Only a message ends this wait.
     let builder = LockClient::builder(server.provider().await).retry(Backoff::fixed(LIMIT * 2));
     let locks = builder.build().unwrap();
     let mut holder = other.lock("k").ttl(ms(60_000)).acquire().await.unwrap();
     for round in 0..5 {
         let waiter = waiter(&locks, Fairness::Turns);
-        in_line(&server, 1).await;
-        // One that has not lasted for a second is not opened again at once.
+        until_queued(&server, 1).await;
+        // A subscription that was cut within its first second is not opened again at once.
         tokio::time::sleep(ms(1_100)).await;
         server.command("CLIENT KILL TYPE pubsub");
         until(|| connections(&server, "pubsub") == 1).await;
@@ -273,7 +273,7 @@ async fn n1_r41_a_cut_between_every_two_releases_starves_nobody() {
 }
 
 #[tokio::test]
-async fn n1_without_the_right_to_publish_or_subscribe_waiters_ask_again() {
+async fn n1_without_the_permission_to_publish_or_subscribe_waiters_poll() {
     for right in ["-publish", "-subscribe", "resetchannels"] {
         let server = Server::acl();
         server.command(&format!("ACL SETUSER locks {right}"));
@@ -301,7 +301,7 @@ async fn w2_a_client_that_speaks_resp2_is_woken_by_a_release() {
     let locks = LockClient::builder(provider).retry(Backoff::fixed(LIMIT)).build().unwrap();
     let holder = server.client().await.lock("k").acquire().await.unwrap();
     let waiter = waiter(&locks, Fairness::Turns);
-    in_line(&server, 1).await;
+    until_queued(&server, 1).await;
     holder.release().await.unwrap();
     soon(waiter).await.unwrap().unwrap().release().await.unwrap();
 }
@@ -310,14 +310,14 @@ async fn w2_a_client_that_speaks_resp2_is_woken_by_a_release() {
 async fn x1_foreign_data_at_the_key_of_the_queue_keeps_nobody_from_the_lock() {
     let server = Server::start();
     let locks = server.client().await;
-    server.send(&["SET", LINE, "not a line"]);
+    server.send(&["SET", QUEUE, "not a queue"]);
     let guard = locks.lock("k").acquire().await.unwrap();
     let other = server.client().await;
     let waiter = waiter(&other, Fairness::Turns);
     until(|| server.calls("evalsha") >= 4).await;
     guard.release().await.unwrap();
     soon(waiter).await.unwrap().unwrap().release().await.unwrap();
-    assert!(server.send(&["GET", LINE]).contains("not a line"));
+    assert!(server.send(&["GET", QUEUE]).contains("not a queue"));
 }
 
 #[tokio::test]
@@ -326,10 +326,10 @@ async fn g4_a_server_without_memory_serves_the_queue() {
     let (locks, other) = (server.client().await, server.client().await);
     let holder = locks.lock("k").acquire().await.unwrap();
     let waiter = waiter(&other, Fairness::Turns);
-    in_line(&server, 1).await;
+    until_queued(&server, 1).await;
     server.command("CONFIG SET maxmemory 1");
     holder.release().await.unwrap();
-    // What makes no memory go, as taking the waiter out of its line, opens the way for the grant.
+    // The script removes the waiter from the queue first, so the server lets it write the grant.
     soon(waiter).await.unwrap().unwrap().release().await.unwrap();
     assert_eq!(server.command("EXISTS k").trim(), ":0");
 }
@@ -339,9 +339,9 @@ async fn g4_a_handover_on_a_server_without_memory_frees_the_key() {
     let server = Server::start();
     let locks = server.client().await;
     let holder = locks.lock("k").acquire().await.unwrap();
-    // Not in the queue yet: it waits behind a head, which is the one in the queue.
+    // Only the first of the two is in the server's queue; the other waits behind it in the client.
     let waiters = [waiter(&locks, Fairness::Turns), waiter(&locks, Fairness::Turns)];
-    in_line(&server, 1).await;
+    until_queued(&server, 1).await;
     server.command("CONFIG SET maxmemory 1");
     holder.release().await.unwrap();
     server.command("CONFIG SET maxmemory 0");
@@ -351,9 +351,9 @@ async fn g4_a_handover_on_a_server_without_memory_frees_the_key() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_queue_stays_behind() {
+async fn a_queue_without_waiters_leaves_only_the_fence() {
     let server = Server::start();
-    // Nothing but a grant ends these waits, so nobody is granted the key on two ways at once.
+    // Only a grant by the queue ends these waits, so no owner is granted the key in two ways.
     let patient = async || {
         let builder = LockClient::builder(server.provider().await).retry(Backoff::fixed(LIMIT * 2));
         builder.build().unwrap()
@@ -362,7 +362,7 @@ async fn nothing_of_a_queue_stays_behind() {
     for _ in 0..5 {
         let holder = one.lock("k").acquire().await.unwrap();
         let waiter = waiter(&two, Fairness::Turns);
-        in_line(&server, 1).await;
+        until_queued(&server, 1).await;
         holder.release().await.unwrap();
         soon(waiter).await.unwrap().unwrap().release().await.unwrap();
         let left = server.command("KEYS *");
@@ -375,8 +375,8 @@ async fn u1_what_a_crowd_of_waiters_leaves_behind_expires() {
     let server = Server::start();
     let sent = drain(&server, 50, Fairness::Turns).await;
     assert!(sent >= 50);
-    assert_eq!(server.send(&["EXISTS", "k", LINE]).trim(), ":0");
-    // Who was granted the key on two ways at once leaves a tombstone.
+    assert_eq!(server.send(&["EXISTS", "k", QUEUE]).trim(), ":0");
+    // An owner that was granted the key in two ways leaves a tombstone.
     for key in server.command("KEYS *").lines().filter(|line| line.contains("undone")) {
         let left: u64 = server.send(&["PTTL", key]).trim().trim_start_matches(':').parse().unwrap();
         assert!(left <= 60_000, "{key:?} stays for {left} ms");

@@ -1,14 +1,14 @@
-//! Lockers of other libraries on the same key: plain `SET NX PX`, and a delete.
+//! Lockers of other libraries on the same key, which send `SET NX PX` and `DEL`.
 
 use super::*;
 
-/// A waiter that would not ask again by itself while a case lasts.
+/// Starts a waiter that does not poll while a test lasts.
 fn patient(locks: &LockClient, key: &str) -> JoinHandle<Result<LockGuard>> {
     let acquire = locks.lock(key).ttl(ms(60_000)).wait_forever().retry(Backoff::fixed(LIMIT * 2));
     tokio::spawn(acquire.acquire())
 }
 
-/// Whether some connection is told of changes of keys.
+/// Whether the server reports changes of keys to a connection.
 fn tracks(server: &Server) -> bool {
     let clients = server.command("CLIENT LIST TYPE pubsub");
     clients.split_whitespace().any(|word| word.starts_with("flags=") && word.contains('B'))
@@ -43,9 +43,9 @@ async fn n1_the_release_of_another_library_reaches_a_waiter_at_once() {
     let config = server.config().prefix("app:");
     let locks = LockClient::new(RedisProvider::connect(config).await.unwrap());
     let waits = waits_after_a_long_foreign_hold(&server, &locks).await;
-    // By then a waiter that hears of nothing asks every 120 to 600 ms.
+    // By then a waiter without reports polls every 120 to 600 ms.
     assert!(waits[2] < ms(100), "the median of {waits:?}");
-    // Nothing is reported any more once nobody waits and the keys change again.
+    // The reports end when the keys change again and nobody waits.
     for number in 0..5 {
         server.command(&format!("SET app:k{number} somebody PX 60000"));
     }
@@ -53,7 +53,7 @@ async fn n1_the_release_of_another_library_reaches_a_waiter_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn w2_without_the_right_to_track_a_waiter_asks_again_and_not_for_the_right() {
+async fn w2_without_the_permission_to_track_a_waiter_polls_and_does_not_ask_for_it_again() {
     let server = Server::acl();
     server.command("ACL SETUSER locks -client|tracking");
     let config = server.config().user("locks").password(PASSWORD).prefix("app:");
@@ -88,7 +88,7 @@ async fn for_a_second_after_a_foreign_holder_a_released_key_is_free() {
     for _ in 0..10 {
         server.command("SET k somebody PX 60000");
         let waiters = [waiter(&first, Fairness::Turns), waiter(&second, Fairness::Turns)];
-        in_line(&server, 2).await;
+        until_queued(&server, 2).await;
         server.command("DEL k");
         let [one, other] = waiters;
         let guard = tokio::select! {
@@ -99,7 +99,7 @@ async fn for_a_second_after_a_foreign_holder_a_released_key_is_free() {
         // The queue would have granted it in the same step as the release.
         free += usize::from(server.command("EXISTS k") == ":0\r\n");
         server.command("DEL k");
-        server.send(&["DEL", LINE]);
+        server.send(&["DEL", QUEUE]);
     }
     assert!(free >= 3, "free after {free} of 10 releases");
 }
@@ -122,7 +122,7 @@ async fn a_key_that_is_handed_over_all_the_time_is_free_for_others_now_and_then(
             }));
         }
     }
-    // As a library that polls: it never sees the key free between two of ours.
+    // A library that polls never finds the key free between two of our holders.
     soon(async {
         while server.command("SET k theirs NX PX 60000") != "+OK\r\n" {
             tokio::time::sleep(ms(5)).await;
@@ -154,12 +154,12 @@ async fn u1_a_request_that_a_foreign_release_has_sent_takes_nothing_after_its_ow
     until(|| is_ours(&server)).await;
     assert!(matches!(lock.try_acquire().await.unwrap(), Attempt::Granted(_)));
     assert_ne!(lock.release().await.unwrap(), Release::NotHeld);
-    // As a copy of the request that is late on its way.
+    // A late copy of the request would do the same.
     assert_eq!(lock.try_acquire().await.unwrap(), Attempt::Undone);
     assert_eq!(server.command("EXISTS k"), ":0\r\n");
 }
 
-/// Whether one of ours holds the key.
+/// Whether an owner of ours holds the key.
 fn is_ours(server: &Server) -> bool {
     server.command("GET k").contains('\u{1f}')
 }
@@ -170,9 +170,9 @@ async fn bp5_a_dead_head_of_the_queue_is_passed_over_when_a_break_is_due() {
     let (holding, waiting) = (server.client().await, server.client().await);
     let holder = holding.lock("k").ttl(ms(60_000)).acquire().await.unwrap();
     let gone = format!("{}q{}60000:nobody", "A".repeat(22), "0".repeat(16));
-    server.send(&["ZADD", LINE, "1", &gone]);
+    server.send(&["ZADD", QUEUE, "1", &gone]);
     let live = patient(&waiting, "k");
-    in_line(&server, 2).await;
+    until_queued(&server, 2).await;
     // The key was passed on for longer than two seconds without a break.
     let token = holder.fencing_token().unwrap();
     server.send(&["SET", "k\u{1f}fence{k}", &format!("{token}*,1000000000000"), "KEEPTTL"]);
@@ -183,13 +183,13 @@ async fn bp5_a_dead_head_of_the_queue_is_passed_over_when_a_break_is_due() {
 }
 
 #[tokio::test]
-async fn f1_a_counter_that_was_deleted_comes_back_although_somebody_waits() {
+async fn f1_a_fence_that_was_deleted_is_restored_while_somebody_waits() {
     let server = Server::start();
     let (holding, waiting) = (server.client().await, server.client().await);
     let guard = holding.lock("k").ttl(ms(60_000)).acquire().await.unwrap();
     server.send(&["DEL", "k\u{1f}fence{k}"]);
     let waiter = patient(&waiting, "k");
-    in_line(&server, 1).await;
+    until_queued(&server, 1).await;
     guard.renew(ms(60_000)).await.unwrap();
     let token = guard.fencing_token();
     guard.release().await.unwrap();

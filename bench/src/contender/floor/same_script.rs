@@ -25,8 +25,8 @@ macro_rules! script {
 }
 
 pub(super) static ACQUIRE: LazyLock<Script> =
-    script!("fence.lua", "mark.lua", "line.lua", "acquire.lua");
-pub(super) static RELEASE: LazyLock<Script> = script!("fence.lua", "line.lua", "release.lua");
+    script!("fence.lua", "mark.lua", "queue.lua", "acquire.lua");
+pub(super) static RELEASE: LazyLock<Script> = script!("fence.lua", "queue.lua", "release.lua");
 
 /// The times in ms that the scripts name. Those of the queue are missing, because nobody queues.
 const CONSTANTS: &str = "local FENCE_OUTLIVES, TOMBSTONE = 86400000, 60000";
@@ -47,7 +47,7 @@ pub(super) struct Keys {
     lock: String,
     fence: String,
     tombstone: String,
-    line: String,
+    queue: String,
 }
 
 impl Keys {
@@ -57,14 +57,14 @@ impl Keys {
             lock: lock.to_owned(),
             fence: sibling("fence"),
             tombstone: sibling(&format!("undone\u{1f}{token}")),
-            line: sibling("line"),
+            queue: sibling("queue"),
         }
     }
 
     /// Begins a call of a script with these keys.
     pub(super) fn call<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
         let mut call = script.prepare_invoke();
-        call.key(&self.lock).key(&self.fence).key(&self.tombstone).key(&self.line);
+        call.key(&self.lock).key(&self.fence).key(&self.tombstone).key(&self.queue);
         call
     }
 }

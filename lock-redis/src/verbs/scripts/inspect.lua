@@ -1,8 +1,9 @@
--- Tells who holds a key, without side effects (law I1).
+-- Reports who holds a key, without side effects (law I1).
 --
--- KEYS  1 lock   2 fence   3 line
--- Returns {'free', waiting} | {'foreign'} | {'other', ms left, waiting} for another type of data
+-- KEYS  1 lock   2 fence   3 queue
+-- Returns {'free', waiting}
 --   | {'held', value, ms left or -1, token or false, waiting}
+--   | {'other', ms left, waiting} for data of another type | {'foreign'} if that never expires
 
 local stored = redis.call('MGET', KEYS[1], KEYS[2])
 local left = redis.call('PTTL', KEYS[1])

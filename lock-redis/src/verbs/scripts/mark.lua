@@ -1,7 +1,7 @@
--- What says that a node of a quorum remembers. A snapshot may bring back the mark and not the leases
--- that came after it, so the mark names the server's process: a server that was restarted has none. It is
--- looked for in the same script as the grant, because a check by the client could come before the restart
--- that it should find.
+-- The node mark, which shows that a node of a quorum remembers its locks. A snapshot can restore
+-- the mark but not the leases that were granted after it. So the mark names the server's process,
+-- and no longer counts once the server was restarted. The script that grants checks the mark,
+-- because a check by the client could come before the restart.
 --
 -- The mark is: process  when it is settled, in ms  when it was last saved, in s
 
@@ -9,11 +9,12 @@ local function process()
   return string.match(call('INFO', 'server'), 'run_id:(%x+)')
 end
 
--- Returns for how many ms the node is left out: `settle` from when it is first seen without its mark.
+-- Returns for how many more ms the node grants nothing: for `settle` ms after it is first seen
+-- without its mark.
 --
--- To ask for the process takes longer than all the rest. It is the one that the mark names if that is
--- the one the caller is connected to, and nothing was saved since: a process counts its start as a
--- save, so once two seconds have gone by, no later one shows the same time.
+-- Asking for the process takes longer than everything else. It need not be asked for if the mark
+-- names the process that the caller is connected to, and nothing was saved since. A process counts
+-- its start as a save, so after two seconds no later process can show the same time.
 local function left_out(key, mark, settle, connected)
   local saved, millis = call('LASTSAVE'), math.floor(now() / 1000)
   local marked, settled, seen = string.match(mark or '', '^(%x+) (%d+) (%d+)$')

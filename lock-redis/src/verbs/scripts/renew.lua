@@ -11,11 +11,11 @@ if not held or string.sub(held, 1, 22) ~= ARGV[1] then
   return {'lost'}
 end
 local outlives = ARGV[2] + FENCE_OUTLIVES
-if not fence or string.byte(fence) == 48 then -- '0': only somebody's place in line is left of it
+if not fence or string.byte(fence) == 48 then -- '0': only a mark is left
   if not ARGV[3] then
     return {'fence', 'it is gone although the lock is held'}
   end
-  -- Deleted by hand. The lock is held, so its token is still the last one; somebody may stand in line.
+  -- It was deleted by hand. The lock is held, so its token is still the last one. Assume waiters.
   local mark = fence and string.sub(fence, 2) or '*'
   redis.call('SET', KEYS[2], ARGV[3] .. mark, fence and 'XX' or 'NX', 'PX', outlives)
   fence = ARGV[3] .. mark

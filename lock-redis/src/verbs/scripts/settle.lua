@@ -1,8 +1,8 @@
--- Marks a node of a new quorum as one that remembers, or tells whether it is marked.
+-- Marks a node of a new quorum as one that remembers, or reports whether it is marked.
 --
 -- KEYS  1 mark
--- ARGV  1 the process to mark, or '' to look: another one was started since, and may have forgotten
--- Returns 1 if it is marked, else the process
+-- ARGV  1 the process to mark, or '' to look only; another process may have forgotten
+-- Returns 1 if the node is marked, else its process
 
 if call('EXISTS', KEYS[1]) == 1 then
   return 1

@@ -1,4 +1,4 @@
-//! Connections that end in the middle of what the server says.
+//! A proxy that ends connections in the middle of a reply.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,22 +13,22 @@ use tokio::sync::Notify;
 use super::Server;
 use super::sentinel::until;
 
-/// What becomes of a reply.
+/// What the proxy does to a reply.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fate {
-    /// So many bytes arrive; then the connection ends.
+    /// Passes this many bytes on, and then ends the connection.
     Cut(usize),
-    /// It never arrives, nor does anything after it.
+    /// Passes nothing on from here.
     Withheld,
 }
 
-/// Stands between client and server.
+/// A proxy between client and server.
 #[derive(Clone, Default)]
-pub(crate) struct Scissors {
-    /// Those of the replies to the next scripts, and of what the next connections bring.
+pub(crate) struct CuttingProxy {
+    /// What happens to the replies to the next scripts, and to the next connections.
     replies: Fates,
     connections: Fates,
-    /// How long the longest reply to a script was that has arrived since then.
+    /// The length of the longest reply to a script that has arrived since then.
     longest: Arc<AtomicUsize>,
     /// Ends the connections on which something is withheld.
     withheld: Arc<Notify>,
@@ -51,13 +51,13 @@ impl Fates {
     }
 }
 
-impl Scissors {
-    /// Begins to stand before a server, and returns the port to connect to.
+impl CuttingProxy {
+    /// Starts a proxy before a server, and returns the port to connect to.
     pub(crate) async fn before(server: &Server) -> (Self, u16) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (port, to, scissors) =
+        let (port, to, proxy) =
             (listener.local_addr().unwrap().port(), server.port, Self::default());
-        let accepting = scissors.clone();
+        let accepting = proxy.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { continue };
@@ -69,7 +69,7 @@ impl Scissors {
                 tokio::spawn(accepting.clone().answer(replies, back, asked, fate));
             }
         });
-        (scissors, port)
+        (proxy, port)
     }
 
     async fn answer(
@@ -114,13 +114,13 @@ impl Scissors {
         }
     }
 
-    /// Decides on the replies to the next scripts.
+    /// Sets what happens to the replies to the next scripts.
     pub(crate) fn cut_replies(&self, fates: impl IntoIterator<Item = Fate>) {
         self.longest.store(0, Ordering::SeqCst);
         self.replies.set(fates);
     }
 
-    /// Decides on all that the next connections bring, from their first byte on.
+    /// Sets what happens to the next connections, from their first byte on.
     pub(crate) fn cut_connections(&self, fates: impl IntoIterator<Item = Fate>) {
         self.connections.set(fates);
     }
@@ -129,20 +129,20 @@ impl Scissors {
         self.withheld.notify_waiters();
     }
 
-    /// Waits until at most so many fates have not come true.
+    /// Waits until at most `count` of these have not happened yet.
     pub(crate) fn until_left(&self, count: usize) {
         self.replies.until_left(count);
         self.connections.until_left(count);
     }
 
-    /// Returns how long a reply is, once one has arrived whole.
+    /// Waits for a whole reply, and returns its length.
     pub(crate) fn whole(&self) -> usize {
         until(|| self.longest.load(Ordering::SeqCst) > 0);
         self.longest.load(Ordering::SeqCst)
     }
 }
 
-/// Passes requests on, and counts those to run a script.
+/// Passes requests on, and counts those that run a script.
 async fn ask(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
