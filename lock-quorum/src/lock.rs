@@ -1,6 +1,7 @@
 //! The verbs of one claim to a quorum.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,12 +52,21 @@ impl QuorumLock {
         let answers = asks.into_iter().map(|ask| voters.ask(ask)).collect();
         let mut hearing = Hearing { voters, answers };
         loop {
+            // An answer that completes the motion may come to a task behind an earlier one, such as
+            // the second release of a node whose grant came too late for that.
+            let mut heard_behind = pin!(voters.heard_behind());
+            heard_behind.as_mut().enable();
+            let awaits_answers = !hearing.answers.is_empty() || voters.hears_behind();
             if let Some(outcome) = voters.campaign().outcome() {
                 return Ok(outcome);
             }
-            if !voters.hear_next(&mut hearing.answers).await {
+            if !awaits_answers {
                 let message = "the nodes of the quorum were asked and none is left to answer";
                 return Err(Error::new(ErrorKind::Unavailable, message));
+            }
+            tokio::select! {
+                _ = voters.hear_next(&mut hearing.answers), if !hearing.answers.is_empty() => {}
+                () = heard_behind => {}
             }
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::campaign::{Answer, Ask, Campaign, Request};
 use crate::node::{Answers, Pending, Word};
@@ -30,8 +31,7 @@ pub(crate) struct Voters {
     /// How many tasks hear answers to earlier verbs. While there is one, a node may yet become
     /// ready.
     behind: AtomicUsize,
-    /// Wakes an acquisition that waits for such a node, whenever a task has heard something or
-    /// ended.
+    /// Wakes a motion that waits for such a node, whenever a task has heard something or ended.
     heard: Notify,
 }
 
@@ -45,6 +45,30 @@ pub(crate) struct Hearing<'a> {
 impl Drop for Hearing<'_> {
     fn drop(&mut self) {
         Arc::clone(self.voters).go_on(std::mem::take(&mut self.answers));
+    }
+}
+
+/// A task that hears answers to earlier verbs, as `behind` counts it. A task that its runtime drops
+/// is no longer counted either, so nobody waits for it.
+struct Listener(Arc<Voters>);
+
+impl Listener {
+    fn new(voters: Arc<Voters>) -> Self {
+        voters.behind.fetch_add(1, Ordering::SeqCst);
+        Self(voters)
+    }
+
+    async fn hear_all(self, answers: &mut Answers) {
+        while self.0.hear_next(answers).await {
+            self.0.heard.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.0.behind.fetch_sub(1, Ordering::SeqCst);
+        self.0.heard.notify_waiters();
     }
 }
 
@@ -81,16 +105,22 @@ impl Voters {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            self.behind.fetch_add(1, Ordering::SeqCst);
+            let listener = Listener::new(Arc::clone(&self));
             runtime.spawn(async move {
-                while self.hear_next(&mut answers).await {
-                    self.heard.notify_waiters();
-                }
-                self.behind.fetch_sub(1, Ordering::SeqCst);
-                self.heard.notify_waiters();
+                listener.hear_all(&mut answers).await;
                 self.release_again(answers).await;
             });
         }
+    }
+
+    /// Whether a task hears answers to earlier verbs.
+    pub(crate) fn hears_behind(&self) -> bool {
+        self.behind.load(Ordering::SeqCst) > 0
+    }
+
+    /// Waits until such a task has heard something or ended.
+    pub(crate) fn heard_behind(&self) -> Notified<'_> {
+        self.heard.notified()
     }
 
     /// Retries releases that nodes did not confirm, with exponential backoff, for one ttl: after
@@ -102,9 +132,10 @@ impl Voters {
         while self.campaign().leaves_grants() && clock.now() < give_up {
             clock.sleep_until(clock.now().after(pause).min(give_up)).await;
             pause = pause.saturating_mul(2);
+            let listener = Listener::new(Arc::clone(self));
             let asks = self.campaign().release_again();
             answers.extend(asks.into_iter().map(|ask| self.ask(ask)));
-            while self.hear_next(&mut answers).await {}
+            listener.hear_all(&mut answers).await;
         }
     }
 
@@ -113,8 +144,7 @@ impl Voters {
     pub(crate) async fn unbarred(&self) {
         let Shared { nodes, clock, node_timeout, .. } = &*self.shared;
         let is_reliable = |node: usize| nodes[node].is_reliable();
-        let is_barred =
-            || self.behind.load(Ordering::SeqCst) > 0 && self.campaign().is_barred(is_reliable);
+        let is_barred = || self.hears_behind() && self.campaign().is_barred(is_reliable);
         if !is_barred() {
             return;
         }
