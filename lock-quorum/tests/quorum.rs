@@ -274,3 +274,54 @@ async fn w3_q1_a_dead_node_is_not_waited_for_where_the_others_have_answered() {
     assert!(held(&answer), "{answer:?}");
     assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
 }
+
+/// The first attempt's grant at the first node becomes known while the second attempt, which others
+/// have refused, is still being undone. That grant is released twice, as the second attempt's
+/// answer was lost, and the second attempt waits for it.
+#[tokio::test(start_paused = true)]
+async fn w3_q1_an_attempt_hears_a_release_that_an_earlier_one_has_caused() {
+    let milliseconds = Duration::from_millis;
+    let ([_, second, third], [slow, undoing, _], quorum) = three();
+    let others = [second, third].map(|store| store.lock(claim(Duration::from_secs(60))));
+    for other in &others {
+        assert!(granted(&other.try_acquire().await));
+    }
+    slow.next(Verb::TryAcquire, 1, Fault::DelayAnswer(milliseconds(50)));
+    slow.next(Verb::TryAcquire, 1, Fault::LoseAnswer);
+    slow.next(Verb::Release, 1, Fault::DelayAnswer(milliseconds(10)));
+    slow.next(Verb::Release, 1, Fault::DelayAnswer(milliseconds(100)));
+    undoing.next(Verb::Release, 1, Fault::DelayAnswer(milliseconds(100)));
+
+    let lock = quorum.lock(claim(Duration::from_secs(60)));
+    let answer = lock.try_acquire().await;
+    assert!(held(&answer), "{answer:?}");
+    let _ = others[0].release().await.unwrap();
+    let began = tokio::time::Instant::now();
+    let answer = lock.try_acquire().await;
+    assert!(held(&answer), "{answer:?}");
+    assert!(began.elapsed() >= milliseconds(160), "{:?}", began.elapsed());
+}
+
+/// One node is cut off, so both others are needed; one of them is being released again.
+#[tokio::test(start_paused = true)]
+async fn w3_q1_an_attempt_waits_for_a_release_that_is_sent_again() {
+    let milliseconds = Duration::from_millis;
+    let ([_, second, _], [slow, _, third], quorum) = three();
+    third.always(Verb::TryAcquire, Fault::unavailable());
+    let other = second.lock(claim(Duration::from_secs(60)));
+    assert!(granted(&other.try_acquire().await));
+    let refusal = lock_core::Error::new(lock_core::ErrorKind::Denied, "no");
+    slow.next(Verb::TryAcquire, 1, Fault::DelayAnswer(milliseconds(300)));
+    slow.next(Verb::Release, 1, Fault::Fail(refusal.with_effect(Effect::NotApplied)));
+    slow.next(Verb::Release, 1, Fault::DelayAnswer(milliseconds(100)));
+
+    let lock = quorum.lock(claim(Duration::from_secs(60)));
+    let answer = lock.try_acquire().await;
+    assert!(answer.as_ref().is_err_and(lock_core::Error::is_unavailable), "{answer:?}");
+    let _ = other.release().await.unwrap();
+    while slow.count(Verb::Release) < 2 {
+        tokio::time::sleep(milliseconds(1)).await;
+    }
+    let answer = lock.try_acquire().await;
+    assert!(granted(&answer), "{answer:?}");
+}
