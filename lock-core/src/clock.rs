@@ -15,7 +15,7 @@ use std::time::Duration;
 /// use std::time::Duration;
 ///
 /// fn nap() -> Sleep {
-///     SystemClock.sleep_until(SystemClock.now().after(Duration::from_millis(1)))
+///     SystemClock.sleep(Duration::from_millis(1))
 /// }
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(nap());
 /// ```
@@ -84,6 +84,31 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// # }
     /// ```
     fn sleep_until(&self, moment: Moment) -> Sleep;
+
+    /// Waits for a time from now on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the sleep loses nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::clock::Clock;
+    /// use lock_memory::ManualClock;
+    /// use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    ///
+    /// let (clock, hour) = (ManualClock::new(), Duration::from_secs(3600));
+    /// let napping = clock.sleep(hour);
+    /// clock.advance(hour).await; // takes no real time
+    /// napping.await;
+    /// # }
+    /// ```
+    fn sleep(&self, time: Duration) -> Sleep {
+        self.sleep_until(self.now().after(time))
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for Arc<C> {

@@ -77,6 +77,18 @@ struct Inner {
 
 /// The kinds of failure (law W3).
 ///
+/// # HTTP status
+///
+/// A service that answers with the error of a lock may use this table:
+///
+/// | kind | status | why |
+/// |---|---|---|
+/// | [`Contended`](Self::Contended), [`TimedOut`](Self::TimedOut) | 409, with `Retry-After` from [`Error::remaining`] | another request holds the lock |
+/// | [`Unavailable`](Self::Unavailable), [`Cancelled`](Self::Cancelled) | 503 | a retry may help |
+/// | [`Lost`](Self::Lost) | 500 | the work may be half done |
+/// | [`Invalid`](Self::Invalid) | 400 if the key comes from the request, otherwise 500 | a retry does not help |
+/// | all others | 500 | the service or its store is set up wrongly |
+///
 /// # Examples
 ///
 /// ```
@@ -123,6 +135,40 @@ pub enum ErrorKind {
     Foreign,
     /// The store contains data that no lock can have written there, such as a damaged counter.
     Corrupt,
+}
+
+impl ErrorKind {
+    /// Returns the name, for the label of a metric. It does not change between versions.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::ErrorKind;
+    ///
+    /// assert_eq!(ErrorKind::TimedOut.name(), "timed_out");
+    /// ```
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Contended => "contended",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Unavailable => "unavailable",
+            Self::Lost => "lost",
+            Self::Denied => "denied",
+            Self::Misconfigured => "misconfigured",
+            Self::Unsupported => "unsupported",
+            Self::Invalid => "invalid",
+            Self::Foreign => "foreign",
+            Self::Corrupt => "corrupt",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    /// Writes the [`name`](ErrorKind::name).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
 }
 
 /// What a failed request did to the store.

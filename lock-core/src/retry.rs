@@ -45,6 +45,83 @@ pub trait RetryStrategy: fmt::Debug + Send + Sync + 'static {
     /// assert_eq!(Primes.delays().count(), 5);
     /// ```
     fn delays(&self) -> Box<dyn Iterator<Item = Duration> + Send>;
+
+    /// Retries at most `retries` times, whatever the strategy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::{Backoff, RetryStrategy};
+    /// # use std::time::Duration;
+    ///
+    /// let counting = Backoff::from_fn(|| (1..).map(Duration::from_secs));
+    /// assert_eq!(counting.max_retries(3).delays().last(), Some(Duration::from_secs(3)));
+    /// ```
+    fn max_retries(self, retries: u32) -> impl RetryStrategy
+    where
+        Self: Sized,
+    {
+        Limited { strategy: self, limits: Limits { retries: Some(retries), total: None } }
+    }
+
+    /// Ends before the delays would add up to more than `total`, whatever the strategy.
+    ///
+    /// To bound the time that a caller waits, use
+    /// [`Acquire::wait_at_most`](crate::Acquire::wait_at_most) instead. It counts the time of the
+    /// requests as well, and makes a last attempt at the end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::RetryStrategy;
+    /// # use std::time::Duration;
+    ///
+    /// let ms = Duration::from_millis;
+    /// assert_eq!([ms(100), ms(200), ms(400)].within(ms(350)).delays().count(), 2);
+    /// assert_eq!(vec![ms(10); 9].within(ms(55)).max_retries(7).delays().count(), 5);
+    /// ```
+    fn within(self, total: Duration) -> impl RetryStrategy
+    where
+        Self: Sized,
+    {
+        Limited { strategy: self, limits: Limits { retries: None, total: Some(total) } }
+    }
+}
+
+/// A strategy of any kind with a limit.
+#[derive(Debug)]
+struct Limited<S> {
+    strategy: S,
+    limits: Limits,
+}
+
+impl<S: RetryStrategy> RetryStrategy for Limited<S> {
+    fn delays(&self) -> Box<dyn Iterator<Item = Duration> + Send> {
+        self.limits.of(self.strategy.delays())
+    }
+}
+
+/// When a sequence of delays ends, if its shape does not end it before.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Limits {
+    retries: Option<u32>,
+    total: Option<Duration>,
+}
+
+impl Limits {
+    fn of(
+        &self,
+        delays: impl Iterator<Item = Duration> + Send + 'static,
+    ) -> Box<dyn Iterator<Item = Duration> + Send> {
+        let retries = self.retries.and_then(|retries| usize::try_from(retries).ok());
+        let total = self.total.unwrap_or(Duration::MAX);
+        let mut spent = Duration::ZERO;
+        let in_time = delays.take(retries.unwrap_or(usize::MAX)).take_while(move |delay| {
+            spent = spent.saturating_add(*delay);
+            spent <= total
+        });
+        Box::new(in_time)
+    }
 }
 
 impl<S: RetryStrategy + ?Sized> RetryStrategy for Arc<S> {
@@ -126,8 +203,7 @@ where
 pub struct Backoff {
     shape: Shape,
     full_jitter: bool,
-    attempts: Option<u32>,
-    total: Option<Duration>,
+    limits: Limits,
     seed: Option<u64>,
 }
 
@@ -161,7 +237,7 @@ impl Backoff {
     }
 
     fn of(shape: Shape) -> Self {
-        Self { shape, full_jitter: false, attempts: None, total: None, seed: None }
+        Self { shape, full_jitter: false, limits: Limits::default(), seed: None }
     }
 
     /// Makes no second attempt.
@@ -309,7 +385,7 @@ impl Backoff {
     /// assert_eq!(Backoff::fixed(ms(50)).max_retries(3).delays().count(), 3);
     /// ```
     pub fn max_retries(mut self, retries: u32) -> Self {
-        self.attempts = Some(retries);
+        self.limits.retries = Some(retries);
         self
     }
 
@@ -329,7 +405,7 @@ impl Backoff {
     /// assert_eq!(Backoff::fixed(ms(100)).within(ms(350)).delays().count(), 3);
     /// ```
     pub fn within(mut self, total: Duration) -> Self {
-        self.total = Some(total);
+        self.limits.total = Some(total);
         self
     }
 
@@ -363,27 +439,24 @@ impl Default for Backoff {
 impl RetryStrategy for Backoff {
     fn delays(&self) -> Box<dyn Iterator<Item = Duration> + Send> {
         let rng = self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
-        Box::new(Delays { recipe: self.clone(), rng, last: None, made: 0, spent: Duration::ZERO })
+        let Self { shape, full_jitter, .. } = self.clone();
+        self.limits.of(Delays { shape, full_jitter, rng, last: None })
     }
 }
 
 struct Delays {
-    recipe: Backoff,
+    shape: Shape,
+    full_jitter: bool,
     rng: fastrand::Rng,
     /// The last delay of the shape, before jitter.
     last: Option<Duration>,
-    made: u32,
-    spent: Duration,
 }
 
 impl Iterator for Delays {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        if self.recipe.attempts.is_some_and(|limit| self.made >= limit) {
-            return None;
-        }
-        let shaped = match self.recipe.shape {
+        let shaped = match self.shape {
             Shape::None => return None,
             Shape::Linear { first, step, max } => {
                 self.last.map_or(first, |last| last.saturating_add(step).min(max))
@@ -398,17 +471,8 @@ impl Iterator for Delays {
             }
         };
         self.last = Some(shaped);
-        let delay = if self.recipe.full_jitter {
-            times(shaped, self.rng.f64()).min(shaped)
-        } else {
-            shaped
-        };
-        self.spent = self.spent.saturating_add(delay);
-        if self.recipe.total.is_some_and(|total| self.spent > total) {
-            return None;
-        }
-        self.made = self.made.saturating_add(1);
-        Some(delay)
+        let spread = self.full_jitter.then(|| times(shaped, self.rng.f64()).min(shaped));
+        Some(spread.unwrap_or(shaped))
     }
 }
 
@@ -446,6 +510,11 @@ mod tests {
         assert_eq!(Backoff::fixed(ms(100)).within(ms(350)).delays().count(), 3);
         assert_eq!(Backoff::fixed(ms(100)).within(ms(300)).delays().count(), 3);
         assert_eq!(Backoff::fixed(ms(100)).max_retries(0).delays().count(), 0);
+        let counting = || Backoff::from_fn(|| (1..).map(Duration::from_millis));
+        assert_eq!(first(&counting().max_retries(3), 9), [ms(1), ms(2), ms(3)]);
+        assert_eq!(first(&counting().within(ms(10)), 9), [ms(1), ms(2), ms(3), ms(4)]);
+        assert_eq!(first(&counting().within(ms(10)).max_retries(2), 9), [ms(1), ms(2)]);
+        assert_eq!(first(&Arc::new(vec![ms(1); 9]).max_retries(1), 9), [ms(1)]);
     }
 
     #[test]

@@ -99,7 +99,7 @@ async fn run(seed: u64, slow_clock: bool) -> Run {
     }
     faults.clear();
     // Everything that was late, and every undo, is over by then; long leases are not.
-    true_clock.sleep_until(true_clock.now().after(ms(5_000))).await;
+    true_clock.sleep(ms(5_000)).await;
     let free = LockClient::new(store).lock(&key).try_acquire().await.unwrap();
     Run { history, calls: faults.calls(), leaked: free.is_none() }
 }
@@ -125,7 +125,7 @@ async fn worker(
         if rng.bool() {
             acquire = acquire.fairness(rng.choice([Race, Turns, Fifo]).unwrap());
         }
-        let patience = clock.sleep_until(clock.now().after(ms(rng.u64(1..4_000))));
+        let patience = clock.sleep(ms(rng.u64(1..4_000)));
         let guard = tokio::select! {
             biased;
             guard = acquire.acquire() => guard,
@@ -139,7 +139,7 @@ async fn worker(
                 break;
             }
             last_held = clock.now();
-            clock.sleep_until(clock.now().after(ms(rng.u64(0..40)))).await;
+            clock.sleep(ms(rng.u64(0..40))).await;
         }
         if guard.is_held() {
             last_held = clock.now();

@@ -84,7 +84,7 @@ impl QuorumLock {
                 }
                 Outcome::Split(_) => {
                     let pause = longest.mul_f64(fastrand::f64());
-                    clock.sleep_until(clock.now().after(pause)).await;
+                    clock.sleep(pause).await;
                 }
                 Outcome::Refused(remaining) => return Ok(Attempt::held(remaining)),
                 Outcome::Undone => return Ok(Attempt::Undone),

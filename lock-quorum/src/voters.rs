@@ -148,7 +148,7 @@ impl Voters {
         if !is_barred() {
             return;
         }
-        let mut time_is_up = pin!(clock.sleep_until(clock.now().after(*node_timeout)));
+        let mut time_is_up = pin!(clock.sleep(*node_timeout));
         loop {
             let mut heard = pin!(self.heard.notified());
             heard.as_mut().enable();

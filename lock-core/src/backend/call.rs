@@ -52,7 +52,7 @@ pub async fn limited<T>(
     tokio::select! {
         biased;
         answer = request => answer,
-        () = clock.sleep_until(clock.now().after(limit)) => Err(Error::new(
+        () = clock.sleep(limit) => Err(Error::new(
             ErrorKind::Unavailable,
             format!("the backend did not answer within {limit:?}"),
         )),

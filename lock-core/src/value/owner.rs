@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -78,6 +79,44 @@ impl OwnerToken {
         let written = URL_SAFE_NO_PAD.encode_slice(bits, &mut text);
         debug_assert_eq!(written.ok(), Some(Self::LEN));
         Self { text }
+    }
+
+    /// Derives a token from a text of your own, such as the number of a job.
+    ///
+    /// It is the first half of the text's SHA-256 hash, so every process derives the same token.
+    ///
+    /// **Use a text for one acquisition only.** Law E4 is then yours to keep:
+    ///
+    /// | the text is used | effect |
+    /// |---|---|
+    /// | by two acquisitions at once | both are the same owner, so both hold the lock |
+    /// | again after a release | the store refuses the owner for some seconds (law U1) |
+    /// | by somebody who guesses it | that process can renew and release the lock |
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// use lock_core::OwnerToken;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let token = OwnerToken::from_text("job 42, attempt 3");
+    /// let guard = locks.lock("job/42").owner_token(token).acquire().await?;
+    ///
+    /// // A process that knows the text finds out who holds the lock:
+    /// let occupancy = locks.inspect("job/42").await?;
+    /// assert_eq!(occupancy.holder().unwrap().owner(), token.fingerprint());
+    /// # drop(guard);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_text(text: impl AsRef<[u8]>) -> Self {
+        let mut bits = [0; 16];
+        bits.copy_from_slice(&Sha256::digest(text)[..16]);
+        Self::from_bits(bits)
     }
 
     /// Returns the whole secret text.
@@ -228,6 +267,15 @@ mod tests {
         assert_eq!(minted.len(), 10_000);
         assert!(minted.iter().all(|t| t.expose().len() == 22));
         assert!(minted.iter().all(|t| OwnerToken::from_str(t.expose()).unwrap() == *t));
+    }
+
+    #[test]
+    fn e4_a_token_of_a_text_is_half_of_its_sha_256_hash() {
+        let token = OwnerToken::from_text("job 42, worker 3");
+        assert_eq!(token.expose(), "UO7jTvwO6Pr3uH2kNS7fkg"); // by `sha256sum`
+        let texts = ["", "a", "b", "aa", &"a".repeat(100_000)];
+        let tokens: HashSet<_> = texts.iter().map(OwnerToken::from_text).collect();
+        assert_eq!(tokens.len(), texts.len());
     }
 
     #[test]

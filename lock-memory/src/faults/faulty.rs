@@ -144,11 +144,11 @@ impl Calls {
             }
             Some(Fault::DelayAnswer(delay)) => {
                 let answer = request.await;
-                self.clock.sleep_until(self.clock.now().after(delay)).await;
+                self.clock.sleep(delay).await;
                 answer
             }
             Some(Fault::Late(delay)) => {
-                let timer = self.clock.sleep_until(self.clock.now().after(delay));
+                let timer = self.clock.sleep(delay);
                 let late = tokio::spawn(async move {
                     timer.await;
                     request.await

@@ -20,7 +20,7 @@ pub async fn n1_a_release_wakes_a_waiter_that_listens(subject: &Subject) {
     let mut subscription = waiter.hints().subscribe().await.unwrap();
     listening(&waiter).await;
     released(&*holder).await;
-    let limit = subject.clock().sleep_until(subject.clock().now().after(subject.units(10)));
+    let limit = subject.clock().sleep(subject.units(10));
     tokio::select! {
         signal = subscription.next() => assert!(signal.is_some(), "the subscription ended"),
         () = limit => panic!("no signal came"),
@@ -53,7 +53,7 @@ pub async fn n1_bp2_a_waiter_that_tries_at_every_signal_is_served(subject: &Subj
             panic!("the subscription ended");
         });
         is_waiting.await.unwrap();
-        let limit = subject.clock().sleep_until(subject.clock().now().after(subject.units(10)));
+        let limit = subject.clock().sleep(subject.units(10));
         released(&*holder).await;
         tokio::select! {
             served = served => served.unwrap(),

@@ -28,7 +28,7 @@ async fn queue_up(subject: &Subject, key: &LockKey) -> Queued {
 impl Queued {
     /// Waits for the signal of the grant, and confirms it.
     async fn is_served(&mut self, subject: &Subject) {
-        let limit = subject.clock().sleep_until(subject.clock().now().after(subject.units(10)));
+        let limit = subject.clock().sleep(subject.units(10));
         let told = tokio::select! {
             signal = self.subscription.next() => signal.expect("the subscription has ended"),
             () = limit => panic!("the head of the queue got no signal"),
