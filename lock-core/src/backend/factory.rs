@@ -77,7 +77,7 @@ pub trait ProviderFactory: Debug + Send + Sync + 'static {
     ///
     /// let url = ProviderUrl::parse("memory://")?;
     /// let provider = lock_memory::factory().connect(&url).await?;
-    /// assert_eq!(&**provider.info().name(), "memory");
+    /// assert_eq!(provider.info().name(), "memory");
     ///
     /// let wrong = ProviderUrl::parse("memory://?colour=blue")?;
     /// assert!(lock_memory::factory().connect(&wrong).await.unwrap_err().is_misconfigured());
