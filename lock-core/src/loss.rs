@@ -19,7 +19,7 @@ use crate::error::Error;
 /// # let locks = LockClient::new(store.clone());
 /// let guard = locks.lock("invoice/42").acquire().await?;
 /// store.take_over(guard.key())?; // an operator, for instance
-/// let _ = guard.renew(std::time::Duration::from_secs(30)).await;
+/// let _ = guard.renew_to(std::time::Duration::from_secs(30)).await;
 /// match guard.lost().await {
 ///     Some(Loss::NotYours) => println!("another owner has the key"),
 ///     other => panic!("{other:?}"),
@@ -42,6 +42,17 @@ pub enum Loss {
     },
     /// The lock was held for the longest time that the caller allows.
     MaxHold,
+    /// As many renewals in a row have failed as the caller allows.
+    ///
+    /// The lease may not have ended yet. See
+    /// [`Acquire::max_renewal_failures`](crate::Acquire::max_renewal_failures).
+    #[non_exhaustive]
+    GaveUp {
+        /// The number of renewals that have failed in a row.
+        failures: u32,
+        /// The error of the last one.
+        cause: Error,
+    },
 }
 
 impl Loss {
@@ -69,6 +80,7 @@ impl Loss {
     pub fn cause(&self) -> Option<&Error> {
         match self {
             Self::Expired { cause } => cause.as_ref(),
+            Self::GaveUp { cause, .. } => Some(cause),
             Self::NotYours | Self::MaxHold => None,
         }
     }
@@ -81,6 +93,7 @@ impl fmt::Display for Loss {
             Self::Expired { cause: None } => "the lease was not renewed in time",
             Self::Expired { cause: Some(_) } => "the lease could not be renewed in time",
             Self::MaxHold => "the lock was held for the longest time that the caller allows",
+            Self::GaveUp { .. } => "as many renewals in a row have failed as the caller allows",
         })
     }
 }
@@ -101,7 +114,7 @@ impl fmt::Display for Loss {
 /// # let locks = LockClient::new(faults.around(MemoryProvider::new()));
 /// let guard = locks.lock("invoice/42").acquire().await?;
 /// faults.always(Verb::Renew, Fault::unavailable());
-/// assert!(guard.renew(Duration::from_secs(30)).await.is_err());
+/// assert!(guard.renew_to(Duration::from_secs(30)).await.is_err());
 /// let risk = guard.at_risk().await.expect("the lock is still held");
 /// assert_eq!(risk.failures, 1);
 /// println!("take on no new work: {}", risk.cause);

@@ -151,7 +151,7 @@ async fn worker(
                 let _ = tokio::time::timeout(ms(rng.u64(0..30)), guard.release()).await;
             }
             2 => {
-                let _ = guard.renew(ms(rng.u64(50..900))).await;
+                let _ = guard.renew_to(ms(rng.u64(50..900))).await;
                 let _ = guard.release().await;
             }
             _ => {

@@ -75,7 +75,7 @@ async fn g1_bw11_r2_a_process_that_was_paused_past_its_ttl_knows_it_before_any_r
         assert!(guard.check(Duration::ZERO).unwrap_err().is_lost());
         assert_eq!(faults.calls().len(), calls);
         // And nothing revives it, not even a renewal that the store would grant.
-        assert!(guard.renew(seconds(30)).await.unwrap_err().is_lost());
+        assert!(guard.renew_to(seconds(30)).await.unwrap_err().is_lost());
         drop(guard);
         clock.advance(seconds(1)).await;
     }
@@ -89,7 +89,7 @@ async fn g2_an_answer_after_the_deadline_revives_nothing() {
     let client = builder.build().unwrap();
     let guard = client.lock("k").ttl(seconds(30)).acquire().await.unwrap();
     faults.next(Verb::Renew, 1, Fault::DelayAnswer(seconds(29)));
-    let renewal = tokio::spawn(async move { (guard.renew(seconds(60)).await, guard) });
+    let renewal = tokio::spawn(async move { (guard.renew_to(seconds(60)).await, guard) });
     clock.advance(seconds(40)).await;
     let (renewed, guard) = renewal.await.unwrap();
     assert!(renewed.is_err());
@@ -127,7 +127,7 @@ async fn g4_bw5_r44_no_renewal_follows_a_release_in_20_000_races() {
             let guard = Arc::clone(&guard);
             tokio::spawn(async move {
                 for _ in 0..3 {
-                    let _ = guard.renew(ttl).await;
+                    let _ = guard.renew_to(ttl).await;
                 }
             })
         };

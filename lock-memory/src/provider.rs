@@ -37,7 +37,7 @@ use crate::store::{Store, Waiting};
 /// let guard = locks.lock("report").acquire().await?;
 ///
 /// store.take_over(guard.key())?; // a stranger has it now
-/// assert!(guard.renew(std::time::Duration::from_secs(5)).await.unwrap_err().is_lost());
+/// assert!(guard.renew_to(std::time::Duration::from_secs(5)).await.unwrap_err().is_lost());
 /// # Ok::<(), lock_core::Error>(()) }).unwrap();
 /// ```
 #[derive(Clone)]

@@ -92,13 +92,13 @@ async fn r28_a_slot_that_moves_takes_its_locks_along() {
     for key in keys.lines().filter(|line| line.starts_with("app:k")) {
         ok(source, &["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
         // A renewal succeeds, or is unavailable; it never reports a loss.
-        let renewed = guard.renew(TTL).await;
+        let renewed = guard.renew_to(TTL).await;
         assert!(renewed.is_ok() || renewed.is_err_and(|error| error.is_unavailable()));
     }
     for server in [target, source] {
         ok(server, &["CLUSTER", "SETSLOT", &slot, "NODE", &cluster.id(to)]);
     }
-    guard.renew(TTL).await.unwrap();
+    guard.renew_to(TTL).await.unwrap();
     assert!(guard.is_held());
     assert_eq!(target.send(&["EXISTS", "app:k"]), ":1\r\n");
     let token = guard.fencing_token();
@@ -255,7 +255,7 @@ async fn r28_a_demoted_master_is_abandoned_for_its_successor() {
     support::sentinel::until(|| {
         cluster.servers[home + 3].command("INFO replication").contains("role:master")
     });
-    guard.renew(TTL).await.unwrap();
+    guard.renew_to(TTL).await.unwrap();
     let token = guard.fencing_token();
     released(guard).await;
     let next = soon(locks.lock("k").wait_forever().acquire()).await.unwrap();

@@ -66,9 +66,9 @@ async fn a_renewal_is_one_command() {
     let server = Server::start();
     let guard = server.client().await.lock("k").acquire().await.unwrap();
     let ttl = LockClient::DEFAULT_TTL;
-    guard.renew(ttl).await.unwrap();
+    guard.renew_to(ttl).await.unwrap();
     server.command("CONFIG RESETSTAT");
-    guard.renew(ttl).await.unwrap();
+    guard.renew_to(ttl).await.unwrap();
     assert_eq!((server.calls("evalsha"), server.calls("pexpire")), (1, 2));
     guard.release().await.unwrap();
 }
@@ -98,14 +98,14 @@ async fn a_pool_that_is_used_up_costs_no_held_lock() {
     let provider = RedisProvider::with_pool(pool.clone(), RedisOptions::new()).await.unwrap();
     let locks = LockClient::new(provider);
     let guard = locks.lock("k").acquire().await.unwrap();
-    guard.renew(LockClient::DEFAULT_TTL).await.unwrap();
+    guard.renew_to(LockClient::DEFAULT_TTL).await.unwrap();
     // The application takes every connection there is.
     let mut taken = Vec::new();
     while let Ok(connection) = pool.timeout_get(&timeouts()).await {
         taken.push(connection);
     }
     assert!(!taken.is_empty());
-    guard.renew(LockClient::DEFAULT_TTL).await.unwrap();
+    guard.renew_to(LockClient::DEFAULT_TTL).await.unwrap();
     let full = locks.lock("other").try_acquire().await.unwrap_err();
     assert!(full.is_unavailable(), "{full}");
     guard.release().await.unwrap();

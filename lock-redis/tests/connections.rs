@@ -112,11 +112,11 @@ async fn r10_a_connection_that_has_gone_silent_is_replaced_and_no_lock_is_lost()
     let guard = locks.lock("held").ttl(s(15)).auto_renew().acquire().await.unwrap();
     proxy.all_now(&proxy.silent);
     recovers(&locks).await;
-    let _ = guard.renew(s(15)).await;
+    let _ = guard.renew_to(s(15)).await;
     let later = guard.held_until().unwrap().after(s(1));
     while guard.held_until().unwrap() < later {
         assert!(guard.is_held(), "the renewals found no new connection");
-        let _ = guard.renew(s(20)).await;
+        let _ = guard.renew_to(s(20)).await;
     }
     assert!(proxy.opened.load(Ordering::SeqCst) <= 6, "one connection per request was opened");
 }
@@ -256,7 +256,7 @@ async fn r27_a_server_that_may_lose_locks_is_refused_by_every_new_connection() {
     server.command("CONFIG SET maxmemory-policy volatile-ttl");
     server.command("CLIENT KILL TYPE normal");
     let acquiring = refusal(async || locks.lock("k").no_wait().acquire().await.map(drop)).await;
-    let renewing = refusal(async || guard.renew(s(30)).await).await;
+    let renewing = refusal(async || guard.renew_to(s(30)).await).await;
     for error in [acquiring, renewing] {
         assert!(error.is_misconfigured(), "{error}");
         assert!(error.to_string().contains("set it to `noeviction`"), "{error}");
@@ -266,7 +266,7 @@ async fn r27_a_server_that_may_lose_locks_is_refused_by_every_new_connection() {
     assert_eq!(server.calls("info"), asked + 1, "the test's own question");
     server.command("CONFIG SET maxmemory-policy noeviction");
     recovers(&locks).await;
-    guard.renew(s(30)).await.unwrap();
+    guard.renew_to(s(30)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -314,7 +314,7 @@ async fn a_fencing_counter_deleted_under_a_held_lock_costs_nothing() {
     let locks = server.client().await;
     let guard = locks.lock("k").ttl(s(30)).acquire().await.unwrap();
     assert_eq!(server.send(&["DEL", "k\u{1f}fence{k}"]), ":1\r\n");
-    guard.renew(s(30)).await.unwrap();
+    guard.renew_to(s(30)).await.unwrap();
     let token = guard.fencing_token();
     guard.release().await.unwrap();
     assert!(locks.lock("k").acquire().await.unwrap().fencing_token() > token);
@@ -331,8 +331,8 @@ async fn g1_a_delayed_renewal_does_not_lead_to_two_holders() {
     let guard = locks.lock("k").ttl(s(30)).acquire().await.unwrap();
     proxy.all_now(&proxy.slow);
     // The short renewal takes four seconds; the long one goes over a new connection.
-    assert!(guard.renew(s(8)).await.is_err());
-    while guard.is_held() && guard.renew(s(60)).await.is_err() {}
+    assert!(guard.renew_to(s(8)).await.is_err());
+    while guard.is_held() && guard.renew_to(s(60)).await.is_err() {}
     let others = server.client().await;
     let ends = async {
         loop {

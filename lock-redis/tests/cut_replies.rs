@@ -54,7 +54,7 @@ impl Trial {
     async fn mend(&self) {
         self.proxy.end_withheld();
         let guard = self.guard("mended").await;
-        while guard.renew(TTL).await.is_err() {}
+        while guard.renew_to(TTL).await.is_err() {}
         support::released(guard).await;
     }
 
@@ -76,7 +76,7 @@ impl Trial {
             self.cut_everywhere("renew", async |trial, key, fates| {
                 let guard = trial.guard(key).await;
                 trial.cut_replies(fates);
-                guard.renew(TTL).await
+                guard.renew_to(TTL).await
             })
             .await;
             self.cut_everywhere("drop an acquisition", async |trial, key, fates| {

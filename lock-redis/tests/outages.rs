@@ -38,7 +38,7 @@ async fn r4_a_restart_with_saved_data_keeps_lock_and_counter() {
     let first = guard.fencing_token();
     server.start_again();
     // The first command finds the broken connection; renewing goes on.
-    while guard.renew(Duration::from_secs(60)).await.is_err() {
+    while guard.renew_to(Duration::from_secs(60)).await.is_err() {
         assert!(guard.is_held(), "a restart within the ttl loses nothing");
         tokio::task::yield_now().await;
     }
@@ -87,7 +87,7 @@ async fn bl32_r7_flushed_scripts_are_loaded_again_with_one_effect() {
         assert!(guard.fencing_token() > last);
         last = guard.fencing_token();
         server.command("SCRIPT FLUSH SYNC");
-        guard.renew(Duration::from_secs(5)).await.unwrap();
+        guard.renew_to(Duration::from_secs(5)).await.unwrap();
         server.command("SCRIPT FLUSH SYNC");
         assert!(!locks.inspect("k").await.unwrap().is_free());
         server.command("SCRIPT FLUSH SYNC");
@@ -147,7 +147,7 @@ async fn r26_a_server_out_of_memory_refuses_to_acquire_and_still_renews_and_rele
     assert!(error.is_unavailable(), "{error}");
     assert!(error.to_string().contains("the server is out of memory"), "{error}");
     assert_eq!(server.command("EXISTS other"), ":0\r\n", "no part of it took effect");
-    guard.renew(Duration::from_secs(10)).await.unwrap();
+    guard.renew_to(Duration::from_secs(10)).await.unwrap();
     guard.release().await.unwrap();
     server.command("CONFIG SET maxmemory 0");
     locks.lock("other").acquire().await.unwrap().release().await.unwrap();
@@ -249,7 +249,7 @@ async fn r30_a_password_that_changes_while_held_costs_no_lock() {
     assert!(refused.await.to_string().contains("refused the user name or password"));
     *known.lock().unwrap() = "the-new-one".into();
     acquire_again(&locks, "other").await.release().await.unwrap();
-    guard.renew(Duration::from_secs(20)).await.unwrap();
+    guard.renew_to(Duration::from_secs(20)).await.unwrap();
     guard.release().await.unwrap();
 }
 

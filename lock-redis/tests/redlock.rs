@@ -63,7 +63,7 @@ async fn q1_a_frozen_minority_is_not_waited_for_even_once() {
     let began = Instant::now();
     for _ in 0..20 {
         let guard = locks.lock("k").acquire().await.unwrap();
-        guard.renew(ms(10_000)).await.unwrap();
+        guard.renew_to(ms(10_000)).await.unwrap();
         guard.release().await.unwrap();
     }
     assert!(began.elapsed() < LIMIT, "a frozen server was waited for");
@@ -148,7 +148,7 @@ async fn q1_r37_a_dead_minority_costs_nothing() {
     let guard = locks.lock("k").ttl(ms(20_000)).auto_renew().acquire().await.unwrap();
     let token = guard.fencing_token();
     servers[0].start_again(); // without its data, so it is left out
-    guard.renew(ms(20_000)).await.unwrap();
+    guard.renew_to(ms(20_000)).await.unwrap();
     assert!(guard.is_held() && guard.fencing_token() == token);
     guard.release().await.unwrap();
     servers[1].kill();

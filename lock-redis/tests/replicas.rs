@@ -51,7 +51,7 @@ async fn a_grant_is_at_the_replicas_when_it_is_reported() {
         let key = format!("k{number}");
         let guard = locks.lock(&key).acquire().await.unwrap();
         assert_eq!(replica.send(&["EXISTS", &key]), ":1\r\n", "the replica has {key}");
-        guard.renew(Duration::from_secs(9)).await.unwrap();
+        guard.renew_to(Duration::from_secs(9)).await.unwrap();
         guard.release().await.unwrap();
     }
 }
@@ -102,7 +102,7 @@ async fn one_more_permission_is_enough_to_wait_for_replicas() {
     let config = master.config().user("locks").password(PASSWORD).prefix("app:");
     let locks = client(config.replicas(1, Duration::from_secs(1))).await;
     let guard = locks.lock("k").acquire().await.unwrap();
-    guard.renew(Duration::from_secs(9)).await.unwrap();
+    guard.renew_to(Duration::from_secs(9)).await.unwrap();
     guard.release().await.unwrap();
     master.command("ACL SETUSER locks -wait");
     let refused = locks.lock("k").ttl(LIMIT * 2).acquire().await;

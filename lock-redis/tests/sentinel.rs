@@ -77,7 +77,7 @@ async fn r30_a_password_that_changes_is_read_for_every_new_connection() {
     *known.lock().unwrap() = "the-new-one".into();
     watched.servers[0].command("CLIENT KILL TYPE normal");
     soon(locks.lock("other").acquire()).await.unwrap().release().await.unwrap();
-    guard.renew(TTL).await.unwrap();
+    guard.renew_to(TTL).await.unwrap();
     guard.release().await.unwrap();
 }
 

@@ -16,7 +16,7 @@ use crate::engine::line::{Facts, Place, Received};
 use crate::engine::{Bound, Engine};
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::fairness::Fairness;
-use crate::holding::Hold;
+use crate::holding::{Hold, HoldSettings};
 
 /// An acquisition whose requests had no answer for this long continues under a fresh owner token.
 const SAME_OWNER: Duration = Duration::from_secs(2);
@@ -29,7 +29,7 @@ pub(crate) struct Acquisition {
     /// Runs the undo after the task of the caller has ended.
     runtime: Handle,
     pub(super) bound: Bound,
-    max_hold: Option<Duration>,
+    holding: HoldSettings,
     pub(super) settings: WaitSettings,
     pub(super) schedule: Schedule,
     /// The place in the line of this client. `None` before the first wait, and after the grant.
@@ -62,14 +62,14 @@ impl Acquisition {
         engine: Arc<Engine>,
         runtime: Handle,
         bound: Bound,
-        max_hold: Option<Duration>,
+        holding: HoldSettings,
         settings: WaitSettings,
     ) -> Self {
         let now = engine.clock.now();
         Self {
             runtime,
             bound,
-            max_hold,
+            holding,
             schedule: Schedule::new(now, settings.wait),
             settings,
             place: None,
@@ -260,7 +260,8 @@ impl Acquisition {
         self.undo_state.granted = true;
         let (engine, runtime) = (Arc::clone(&self.engine), self.runtime.clone());
         let (bound, stray) = (self.bound.clone(), self.undo_state.stray);
-        Ok(Arc::new(Hold::new(engine, runtime, bound, received, self.max_hold, stray)))
+        let holding = std::mem::take(&mut self.holding); // nothing is acquired after this
+        Ok(Arc::new(Hold::new(engine, runtime, bound, received, holding, stray)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The description of an acquisition, and the verbs that run it.
 
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::acquiring::Wait;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
+use crate::holding::{HoldSettings, Renewals};
 use crate::retry::RetryStrategy;
 use crate::value::{LockKey, Metadata, OwnerToken};
 
@@ -61,7 +63,7 @@ pub struct Acquire {
     pub(super) key: Result<LockKey>,
     pub(super) owner: Option<OwnerToken>,
     pub(super) metadata: Result<Metadata>,
-    pub(super) max_hold: Option<Duration>,
+    pub(super) holding: HoldSettings,
     pub(super) renewing: Renewing,
     pub(super) cancelled: Option<CancellationToken>,
 }
@@ -74,7 +76,7 @@ impl Acquire {
             key,
             owner: None,
             metadata: Ok(Metadata::default()),
-            max_hold: None,
+            holding: HoldSettings::default(),
             renewing: Renewing::Unset,
             cancelled: None,
         }
@@ -320,7 +322,7 @@ impl Acquire {
     /// # }
     /// ```
     pub fn max_hold(mut self, limit: Duration) -> Self {
-        self.max_hold = Some(limit);
+        self.holding.max_hold = Some(limit);
         self
     }
 
@@ -346,7 +348,7 @@ impl Acquire {
     /// # }
     /// ```
     pub fn auto_renew(mut self) -> Self {
-        self.renewing = Renewing::Every(None);
+        self.renewing = Renewing::Always;
         self
     }
 
@@ -376,8 +378,71 @@ impl Acquire {
     /// # }
     /// ```
     pub fn renew_every(mut self, interval: Duration) -> Self {
-        self.renewing = Renewing::Every(Some(interval));
+        self.renewing = Renewing::Always;
+        self.renewals().every = Some(interval);
         self
+    }
+
+    /// Limits the time of each renewal.
+    ///
+    /// A renewal never takes longer than the
+    /// [request timeout](crate::ClientBuilder::request_timeout), nor than half of the time that the
+    /// lease has left. This limit can only be shorter.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let limit = Duration::from_millis(300);
+    /// let guard = locks.lock("invoice/42").auto_renew().renewal_timeout(limit).acquire().await?;
+    /// # guard.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn renewal_timeout(mut self, limit: Duration) -> Self {
+        self.renewals().timeout = Some(limit);
+        self
+    }
+
+    /// Declares the lock lost when so many renewals in a row have failed.
+    ///
+    /// Without this, a lock is lost only when its lease may have ended, however many renewals have
+    /// failed (law G3). The loss is [`Loss::GaveUp`](crate::loss::Loss::GaveUp). Renewals by
+    /// [`LockGuard::renew`] count as well.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::num::NonZeroU32;
+    /// use lock_core::loss::Loss;
+    /// use lock_memory::{Fault, Faults, Verb};
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// # let faults = Faults::new();
+    /// # let locks = LockClient::new(faults.around(MemoryProvider::new()));
+    /// let twice = NonZeroU32::new(2).unwrap();
+    /// let guard = locks.lock("k").auto_renew().max_renewal_failures(twice).acquire().await?;
+    /// faults.always(Verb::Renew, Fault::unavailable());
+    /// assert!(matches!(guard.lost().await, Some(Loss::GaveUp { failures: 2, .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn max_renewal_failures(mut self, failures: NonZeroU32) -> Self {
+        self.renewals().max_failures = Some(failures);
+        self
+    }
+
+    fn renewals(&mut self) -> &mut Renewals {
+        self.holding.renewals.get_or_insert_default()
     }
 
     /// Does not renew the lease, so it ends with its ttl.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::lease::Lease;
 use crate::error::{Error, Operation, Result};
-use crate::holding::{Hold, usable_ttl};
+use crate::holding::{Hold, keep_alive, usable_ttl};
 use crate::value::OwnerToken;
 
 /// Owns a held lock, and releases it when dropped.
@@ -73,6 +73,31 @@ impl LockGuard {
         self.lease.clone()
     }
 
+    /// Renews the lease for another [ttl](Lease::ttl).
+    ///
+    /// Errors and cancel safety are those of [`renew_to`](Self::renew_to).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("invoice/42").acquire().await?;
+    /// for page in 1..=3 {
+    ///     println!("page {page}");
+    ///     guard.renew().await?; // a whole ttl for the next page
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn renew(&self) -> Result<()> {
+        self.lease.hold.renew(None).await
+    }
+
     /// Renews the lease, which then ends `ttl` from now (law T2).
     ///
     /// That may be sooner or later than before. Automatic renewals go on with the new ttl.
@@ -101,18 +126,48 @@ impl LockGuard {
     /// # let locks = LockClient::new(MemoryProvider::new());
     ///
     /// let guard = locks.lock("invoice/42").ttl(Duration::from_secs(5)).acquire().await?;
-    /// guard.renew(Duration::from_secs(60)).await?; // the next step takes longer
+    /// guard.renew_to(Duration::from_secs(60)).await?; // the next step takes longer
     /// guard.check(Duration::from_secs(50))?;
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn renew(&self, ttl: Duration) -> Result<()> {
+    pub async fn renew_to(&self, ttl: Duration) -> Result<()> {
         let hold = &self.lease.hold;
         let explain = |error| hold.engine.explain(error, Operation::Renew, self.key());
         let ttl = usable_ttl(ttl).map_err(explain)?;
         hold.engine.provider.info().check_ttl(ttl).map_err(explain)?;
         hold.check_margin(ttl).map_err(explain)?;
         hold.renew(Some(ttl)).await
+    }
+
+    /// Begins to renew the lease in the background, until the lock is released or lost.
+    ///
+    /// The renewals are those of [`Acquire::auto_renew`](crate::Acquire::auto_renew), with the
+    /// settings of the acquisition. It has no effect if the lease is renewed already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("k").ttl(Duration::from_millis(90)).acquire().await?;
+    /// // … it turns out that there is much to do …
+    /// guard.auto_renew();
+    /// tokio::time::sleep(Duration::from_millis(180)).await; // two ttls later
+    /// assert!(guard.is_held());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn auto_renew(&self) {
+        let hold = &self.lease.hold;
+        if hold.begins_auto_renewing() {
+            hold.runtime.spawn(keep_alive(Arc::clone(hold)));
+        }
     }
 
     /// Releases the lock, and confirms that it had been held until then.

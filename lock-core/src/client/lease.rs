@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +26,7 @@ use crate::value::{FencingToken, LockKey, Metadata, OwnerFingerprint, OwnerToken
 /// ```
 /// # use lock_core::LockClient;
 /// # use lock_memory::MemoryProvider;
-/// # use std::time::Duration;
+/// # use std::time::{Duration, SystemTime};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> lock_core::Result<()> {
 /// # let locks = LockClient::new(MemoryProvider::new());
@@ -127,7 +127,7 @@ impl Lease {
     /// ```
     /// # use lock_core::LockClient;
     /// # use lock_memory::MemoryProvider;
-    /// # use std::time::Duration;
+    /// # use std::time::{Duration, SystemTime};
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     /// # let locks = LockClient::new(MemoryProvider::new());
@@ -175,6 +175,83 @@ impl Lease {
         self.is_held().then(|| self.hold.deadline())
     }
 
+    /// Returns the moment since which the lock has been held, on the client's clock.
+    ///
+    /// It is the moment before the request for the lock left, or before the request that resumed
+    /// it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("invoice/42").acquire().await?;
+    /// println!("held for {:?}", locks.clock().now().since(guard.held_since()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn held_since(&self) -> Moment {
+        self.hold.since()
+    }
+
+    /// Returns [`held_since`](Self::held_since) as a time of day, for display.
+    ///
+    /// **Decide nothing by it**: the system's clock can be wrong, and can be set back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("invoice/42").acquire().await?;
+    /// println!("held since {}", humantime::format_rfc3339(guard.acquired_at()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn acquired_at(&self) -> SystemTime {
+        let held_for = self.hold.now().since(self.hold.since());
+        SystemTime::now().checked_sub(held_for).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    /// Returns [`held_until`](Self::held_until) as a time of day, for display.
+    ///
+    /// **Decide nothing by it**: the system's clock can be wrong, and can be set back. Use
+    /// [`check`](Self::check) or [`lost`](Self::lost).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::{Duration, SystemTime};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let guard = locks.lock("invoice/42").ttl(Duration::from_secs(30)).acquire().await?;
+    /// let until = guard.expires_at().expect("it is held");
+    /// assert!(until <= SystemTime::now() + Duration::from_secs(30));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        let left = self.hold.left();
+        if left.is_zero() { None } else { SystemTime::now().checked_add(left) }
+    }
+
+    /// Returns the ttl of the last grant or renewal that the backend has confirmed.
+    pub fn ttl(&self) -> Duration {
+        self.hold.ttl().as_duration()
+    }
+
     /// Asks the backend how long the lease has left.
     ///
     /// Returns `None` if this owner no longer holds the key, or if the backend does not report the
@@ -193,7 +270,7 @@ impl Lease {
     /// ```
     /// # use lock_core::LockClient;
     /// # use lock_memory::MemoryProvider;
-    /// # use std::time::Duration;
+    /// # use std::time::{Duration, SystemTime};
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     /// let store = MemoryProvider::new();
@@ -228,7 +305,7 @@ impl Lease {
     /// ```
     /// # use lock_core::LockClient;
     /// # use lock_memory::MemoryProvider;
-    /// # use std::time::Duration;
+    /// # use std::time::{Duration, SystemTime};
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     /// # let locks = LockClient::new(MemoryProvider::new());
@@ -263,7 +340,7 @@ impl Lease {
     /// ```
     /// # use lock_core::LockClient;
     /// # use lock_memory::MemoryProvider;
-    /// # use std::time::Duration;
+    /// # use std::time::{Duration, SystemTime};
     /// use lock_memory::{Fault, Faults, Verb};
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
@@ -293,7 +370,7 @@ impl Lease {
     /// ```
     /// # use lock_core::LockClient;
     /// # use lock_memory::MemoryProvider;
-    /// # use std::time::Duration;
+    /// # use std::time::{Duration, SystemTime};
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     /// # let locks = LockClient::new(MemoryProvider::new());

@@ -12,7 +12,7 @@ use crate::acquiring::{Acquisition, WaitSettings};
 use crate::backend::{Capability, Claim};
 use crate::engine::{Bound, Engine};
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::holding::{Hold, check_margin, keep_alive, usable_ttl};
+use crate::holding::{Hold, HoldSettings, check_margin, usable_ttl};
 use crate::value::{LockKey, Ttl};
 
 impl Acquire {
@@ -36,12 +36,11 @@ impl Acquire {
         let ttl = usable_ttl(self.defaults.ttl)?;
         info.check_ttl(ttl)?;
         let renew = match self.renewing {
-            Renewing::Unset => renew_by_default.then_some(None),
-            Renewing::Never => None,
-            Renewing::Every(interval) => Some(interval),
+            Renewing::Unset => renew_by_default,
+            Renewing::Never => false,
+            Renewing::Always => true,
         };
-        let margin = engine.stop_margin;
-        check_times(ttl, margin, renew.flatten(), self.max_hold)?;
+        check_times(ttl, engine.stop_margin, &self.holding)?;
         let runtime = Handle::try_current().map_err(|source| {
             Error::new(ErrorKind::Misconfigured, "there is no tokio runtime; acquire locks in one")
                 .with_source(source)
@@ -62,7 +61,7 @@ impl Acquire {
             runtime,
             key,
             renew,
-            max_hold: self.max_hold,
+            holding: self.holding,
             settings: WaitSettings {
                 wait: self.defaults.wait,
                 retry: self.defaults.retry,
@@ -76,15 +75,11 @@ impl Acquire {
 }
 
 /// Checks that the ttl leaves time for the stop margin and for a renewal.
-fn check_times(
-    ttl: Ttl,
-    margin: Option<Duration>,
-    every: Option<Duration>,
-    max_hold: Option<Duration>,
-) -> Result<()> {
+fn check_times(ttl: Ttl, margin: Option<Duration>, holding: &HoldSettings) -> Result<()> {
     let refuse = |message: String| Err(Error::new(ErrorKind::Invalid, message));
     let usable = check_margin(ttl, margin)?;
-    match every {
+    let renewals = holding.renewals.as_deref();
+    match renewals.and_then(|renewals| renewals.every) {
         Some(Duration::ZERO) => {
             return refuse("the renewal interval is zero; it must be longer".into());
         }
@@ -97,7 +92,10 @@ fn check_times(
         }
         _ => {}
     }
-    if max_hold.is_some_and(|limit| limit.is_zero()) {
+    if renewals.and_then(|renewals| renewals.timeout).is_some_and(|limit| limit.is_zero()) {
+        return refuse("the time limit of renewals is zero; it must be longer".into());
+    }
+    if holding.max_hold.is_some_and(|limit| limit.is_zero()) {
         return refuse("the longest time to hold is zero; it must be longer".into());
     }
     Ok(())
@@ -109,8 +107,9 @@ pub(super) struct Plan {
     runtime: Handle,
     pub(super) key: LockKey,
     bound: Bound,
-    renew: Option<Option<Duration>>,
-    max_hold: Option<Duration>,
+    /// Whether the lease is renewed in the background.
+    renew: bool,
+    holding: HoldSettings,
     settings: WaitSettings,
 }
 
@@ -120,20 +119,21 @@ impl Plan {
     }
 
     pub(super) async fn acquire(self) -> Result<LockGuard> {
-        let Self { engine, runtime, bound, max_hold, settings, .. } = self;
-        let hold = Acquisition::new(engine, runtime, bound, max_hold, settings).run().await?;
+        let Self { engine, runtime, bound, holding, settings, .. } = self;
+        let hold = Acquisition::new(engine, runtime, bound, holding, settings).run().await?;
         Ok(guard(hold, self.renew))
     }
 
     pub(super) async fn resume(self) -> Result<LockGuard> {
-        let hold = Hold::resume(self.engine, self.runtime, self.bound, self.max_hold).await?;
+        let hold = Hold::resume(self.engine, self.runtime, self.bound, self.holding).await?;
         Ok(guard(Arc::new(hold), self.renew))
     }
 }
 
-fn guard(hold: Arc<Hold>, renew: Option<Option<Duration>>) -> LockGuard {
-    if let Some(every) = renew {
-        hold.runtime.spawn(keep_alive(Arc::clone(&hold), every));
+fn guard(hold: Arc<Hold>, renew: bool) -> LockGuard {
+    let guard = LockGuard::new(hold);
+    if renew {
+        guard.auto_renew();
     }
-    LockGuard::new(hold)
+    guard
 }

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio_util::sync::CancellationToken;
 
+use super::hold_settings::{HoldSettings, Renewals};
 use super::limits::check_margin;
 use super::releasing::Releasing;
 use super::validity::Validity;
@@ -37,6 +38,7 @@ pub(crate) struct Hold {
     pub(super) since: Moment,
     /// Holding the lock beyond this moment is a loss. Renewals do not move it.
     hold_until: Moment,
+    renewals: Option<Box<Renewals>>,
     pub(super) state: Mutex<State>,
     /// Notified when the deadline, the risk or `over` changes, and when `busy` is reset.
     changed: Notify,
@@ -51,6 +53,8 @@ pub(super) struct State {
     pub(super) passed_on: PassedOn,
     /// A request that changes the lease is in flight. Two of them never overlap.
     busy: bool,
+    /// A task renews the lease.
+    auto_renewing: bool,
     /// The lock was resumed, so the claim does not contain the note that is in the store.
     resumed: bool,
     /// State that few locks need. It is boxed to keep a hold small, because ten thousand may be
@@ -103,7 +107,7 @@ impl Hold {
         runtime: Handle,
         bound: Bound,
         received: Received,
-        max_hold: Option<Duration>,
+        settings: HoldSettings,
         stray: bool,
     ) -> Self {
         let Received { grant, sent, passed_on } = received;
@@ -114,12 +118,14 @@ impl Hold {
             fencing: grant.fencing,
             runtime,
             since: sent,
-            hold_until: max_hold.map_or(Moment::NEVER, |hold| sent.after(hold)),
+            hold_until: settings.max_hold.map_or(Moment::NEVER, |hold| sent.after(hold)),
+            renewals: settings.renewals,
             state: Mutex::new(State {
                 validity,
                 stray,
                 passed_on,
                 busy: false,
+                auto_renewing: false,
                 resumed: false,
                 rest: None,
                 over: None,
@@ -134,7 +140,7 @@ impl Hold {
         engine: Arc<Engine>,
         runtime: Handle,
         bound: Bound,
-        max_hold: Option<Duration>,
+        settings: HoldSettings,
     ) -> Result<Self> {
         let ttl = bound.claim.ttl();
         let sent = engine.clock.now();
@@ -144,7 +150,7 @@ impl Hold {
         {
             Renewal::Renewed(grant) => {
                 let received = Received::new(grant, sent);
-                let hold = Self::new(engine, runtime, bound, received, max_hold, false);
+                let hold = Self::new(engine, runtime, bound, received, settings, false);
                 hold.state().resumed = true;
                 if hold.left().is_zero() {
                     let message = "the answer came after the resumed lease had ended";
@@ -162,7 +168,7 @@ impl Hold {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn now(&self) -> Moment {
+    pub(crate) fn now(&self) -> Moment {
         self.engine.clock.now()
     }
 
@@ -174,6 +180,22 @@ impl Hold {
     /// Returns whether the lock was resumed.
     pub(crate) fn is_resumed(&self) -> bool {
         self.state().resumed
+    }
+
+    /// Returns the moment before the request for the lock left.
+    pub(crate) fn since(&self) -> Moment {
+        self.since
+    }
+
+    /// Returns how the lease is renewed, if the caller has set it.
+    pub(super) fn renewals(&self) -> Option<&Renewals> {
+        self.renewals.as_deref()
+    }
+
+    /// Returns whether a task has to be started that renews the lease. It is false once there is
+    /// one.
+    pub(crate) fn begins_auto_renewing(&self) -> bool {
+        !std::mem::replace(&mut self.state().auto_renewing, true)
     }
 
     /// Returns the ttl of the last confirmed grant or renewal.
@@ -362,7 +384,9 @@ impl Hold {
         self.changed.notify_waiters();
         // A request that hangs must leave time for a retry.
         let half = self.stop_at().since(at) / 2;
-        let limit = self.engine.request_timeout.min(half.max(SHORTEST_LIMIT));
+        let timeout = self.renewals().and_then(|renewals| renewals.timeout);
+        let most = self.engine.request_timeout.min(timeout.unwrap_or(Duration::MAX));
+        let limit = most.min(half.max(SHORTEST_LIMIT));
         let over = async {
             loop {
                 let changed = self.changed.notified();
@@ -416,7 +440,7 @@ impl Hold {
     }
 
     /// Reports a failed renewal. It means that the outcome is unknown, not that the lock is lost
-    /// (law G3).
+    /// (law G3), unless so many have failed that the caller wants to give up.
     fn put_at_risk(&self, cause: Error) -> Error {
         let mut state = self.state();
         let rest = state.rest.get_or_insert_default();
@@ -428,6 +452,11 @@ impl Hold {
         self.changed.notify_waiters();
         let kind = EventKind::AtRisk { failures, cause: cause.clone() };
         self.engine.report(self.bound.key(), kind);
+        let most = self.renewals().and_then(|renewals| renewals.max_failures);
+        if most.is_some_and(|most| failures >= most.get()) {
+            self.end(Over::Lost(Loss::GaveUp { failures, cause }));
+            return self.lost_error();
+        }
         cause
     }
 }

@@ -11,16 +11,17 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Renews a hold until it is over.
 ///
-/// * The interval is `every`, or a third of the present ttl if that is `None`.
-/// * It varies by a tenth. If `every` is `None`, the first one also ends up to half an interval
-///   early. So thousands of locks that were acquired together are not renewed together.
+/// * The interval is the one that was set, or else a third of the present ttl.
+/// * It varies by a tenth. If none was set, the first one also ends up to half an interval early.
+///   So thousands of locks that were acquired together are not renewed together.
 /// * After a failure, it is a twentieth of the ttl.
 /// * It never takes more than half of the time until the hold must stop, so that there is time for
 ///   a retry.
 /// * A lease that lasts beyond the longest time to hold is not renewed.
-pub(crate) async fn keep_alive(hold: Arc<Hold>, every: Option<Duration>) {
+pub(crate) async fn keep_alive(hold: Arc<Hold>) {
     // The seed is the owner, so that a test that knows its tokens gets the same intervals again.
     let mut rng = fastrand::Rng::with_seed(hold.bound.owner().as_u64());
+    let every = hold.renewals().and_then(|renewals| renewals.every);
     let (mut failed, mut early) = (false, if every.is_none() { 0.5 * rng.f64() } else { 0.0 });
     while hold.over().is_none() {
         let ttl = hold.ttl().as_duration();

@@ -1,6 +1,7 @@
 //! Holding a lock: its deadline, its renewals, its release and its loss.
 
 mod hold;
+mod hold_settings;
 mod keep_alive;
 mod limits;
 mod release;
@@ -8,5 +9,6 @@ mod releasing;
 mod validity;
 
 pub(crate) use hold::{Hold, Over};
+pub(crate) use hold_settings::{HoldSettings, Renewals};
 pub(crate) use keep_alive::keep_alive;
 pub(crate) use limits::{check_margin, usable_ttl};

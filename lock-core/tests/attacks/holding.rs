@@ -13,8 +13,8 @@ async fn g1_a_late_short_renewal_after_a_longer_one_makes_no_two_holders() {
     let (store, faults, client) = setup();
     let guard = client.lock("k").ttl(s(30)).acquire().await.unwrap();
     faults.next(Verb::Renew, 1, Fault::Late(s(5)));
-    assert!(guard.renew(s(10)).await.unwrap_err().is_unavailable()); // gave up after 2s
-    guard.renew(s(60)).await.unwrap();
+    assert!(guard.renew_to(s(10)).await.unwrap_err().is_unavailable()); // gave up after 2s
+    guard.renew_to(s(60)).await.unwrap();
     sleep(s(20)).await; // the late one landed at 5 s: the lease ended at 15 s
     let other = LockClient::new(store).lock("k").try_acquire().await.unwrap();
     assert!(!(other.is_some() && guard.is_held()), "two holders");
@@ -24,7 +24,7 @@ async fn g1_a_late_acquisition_after_a_longer_renewal_makes_no_two_holders() {
     let (store, faults, client) = setup();
     faults.next(Verb::TryAcquire, 1, Fault::Late(s(5)));
     let guard = client.lock("k").ttl(s(4)).acquire().await.unwrap();
-    guard.renew(s(60)).await.unwrap();
+    guard.renew_to(s(60)).await.unwrap();
     sleep(s(10)).await;
     let other = LockClient::new(store).lock("k").try_acquire().await.unwrap();
     assert!(!(other.is_some() && guard.is_held()), "two holders");
@@ -63,7 +63,7 @@ async fn u1_a_lost_guard_undoes_its_stray_copy() {
     faults.next(Verb::TryAcquire, 1, Fault::Late(s(10)));
     let guard = client.lock("k").ttl(s(300)).acquire().await.unwrap();
     store.expire_now(guard.key()); // an operator deletes it
-    assert!(guard.renew(s(300)).await.unwrap_err().is_lost());
+    assert!(guard.renew_to(s(300)).await.unwrap_err().is_lost());
     drop(guard);
     sleep(s(20)).await;
     let holder = LockClient::new(store).inspect("k").await.unwrap();
@@ -81,7 +81,7 @@ async fn g2_a_deadline_that_came_nearer_is_reported_in_time() {
     });
     sleep(ms(1)).await;
     faults.next(Verb::Renew, 1, Fault::DelayAnswer(s(100)));
-    assert!(timeout(ms(10), guard.renew(s(2))).await.is_err()); // its caller gave up
+    assert!(timeout(ms(10), guard.renew_to(s(2))).await.is_err()); // its caller gave up
     let deadline = guard.held_until().unwrap();
     let now = client.clock().now();
     let left = deadline.since(now);
@@ -95,7 +95,7 @@ async fn g3_automatic_renewal_follows_a_shorter_ttl() {
     let (_store, _faults, client) = setup();
     let guard = client.lock("k").ttl(s(30)).auto_renew().acquire().await.unwrap();
     sleep(s(1)).await;
-    guard.renew(s(5)).await.unwrap();
+    guard.renew_to(s(5)).await.unwrap();
     sleep(s(60)).await;
     assert!(guard.is_held(), "auto-renewed, healthy backend, lost: {:?}", guard.lost().await);
 }
@@ -144,7 +144,7 @@ async fn t2_automatic_renewal_does_not_undo_a_renewal_by_hand() {
     let guard = client.lock("k").ttl(s(9)).auto_renew().acquire().await.unwrap();
     sleep(ms(2600)).await; // keep-alive fires at 2.7..3.3 s
     faults.next(Verb::Renew, 1, Fault::DelayAnswer(ms(1500)));
-    guard.renew(s(3600)).await.unwrap();
+    guard.renew_to(s(3600)).await.unwrap();
     sleep(ms(100)).await;
     let left = guard.remaining().await.unwrap().unwrap();
     assert!(left > s(3000), "renewed to an hour, {left:?} left");
@@ -154,7 +154,7 @@ async fn g2_renewing_to_less_than_the_stop_margin_is_refused() {
     let store = MemoryProvider::new();
     let client = LockClient::builder(store).stop_margin(s(5)).build().unwrap();
     let guard = client.lock("k").ttl(s(30)).acquire().await.unwrap();
-    let r = guard.renew(s(4)).await;
+    let r = guard.renew_to(s(4)).await;
     assert!(
         matches!(&r, Err(e) if e.is_invalid()) && guard.is_held(),
         "{r:?}, held {}",
@@ -166,7 +166,7 @@ async fn g3_a_renewal_that_did_nothing_costs_nothing() {
     let (_store, faults, client) = setup();
     let guard = client.lock("k").ttl(s(30)).auto_renew().acquire().await.unwrap();
     faults.next(Verb::Renew, 1, Fault::unavailable()); // NotApplied
-    assert!(guard.renew(s(5)).await.is_err());
+    assert!(guard.renew_to(s(5)).await.is_err());
     sleep(s(8)).await;
     assert!(guard.is_held(), "lost although nothing was applied");
 }
@@ -203,7 +203,7 @@ async fn g4_a_repeated_release_keeps_its_first_answer() {
 async fn t2_renewing_to_less_than_the_old_margin_keeps_the_lock() {
     let (_store, _faults, client) = setup();
     let guard = client.lock("k").ttl(s(30)).acquire().await.unwrap();
-    guard.renew(s(3)).await.unwrap();
+    guard.renew_to(s(3)).await.unwrap();
     assert!(guard.is_held());
 }
 #[test]
@@ -223,7 +223,7 @@ async fn g5_a_dropped_guard_is_released_for_as_long_as_the_store_may_keep_it() {
     let (store, faults, client) = setup();
     let guard = client.lock("k").ttl(s(60)).acquire().await.unwrap();
     faults.next(Verb::Renew, 1, Fault::unavailable());
-    let _ = guard.renew(s(7)).await; // not applied: the store keeps 60 s
+    let _ = guard.renew_to(s(7)).await; // not applied: the store keeps 60 s
     faults.next(Verb::Release, 12, Fault::unavailable());
     sleep(s(1)).await;
     drop(guard);
@@ -237,7 +237,7 @@ async fn g5_a_dropped_guard_is_released_for_as_long_as_a_renewal_without_an_answ
     let (store, faults, client) = setup();
     let guard = client.lock("k").ttl(s(2)).acquire().await.unwrap();
     faults.next(Verb::Renew, 1, Fault::LoseAnswer);
-    let _ = guard.renew(s(600)).await; // applied, and the client does not know
+    let _ = guard.renew_to(s(600)).await; // applied, and the client does not know
     faults.next(Verb::Release, 12, Fault::unavailable());
     drop(guard);
     sleep(s(40)).await;
@@ -294,7 +294,7 @@ async fn g3_automatic_renewal_follows_what_is_believed_not_what_was_confirmed() 
     let guard = client.lock("k").ttl(s(3600)).auto_renew().acquire().await.unwrap();
     sleep(s(1)).await;
     faults.next(Verb::Renew, 1, Fault::LoseAnswer);
-    let _ = guard.renew(s(3)).await; // 3 s believed from now on
+    let _ = guard.renew_to(s(3)).await; // 3 s believed from now on
     sleep(s(10)).await;
     assert!(
         guard.is_held(),

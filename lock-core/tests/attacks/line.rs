@@ -96,7 +96,7 @@ async fn g1_a_late_handover_to_one_that_acquired_by_itself_makes_no_two_holders(
     });
     let b = b.await.unwrap(); // by its own request, when a's lease was over
     dropped.await.unwrap();
-    b.renew(s(60)).await.unwrap();
+    b.renew_to(s(60)).await.unwrap();
     sleep(s(10)).await; // the hand-over came at 4.4 s and set b's lease to 5 s
     let other = LockClient::new(store).lock("k").try_acquire().await.unwrap();
     assert!(!(other.is_some() && b.is_held()), "two holders");
@@ -136,7 +136,7 @@ async fn w3_a_failure_of_long_ago_condemns_no_backend_that_works() {
     let b = b.await.unwrap();
     for _ in 0..19 {
         sleep(s(1)).await;
-        b.renew(s(300)).await.unwrap();
+        b.renew_to(s(300)).await.unwrap();
     } // and works
     faults.next(Verb::TryAcquire, 1, Fault::unavailable()); // one failure
     sleep(s(30)).await;
@@ -267,7 +267,7 @@ async fn g1_a_missed_handover_that_is_heard_too_late_makes_no_two_holders() {
     // b's next request is under way while a's retry finds no successor and releases
     faults.next(Verb::TryAcquire, 1, Fault::Late(ms(500)));
     let b = b.await.unwrap();
-    b.renew(s(60)).await.unwrap();
+    b.renew_to(s(60)).await.unwrap();
     sleep(s(20)).await;
     let other = LockClient::new(store).lock("k").try_acquire().await.unwrap();
     assert!(!(other.is_some() && b.is_held()), "two holders");

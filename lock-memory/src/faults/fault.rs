@@ -20,7 +20,7 @@ use lock_core::{Error, ErrorKind};
 ///
 /// faults.next(Verb::Renew, 1, Fault::LoseAnswer);
 /// let guard = locks.lock("report").acquire().await?;
-/// assert!(guard.renew(Duration::from_secs(60)).await.is_err());
+/// assert!(guard.renew_to(Duration::from_secs(60)).await.is_err());
 /// assert!(guard.is_held()); // the outcome is unknown, which is no loss
 /// # Ok(())
 /// # }

@@ -190,7 +190,7 @@ async fn f1_a_fence_that_was_deleted_is_restored_while_somebody_waits() {
     server.send(&["DEL", "k\u{1f}fence{k}"]);
     let waiter = patient(&waiting, "k");
     until_queued(&server, 1).await;
-    guard.renew(ms(60_000)).await.unwrap();
+    guard.renew_to(ms(60_000)).await.unwrap();
     let token = guard.fencing_token();
     guard.release().await.unwrap();
     let next = soon(waiter).await.unwrap().unwrap();

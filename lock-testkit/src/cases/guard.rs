@@ -76,7 +76,7 @@ pub async fn g1_a_slow_answer_does_not_lengthen_a_lease(subject: &Subject) {
     assert!(until < latest.after(ttl), "{until:?} of {latest:?}");
     let (latest, ttl) = (between(), subject.units(12));
     faults.next(Verb::Renew, 1, slow());
-    guard.renew(ttl).await.unwrap();
+    guard.renew_to(ttl).await.unwrap();
     let until = guard.held_until().unwrap();
     assert!(until < latest.after(ttl), "{until:?} of {latest:?}");
     guard.release().await.unwrap();
@@ -100,17 +100,17 @@ pub async fn t2_bl6_a_guard_renews_by_hand(subject: &Subject) {
     let (client, key) = (subject.client(), subject.key("k"));
     let guard = client.lock(&key).ttl(subject.units(20)).acquire().await.unwrap();
     let (token, first) = (guard.fencing_token(), guard.held_until().unwrap());
-    guard.renew(subject.units(50)).await.unwrap();
+    guard.renew_to(subject.units(50)).await.unwrap();
     assert!(guard.held_until().unwrap() > first);
     assert_eq!(guard.fencing_token(), token);
-    guard.renew(subject.units(20)).await.unwrap();
+    guard.renew_to(subject.units(20)).await.unwrap();
     assert!(guard.held_until().unwrap() < first.after(subject.units(25)));
     for bad in [Duration::ZERO, Duration::MAX, Duration::from_millis(1)] {
-        assert!(guard.renew(bad).await.unwrap_err().is_invalid());
+        assert!(guard.renew_to(bad).await.unwrap_err().is_invalid());
     }
     assert!(guard.is_held(), "a refused renewal changes nothing");
     subject.expire(&key, subject.units(20)).await;
-    assert!(guard.renew(subject.units(20)).await.unwrap_err().is_lost());
+    assert!(guard.renew_to(subject.units(20)).await.unwrap_err().is_lost());
     assert!(!guard.is_held() && guard.held_until().is_none());
     assert!(guard.lost().await.is_some());
 }
@@ -123,10 +123,10 @@ pub async fn g1_a_shorter_renewal_that_is_lost_is_believed(subject: &Subject) {
     let guard = client.lock(&key).ttl(subject.long()).acquire().await.unwrap();
     let deadline = guard.held_until();
     faults.next(Verb::Renew, 1, Fault::unavailable());
-    assert!(guard.renew(subject.units(3)).await.unwrap_err().is_unavailable());
+    assert!(guard.renew_to(subject.units(3)).await.unwrap_err().is_unavailable());
     assert_eq!(guard.held_until(), deadline, "what certainly did nothing changes nothing");
     faults.next(Verb::Renew, 1, Fault::LoseAnswer);
-    assert!(guard.renew(subject.units(3)).await.unwrap_err().is_unavailable());
+    assert!(guard.renew_to(subject.units(3)).await.unwrap_err().is_unavailable());
     let left = guard.held_until().unwrap().since(client.clock().now());
     assert!(left <= subject.units(3), "believes {left:?} after a lost renewal to 3 units");
 }

@@ -73,7 +73,7 @@ pub async fn g2_bw8_a_stolen_lock_is_lost_at_the_next_renewal(subject: &Subject)
     assert!(early.is_none() || late > early);
     let loss = guard.lost().await.expect("a loss");
     assert!(matches!(loss, Loss::NotYours) || !subject.is_virtual(), "{loss:?}");
-    assert!(guard.renew(subject.long()).await.unwrap_err().is_lost(), "loss is terminal");
+    assert!(guard.renew_to(subject.long()).await.unwrap_err().is_lost(), "loss is terminal");
     drop(guard);
     assert_eq!(grant(&*thief).await, late, "the new holder was not touched");
 }
@@ -175,7 +175,7 @@ pub async fn bw16_a_lock_has_one_renewal_task(subject: &Subject) {
     let acquire = client.lock(subject.key("k")).ttl(ttl).renew_every(subject.units(2));
     let guard = acquire.acquire().await.unwrap();
     for _ in 0..5 {
-        guard.renew(ttl).await.unwrap();
+        guard.renew_to(ttl).await.unwrap();
     }
     let by_hand = faults.count(Verb::Renew);
     let started = subject.clock().now();
