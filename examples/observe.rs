@@ -11,7 +11,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use lock_core::LockClient;
-use lock_core::observe::{Event, EventKind, Observer};
+use lock_core::observe::{AcquireOutcome, Event, EventKind, HoldOutcome, Observer};
 use lock_memory::MemoryProvider;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -38,12 +38,12 @@ impl Observer for Meter {
     fn on_event(&self, event: &Event) {
         self.0.send_modify(|totals| match event.kind() {
             EventKind::Waiting { .. } => totals.waited += 1,
-            EventKind::Acquired { effort, .. } => {
+            EventKind::AcquireEnded { outcome: AcquireOutcome::Acquired(_), effort, .. } => {
                 totals.acquired += 1;
                 totals.waiting_time += effort.waited;
             }
-            EventKind::Lost { .. } => totals.lost += 1,
-            EventKind::Released { held, .. } => {
+            EventKind::HoldEnded { outcome: HoldOutcome::Lost(_), .. } => totals.lost += 1,
+            EventKind::HoldEnded { held, .. } => {
                 totals.released += 1;
                 totals.holding_time += *held;
             }
@@ -74,9 +74,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     unlucky.lost().await;
 
     // Events arrive on the observer's own thread, a moment later.
-    let complete = totals.wait_for(|totals| totals.released == WORKERS && totals.lost == 1);
-    let limit = Duration::from_secs(5);
-    let totals = timeout(limit, complete).await.map_err(|_| "the events are late")??;
+    timeout(Duration::from_secs(5), locks.flush()).await?;
+    let totals = totals.borrow_and_update();
     println!("acquired {}, after {:.0?} of waiting", totals.acquired, totals.waiting_time);
     println!("waited   {}", totals.waited);
     println!("released {}, after {:.0?} of holding", totals.released, totals.holding_time);

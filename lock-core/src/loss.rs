@@ -56,6 +56,24 @@ pub enum Loss {
 }
 
 impl Loss {
+    /// Returns the name of the reason, for the label of a metric.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::loss::Loss;
+    ///
+    /// assert_eq!(Loss::NotYours.name(), "not_yours");
+    /// ```
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NotYours => "not_yours",
+            Self::Expired { .. } => "expired",
+            Self::MaxHold => "max_hold",
+            Self::GaveUp { .. } => "gave_up",
+        }
+    }
+
     /// Returns the error that caused the loss, if there is one.
     ///
     /// # Examples

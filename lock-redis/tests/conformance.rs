@@ -10,7 +10,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lock_redis::{RedisConfig, RedisOptions, RedisProvider, RedlockConfig};
 use lock_testkit::{Subject, conformance};
@@ -121,9 +121,26 @@ async fn quorum(servers: Arc<Vec<Server>>) -> Subject {
     let (provider, neighbour) = (connect("app:").await, connect("app:other:").await);
     let expiring = Arc::clone(&servers);
     Subject::new(provider).neighbour(neighbour).guarded_by(servers).expire_with(move |key| {
-        expiring.iter().for_each(|server| server.expire_in(0, &format!("app:{key}")));
-        async {}
+        let (servers, key) = (Arc::clone(&expiring), format!("app:{key}"));
+        async move {
+            agree(&servers, &key).await;
+            servers.iter().for_each(|server| server.expire_in(0, &key));
+        }
     })
+}
+
+/// Waits for the node that a majority did not wait for: its grant would come after the expiry, and
+/// stay. Nodes that hold different things for good are waited for in vain.
+async fn agree(servers: &[Server], key: &str) {
+    let held = |server: &Server| server.send(&["GET", key]);
+    let give_up = Instant::now() + Duration::from_millis(300);
+    while Instant::now() < give_up {
+        let first = held(&servers[0]);
+        if servers.iter().all(|server| held(server) == first) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 fn servers(count: usize) -> Vec<Server> {

@@ -9,14 +9,15 @@ use super::listening::Listening;
 use super::schedule::Schedule;
 use super::seen::Seen;
 use super::wait_settings::{Wait, WaitSettings};
-use crate::backend::{Attempt, Busy, Claim, Lock};
+use crate::backend::{Attempt, Busy, Claim, Lock, Verb};
 use crate::clock::Moment;
 use crate::engine::foreign::CONTESTED;
 use crate::engine::line::{Facts, Place, Received};
 use crate::engine::{Bound, Engine};
-use crate::error::{Effect, Error, ErrorKind, Result};
+use crate::error::{Effect, Effort, Error, ErrorKind, Result};
 use crate::fairness::Fairness;
 use crate::holding::{Hold, HoldSettings};
+use crate::observe::{AcquireOutcome, EventKind};
 
 /// An acquisition whose requests had no answer for this long continues under a fresh owner token.
 const SAME_OWNER: Duration = Duration::from_secs(2);
@@ -40,6 +41,8 @@ pub(crate) struct Acquisition {
     owner_since: Moment,
     pub(super) seen: Seen,
     pub(super) undo_state: UndoState,
+    /// How it ends, if its future is dropped now.
+    pub(super) outcome: AcquireOutcome,
 }
 
 /// What the store may still have from this owner. If a field is true at the end, the owner must be
@@ -66,6 +69,8 @@ impl Acquisition {
         settings: WaitSettings,
     ) -> Self {
         let now = engine.clock.now();
+        engine.numbers.acquire_started();
+        engine.report(&bound, EventKind::AcquireStarted);
         Self {
             runtime,
             bound,
@@ -78,8 +83,13 @@ impl Acquisition {
             owner_since: now,
             seen: Seen::default(),
             undo_state: UndoState::default(),
+            outcome: AcquireOutcome::Dropped,
             engine,
         }
+    }
+
+    pub(super) fn effort(&self) -> Effort {
+        Effort { attempts: self.attempts, waited: self.now().since(self.schedule.started) }
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -132,15 +142,17 @@ impl Acquisition {
 
     /// Sends an attempt. With an open subscription, it also joins the waiters of the store.
     async fn send(&mut self, sent: Moment, limit: Duration) -> Result<Attempt> {
-        let (lock, fairness) = (&*self.bound.lock, self.settings.fairness);
+        let (bound, fairness) = (&self.bound, self.settings.fairness);
         let listens = self.listening.is_open();
-        let answer = self.engine.call(limit, ask(lock, fairness, listens)).await;
+        let request = ask(&*bound.lock, fairness, listens);
+        let answer = self.engine.request(bound, Verb::TryAcquire, limit, request).await;
         if listens && answer.as_ref().is_err_and(Error::is_denied) {
             // This user may acquire the key, but not wait in the store.
             let denied = self.engine.clock.now();
             self.listening.deny(denied);
             let left = limit.saturating_sub(denied.since(sent));
-            return self.engine.call(left, ask(lock, fairness, false)).await;
+            let request = ask(&*bound.lock, fairness, false);
+            return self.engine.request(bound, Verb::TryAcquire, left, request).await;
         }
         answer
     }
@@ -216,7 +228,7 @@ impl Acquisition {
         let fresh = Claim::new(claim.key().clone(), (self.engine.mint)()?, claim.ttl());
         let fresh = fresh.with_metadata(claim.metadata().clone());
         self.undo();
-        self.bound = Bound::new(&*self.engine.provider, fresh);
+        self.bound = self.bound.again(&*self.engine.provider, fresh);
         self.owner_since = self.now();
         (self.listening, self.undo_state) = Default::default();
         Ok(())
@@ -286,5 +298,10 @@ impl Drop for Acquisition {
             self.share(|facts| facts.end_request(now));
         }
         self.undo();
+        self.engine.numbers.acquire_ended();
+        if self.engine.reporter.is_listening() {
+            let (outcome, effort) = (self.outcome, self.effort());
+            self.engine.report(&self.bound, EventKind::AcquireEnded { outcome, effort });
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::backend::{Hints, Lock, Signal, Subscription};
+use crate::backend::{Hints, Signal, Subscription, Verb};
 use crate::clock::Moment;
-use crate::engine::Engine;
+use crate::engine::{Bound, Engine};
 use crate::fairness::Fairness;
 
 /// A subscription that ends after it has lasted this long is opened again at once.
@@ -61,7 +61,7 @@ impl Listening {
     pub(super) async fn next(
         &mut self,
         engine: &Engine,
-        lock: &dyn Lock,
+        bound: &Bound,
         fairness: Fairness,
         open: bool,
     ) -> Heard {
@@ -79,12 +79,13 @@ impl Listening {
             };
         }
         let hints: Option<&dyn Hints> = match fairness {
-            Fairness::Race => lock.as_hints(),
-            Fairness::Turns | Fairness::Fifo => lock.as_queue().map(|queue| queue as _),
+            Fairness::Race => bound.lock.as_hints(),
+            Fairness::Turns | Fairness::Fifo => bound.lock.as_queue().map(|queue| queue as _),
         };
         let open = open && !self.ended_early && engine.clock.now() >= self.denied_until;
         if let Some(hints) = hints.filter(|_| open) {
-            match engine.call(engine.request_timeout, hints.subscribe()).await {
+            let (limit, request) = (engine.request_timeout, hints.subscribe());
+            match engine.request(bound, Verb::Subscribe, limit, request).await {
                 Ok(subscription) => {
                     (self.subscription, self.since) = (Some(subscription), engine.clock.now());
                     return Heard::Opened;

@@ -15,7 +15,7 @@ use crate::engine::{Engine, foreign};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
 use crate::holding::Hold;
-use crate::observe::{Effort, EventKind};
+use crate::observe::{AcquireOutcome, EventKind};
 
 /// How late the next request of a head may be before another waiter overtakes it. The task of the
 /// head may only be waiting for a processor.
@@ -54,18 +54,17 @@ impl Acquisition {
                 })
             }
         };
-        let waited = self.now().since(self.schedule.started);
-        let effort = Effort { attempts: self.attempts, waited };
-        let key = self.bound.key();
-        let outcome = outcome.map_err(|error| {
-            self.engine.explain(error, Operation::Acquire, key).with_effort(effort)
-        });
-        let event = match &outcome {
-            Ok(hold) => EventKind::Acquired { fencing: hold.fencing, effort },
-            Err(error) => EventKind::NotAcquired { reason: error.kind(), effort },
+        self.outcome = match &outcome {
+            Ok(hold) => AcquireOutcome::Acquired(hold.fencing),
+            Err(error) => AcquireOutcome::NotAcquired(error.kind()),
         };
-        self.engine.report(key, event);
-        outcome
+        let hold = outcome.map_err(|error| {
+            let explained = self.engine.explain(error, Operation::Acquire, self.bound.key());
+            explained.with_effort(self.effort())
+        })?;
+        drop(self); // an acquisition ends before its hold begins
+        hold.begin(false);
+        Ok(hold)
     }
 
     /// Makes attempts, and waits between them, until the key is granted or the acquisition fails.
@@ -132,7 +131,7 @@ impl Acquisition {
 
     fn report_waiting(&self) {
         let waiting = EventKind::Waiting { remaining: self.seen.remaining() };
-        self.engine.report(self.bound.key(), waiting);
+        self.engine.report(&self.bound, waiting);
     }
 
     fn exhausted(&self) -> Error {
@@ -233,7 +232,7 @@ impl Acquisition {
         tokio::select! {
             biased;
             message = place.next_message() => Event::Message(message),
-            heard = listening.next(engine, &*bound.lock, fairness, opens) => Event::Heard(heard),
+            heard = listening.next(engine, bound, fairness, opens) => Event::Heard(heard),
             // This comes after the subscription. Otherwise a steady stream of releases would keep
             // the head from ever subscribing, and it would starve.
             () = freed => Event::Freed,

@@ -48,6 +48,7 @@ mod provider_info;
 mod queue;
 mod subscription;
 mod url;
+mod verb;
 
 pub use answer::{Attempt, Busy, Grant, Release, Renewal};
 pub use call::limited;
@@ -65,6 +66,7 @@ pub use queue::Queue;
 pub use subscription::{Signal, SignalSender, Subscription};
 pub(crate) use url::listed;
 pub use url::{ProviderUrl, UrlOptions};
+pub use verb::Verb;
 
 /// The attribute for implementations of the async traits, from the crate of the same name.
 pub use async_trait::async_trait;

@@ -13,7 +13,7 @@ use crate::engine::{Engine, ForeignLockers, Latency, Mint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fairness::Fairness;
 use crate::holding::usable_ttl;
-use crate::observe::{Observer, Reporter};
+use crate::observe::{Numbers, Observer, Reporter, Source};
 use crate::retry::RetryStrategy;
 use crate::value::OwnerToken;
 
@@ -39,6 +39,7 @@ pub struct ClientBuilder {
     clock: Option<Arc<dyn Clock>>,
     mint: Arc<Mint>,
     observer: Option<Arc<dyn Observer>>,
+    name: Option<Arc<str>>,
     needed: Vec<Capability>,
     request_timeout: Duration,
     unavailable_after: Duration,
@@ -103,17 +104,22 @@ impl LockClient {
             request_timeout,
             unavailable_after,
             stop_margin,
+            name,
             ..
         } = builder;
         let clock = clock
             .or_else(|| provider.info().clock().cloned())
             .unwrap_or_else(|| Arc::new(SystemClock));
+        let provider_name = Arc::clone(provider.info().shared_name());
+        let source = Arc::new(Source { provider: provider_name, client: name });
         Self {
             engine: Arc::new(Engine {
                 provider,
                 clock,
                 mint,
                 reporter,
+                source,
+                numbers: Numbers::default(),
                 lines: Arc::default(),
                 foreign: ForeignLockers::default(),
                 latency: Latency::default(),
@@ -132,6 +138,7 @@ impl ClientBuilder {
             clock: None,
             mint: Arc::new(OwnerToken::mint),
             observer: None,
+            name: None,
             needed: Vec::new(),
             request_timeout: LockClient::DEFAULT_REQUEST_TIMEOUT,
             unavailable_after: LockClient::DEFAULT_UNAVAILABLE_AFTER,
@@ -381,6 +388,24 @@ impl ClientBuilder {
         mint: impl Fn() -> Result<OwnerToken> + Send + Sync + 'static,
     ) -> Self {
         self.mint = Arc::new(mint);
+        self
+    }
+
+    /// Names the client in its [events](crate::observe::Event::client).
+    ///
+    /// Clients of a configuration have the name that they have there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// let locks = LockClient::builder(MemoryProvider::new()).name("billing").build()?;
+    /// assert_eq!(locks.name(), Some("billing"));
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
         self
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::lease::Lease;
 use crate::error::{Error, Operation, Result};
 use crate::holding::{Hold, keep_alive, usable_ttl};
+use crate::observe::HoldOutcome;
 use crate::value::OwnerToken;
 
 /// Owns a held lock, and releases it when dropped.
@@ -282,7 +283,7 @@ impl LockGuard {
     /// ```
     pub fn forget(mut self) {
         self.armed = false;
-        self.lease.hold.leave_to_its_ttl();
+        self.lease.hold.leave_to_its_ttl(HoldOutcome::Forgotten);
     }
 }
 

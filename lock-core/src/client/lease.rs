@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Moment;
 use crate::error::{Error, Result};
-use crate::holding::{Hold, Over};
+use crate::holding::Hold;
 use crate::loss::{AtRisk, Loss};
+use crate::observe::HoldOutcome;
 use crate::value::{FencingToken, LockKey, Metadata, OwnerFingerprint, OwnerToken};
 
 /// Views a held lock, and cannot release it.
@@ -320,8 +321,8 @@ impl Lease {
     /// ```
     pub async fn lost(&self) -> Option<Loss> {
         match self.hold.ended().await {
-            Over::Lost(loss) => Some(loss),
-            Over::Done => None,
+            HoldOutcome::Lost(loss) => Some(loss),
+            HoldOutcome::GivenBack | HoldOutcome::Detached | HoldOutcome::Forgotten => None,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::backend::{Capabilities, Capability, Occupancy, ProviderInfo};
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::error::{Error, Operation, Result};
+use crate::observe::Counts;
 use crate::value::{LockKey, OwnerToken};
 
 /// Acquires locks from one provider.
@@ -246,6 +247,73 @@ impl LockClient {
     /// ```
     pub fn info(&self) -> &ProviderInfo {
         self.engine.provider.info()
+    }
+
+    /// Returns the name that the client has in its events, if it was given one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// assert_eq!(LockClient::new(MemoryProvider::new()).name(), None);
+    /// ```
+    pub fn name(&self) -> Option<&str> {
+        self.engine.source.client.as_deref()
+    }
+
+    /// Counts the locks that this client and its clones hold and wait for now.
+    ///
+    /// The counts need no observer. Counting takes time in proportion to the number of held locks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let counts = locks.counts();
+    /// println!("locks_held {}\nlocks_acquiring {}", counts.held, counts.acquiring);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn counts(&self) -> Counts {
+        let Engine { numbers, reporter, .. } = &*self.engine;
+        let (held, acquiring) = (numbers.held(), numbers.acquiring());
+        Counts { held, acquiring, events_dropped: reporter.dropped() }
+    }
+
+    /// Waits until the observer has received every event that was reported before this call.
+    ///
+    /// Await it before the process exits. It returns at once if there is no observer, and never if
+    /// the observer hangs, so limit its time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// let flushed = tokio::time::timeout(Duration::from_secs(1), locks.flush());
+    /// if flushed.await.is_err() {
+    ///     eprintln!("the observer did not receive the last events");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn flush(&self) {
+        self.engine.reporter.flush().await;
     }
 
     /// Returns the clock that leases are measured with.

@@ -126,7 +126,9 @@ impl Plan {
 
     pub(super) async fn resume(self) -> Result<LockGuard> {
         let hold = Hold::resume(self.engine, self.runtime, self.bound, self.holding).await?;
-        Ok(guard(Arc::new(hold), self.renew))
+        let hold = Arc::new(hold);
+        hold.begin(true);
+        Ok(guard(hold, self.renew))
     }
 }
 

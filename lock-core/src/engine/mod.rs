@@ -4,6 +4,7 @@ mod bound;
 pub(crate) mod foreign;
 pub(crate) mod latency;
 pub(crate) mod line;
+mod request;
 mod undo;
 
 use std::fmt;
@@ -15,10 +16,10 @@ pub(crate) use foreign::ForeignLockers;
 pub(crate) use latency::Latency;
 pub(crate) use line::Lines;
 
-use crate::backend::{Capabilities, Capability, LockProvider, Occupancy, limited};
+use crate::backend::{Capabilities, Capability, LockProvider, Occupancy, Verb};
 use crate::clock::Clock;
 use crate::error::{Error, Operation, Result};
-use crate::observe::{Event, EventKind, Reporter};
+use crate::observe::{Event, EventKind, Numbers, Reporter, Source};
 use crate::value::{LockKey, OwnerToken};
 
 /// The state of one client: its backend, clock, waiters and limits. It outlives every lock.
@@ -28,6 +29,10 @@ pub(crate) struct Engine {
     /// Makes owner tokens. No two of them are equal (law E4).
     pub(crate) mint: Arc<Mint>,
     pub(crate) reporter: Reporter,
+    /// The names of the client in its events.
+    pub(crate) source: Arc<Source>,
+    /// How many locks this client holds and waits for.
+    pub(crate) numbers: Numbers,
     /// The waiters of this client, one line per key.
     pub(crate) lines: Arc<Lines>,
     /// The keys for which lockers of other libraries compete.
@@ -52,8 +57,10 @@ impl fmt::Debug for Engine {
 }
 
 impl Engine {
-    pub(crate) fn report(&self, key: &LockKey, kind: EventKind) {
-        self.reporter.report(|| Event::new(self.provider.info().shared_name(), key, kind));
+    /// Reports an event of an acquisition or its hold.
+    pub(crate) fn report(&self, bound: &Bound, kind: EventKind) {
+        let event = || Event::new(&self.source, bound.key(), Some(bound.identity()), kind);
+        self.reporter.report(event);
     }
 
     /// Adds operation, key and provider to an error that a backend returned.
@@ -61,21 +68,13 @@ impl Engine {
         error.in_operation(operation, Some(key.shared()), self.provider.info().shared_name())
     }
 
-    /// Sends one request to the backend through [`limited`], by the engine's clock.
-    pub(crate) async fn call<T>(
-        &self,
-        limit: Duration,
-        request: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
-        limited(&*self.clock, limit, request).await
-    }
-
     /// Asks the backend who holds a key.
     pub(crate) async fn inspect(&self, key: &LockKey) -> Result<Occupancy> {
         let explain = |error: Error| self.explain(error, Operation::Inspect, key);
         match self.provider.as_inspect() {
             Some(inspect) => {
-                self.call(self.request_timeout, inspect.inspect(key)).await.map_err(explain)
+                let answer = self.request_about(key, Verb::Inspect, inspect.inspect(key));
+                answer.await.map_err(explain)
             }
             None => {
                 let name = self.provider.info().shared_name();

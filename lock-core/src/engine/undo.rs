@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::{Bound, Engine};
-use crate::backend::{Lock, Release};
+use crate::backend::{Release, Verb};
 use crate::clock::Moment;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::observe::EventKind;
@@ -33,20 +33,19 @@ impl Engine {
     /// arrived. The tombstone of the release makes it harmless if the request arrives later.
     pub(crate) fn undo(self: Arc<Self>, bound: Bound, runtime: &Handle, event: bool) {
         runtime.spawn(async move {
-            let Bound { claim, lock } = &bound;
-            let give_up = self.clock.now().after(claim.ttl().as_duration());
+            let give_up = self.clock.now().after(bound.claim.ttl().as_duration());
             let release = || async {
-                let answer = self.release_for_good(&**lock).await;
-                answer.map_err(|error| self.explain(error, Operation::Release, claim.key()))
+                let answer = self.release_for_good(&bound).await;
+                answer.map_err(|error| self.explain(error, Operation::Release, bound.key()))
             };
             match self.retry_until(give_up, release).await {
                 Ok(()) => {
-                    self.lines.freed(claim.key(), true);
+                    self.lines.freed(bound.key(), true);
                     if event {
-                        self.report(claim.key(), EventKind::Undone);
+                        self.report(&bound, EventKind::Undone);
                     }
                 }
-                Err(cause) => self.report(claim.key(), EventKind::ReleaseFailed { cause }),
+                Err(cause) => self.report(&bound, EventKind::ReleaseFailed { cause }),
             }
         });
     }
@@ -54,9 +53,11 @@ impl Engine {
     /// Releases until the backend answers "not held".
     ///
     /// Only that answer leaves a tombstone, which stops a late copy of the acquisition.
-    pub(crate) async fn release_for_good(&self, lock: &dyn Lock) -> Result<()> {
+    pub(crate) async fn release_for_good(&self, bound: &Bound) -> Result<()> {
         for _ in 0..MOST_COPIES {
-            if self.call(self.request_timeout, lock.release()).await? == Release::NotHeld {
+            let request = bound.lock.release();
+            let answer = self.request(bound, Verb::Release, self.request_timeout, request).await?;
+            if answer == Release::NotHeld {
                 return Ok(());
             }
         }

@@ -1,7 +1,7 @@
 //! A held lock: its deadline, its renewals, and its end.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -13,13 +13,13 @@ use super::hold_settings::{HoldSettings, Renewals};
 use super::limits::check_margin;
 use super::releasing::Releasing;
 use super::validity::Validity;
-use crate::backend::Renewal;
+use crate::backend::{Renewal, Verb};
 use crate::clock::Moment;
 use crate::engine::line::{PassedOn, Received};
 use crate::engine::{Bound, Engine};
 use crate::error::{Effect, Error, ErrorKind, Operation, Result};
 use crate::loss::{AtRisk, Loss};
-use crate::observe::EventKind;
+use crate::observe::{EventKind, Held, HoldOutcome, Live};
 use crate::value::{FencingToken, Ttl};
 
 /// The shortest time limit of a renewal.
@@ -61,7 +61,9 @@ pub(super) struct State {
     /// held.
     rest: Option<Box<Rest>>,
     /// Set once, and never changed after that: the first end stays.
-    over: Option<Over>,
+    over: Option<HoldOutcome>,
+    /// Its place in the numbers of the client, until it is over.
+    place: Option<Held>,
     pub(super) releasing: Releasing,
 }
 
@@ -89,15 +91,6 @@ impl Drop for Alone<'_> {
         self.0.state().busy = false;
         self.0.changed.notify_waiters();
     }
-}
-
-/// How a hold ended.
-#[derive(Clone, Debug)]
-pub(crate) enum Over {
-    /// The holder has released, detached or forgotten the lock.
-    Done,
-    /// The lock was lost.
-    Lost(Loss),
 }
 
 impl Hold {
@@ -129,6 +122,7 @@ impl Hold {
                 resumed: false,
                 rest: None,
                 over: None,
+                place: None,
                 releasing: Releasing::default(),
             }),
             changed: Notify::new(),
@@ -144,10 +138,9 @@ impl Hold {
     ) -> Result<Self> {
         let ttl = bound.claim.ttl();
         let sent = engine.clock.now();
-        match engine
-            .call(engine.request_timeout.min(ttl.as_duration()), bound.lock.renew(ttl))
-            .await?
-        {
+        let (limit, request) =
+            (engine.request_timeout.min(ttl.as_duration()), bound.lock.renew(ttl));
+        match engine.request(&bound, Verb::Renew, limit, request).await? {
             Renewal::Renewed(grant) => {
                 let received = Received::new(grant, sent);
                 let hold = Self::new(engine, runtime, bound, received, settings, false);
@@ -230,45 +223,73 @@ impl Hold {
     }
 
     /// Returns how the hold ended, if it has.
-    pub(crate) fn over(&self) -> Option<Over> {
+    pub(crate) fn over(&self) -> Option<HoldOutcome> {
         self.state().over.clone()
     }
 
-    /// Ends the hold, unless it is over already.
-    pub(crate) fn end(&self, over: Over) {
+    /// Counts and reports the hold. If there is an observer, a task notices the end of a lease that
+    /// nobody watches.
+    pub(crate) fn begin(self: &Arc<Self>, resumed: bool) {
+        let Engine { numbers, reporter, .. } = &*self.engine;
+        let hold: Weak<Self> = Arc::downgrade(self);
+        self.state().place = Some(numbers.hold_started(hold));
+        let fencing = self.fencing;
+        self.engine.report(&self.bound, EventKind::HoldStarted { fencing, resumed });
+        if reporter.is_observed() {
+            self.runtime.spawn(watch(Arc::clone(self)));
+        }
+    }
+
+    /// Ends the hold, unless it is over already. What the holder gives back too late was lost.
+    pub(crate) fn end(&self, outcome: HoldOutcome) {
         let mut state = self.state();
         if state.over.is_some() {
             return;
         }
-        state.over = Some(over.clone());
+        let now = self.now();
+        let expired = now >= state.validity.deadline().min(self.hold_until);
+        let outcome = match outcome {
+            HoldOutcome::Lost(_) => outcome,
+            _ if expired => HoldOutcome::Lost(self.loss_by_time(&state, now)),
+            _ => outcome,
+        };
+        state.over = Some(outcome.clone());
         let cancellation = state.rest.as_ref().and_then(|rest| rest.cancellation.clone());
+        let place = state.place.take();
         drop(state);
         self.changed.notify_waiters();
-        if let Over::Lost(loss) = over {
+        if let Some(place) = place {
+            self.engine.numbers.hold_ended(place);
+        }
+        if let HoldOutcome::Lost(_) = outcome {
             self.engine.lines.freed(self.bound.key(), false);
             if let Some(cancellation) = cancellation {
                 cancellation.cancel();
             }
-            self.engine.report(self.bound.key(), EventKind::Lost { loss });
         }
+        let held = now.since(self.since);
+        self.engine.report(&self.bound, EventKind::HoldEnded { outcome, held });
+    }
+
+    fn loss_by_time(&self, state: &State, now: Moment) -> Loss {
+        if self.hold_until <= now {
+            return Loss::MaxHold;
+        }
+        Loss::Expired { cause: state.at_risk().map(|risk| risk.cause.clone()) }
     }
 
     /// Ends the hold if its time to stop has come. Timers may be late, so every task that wakes up
     /// compares the clock here.
     pub(crate) fn stop_if_due(&self) {
-        if self.now() < self.stop_at() {
-            return;
+        let now = self.now();
+        if now >= self.stop_at() {
+            let loss = self.loss_by_time(&self.state(), now);
+            self.end(HoldOutcome::Lost(loss));
         }
-        let loss = if self.hold_until <= self.now() {
-            Loss::MaxHold
-        } else {
-            Loss::Expired { cause: self.state().at_risk().map(|risk| risk.cause.clone()) }
-        };
-        self.end(Over::Lost(loss));
     }
 
     /// Waits for the end of the hold, and ends it at its time to stop.
-    pub(crate) async fn ended(&self) -> Over {
+    pub(crate) async fn ended(&self) -> HoldOutcome {
         loop {
             let changed = self.changed.notified();
             self.stop_if_due();
@@ -325,7 +346,7 @@ impl Hold {
             let runtime = Handle::try_current().unwrap_or_else(|_| self.runtime.clone());
             runtime.spawn(async move { hold.ended().await });
         }
-        if let Some(Over::Lost(_)) = self.over() {
+        if let Some(HoldOutcome::Lost(_)) = self.over() {
             token.cancel();
         }
         token
@@ -334,8 +355,12 @@ impl Hold {
     /// Makes the error of an operation for which the lock is over, or has too little time left.
     pub(crate) fn lost_error(&self) -> Error {
         let (message, cause) = match self.over() {
-            Some(Over::Lost(loss)) => (loss.to_string(), loss.cause().cloned()),
-            Some(Over::Done) => ("the holder has given the lock back".into(), None),
+            Some(HoldOutcome::Lost(loss)) => (loss.to_string(), loss.cause().cloned()),
+            Some(HoldOutcome::GivenBack) => ("the holder has given the lock back".into(), None),
+            Some(HoldOutcome::Detached) => ("the holder has detached the lock".into(), None),
+            Some(HoldOutcome::Forgotten) => {
+                ("the holder has left the lock to its ttl".into(), None)
+            }
             None => ("the lease has less time left than required".into(), None),
         };
         let mut error = Error::new(ErrorKind::Lost, message);
@@ -364,7 +389,7 @@ impl Hold {
                 changed.await;
             }
         };
-        self.engine.call(self.engine.request_timeout, waiting).await
+        self.engine.limited(self.engine.request_timeout, waiting).await
     }
 
     /// Renews once, to a new ttl or to the present one.
@@ -396,9 +421,10 @@ impl Hold {
                 changed.await;
             }
         };
+        let request = (*self.bound.lock).renew(ttl);
         let answer = tokio::select! {
             biased;
-            answer = self.engine.call(limit, (*self.bound.lock).renew(ttl)) => answer,
+            answer = self.engine.request(&self.bound, Verb::Renew, limit, request) => answer,
             () = over => return Err(self.lost_error()),
         };
         match answer {
@@ -408,11 +434,11 @@ impl Hold {
                     rest.at_risk = None;
                 }
                 let renewed = EventKind::Renewed { ttl: ttl.as_duration() };
-                self.engine.report(self.bound.key(), renewed);
+                self.engine.report(&self.bound, renewed);
                 Ok(())
             }
             Ok(Renewal::Renewed(_) | Renewal::Lost) => {
-                self.end(Over::Lost(Loss::NotYours));
+                self.end(HoldOutcome::Lost(Loss::NotYours));
                 Err(self.lost_error())
             }
             Err(error) => {
@@ -451,13 +477,40 @@ impl Hold {
         drop(state);
         self.changed.notify_waiters();
         let kind = EventKind::AtRisk { failures, cause: cause.clone() };
-        self.engine.report(self.bound.key(), kind);
+        self.engine.report(&self.bound, kind);
         let most = self.renewals().and_then(|renewals| renewals.max_failures);
         if most.is_some_and(|most| failures >= most.get()) {
-            self.end(Over::Lost(Loss::GaveUp { failures, cause }));
+            self.end(HoldOutcome::Lost(Loss::GaveUp { failures, cause }));
             return self.lost_error();
         }
         cause
+    }
+}
+
+impl Live for Hold {
+    fn is_live(&self) -> bool {
+        !self.left().is_zero()
+    }
+}
+
+/// Ends a hold whose lease has ended without notice. It changes nothing else: the hold counts as
+/// over from that moment on anyway.
+async fn watch(hold: Arc<Hold>) {
+    loop {
+        let changed = hold.changed();
+        if hold.over().is_some() {
+            return;
+        }
+        let (now, deadline) = (hold.now(), hold.deadline());
+        if now >= deadline {
+            let loss = hold.loss_by_time(&hold.state(), now);
+            return hold.end(HoldOutcome::Lost(loss));
+        }
+        tokio::select! {
+            biased;
+            () = changed => {}
+            () = hold.engine.clock.sleep_until(deadline) => {}
+        }
     }
 }
 

@@ -8,7 +8,7 @@ mod release;
 mod releasing;
 mod validity;
 
-pub(crate) use hold::{Hold, Over};
+pub(crate) use hold::Hold;
 pub(crate) use hold_settings::{HoldSettings, Renewals};
 pub(crate) use keep_alive::keep_alive;
 pub(crate) use limits::{check_margin, usable_ttl};

@@ -4,16 +4,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::hold::{Hold, Over};
+use super::hold::Hold;
 use super::releasing::GivenBack;
-use crate::backend::{HandOver, Release, Transfer};
+use crate::backend::{HandOver, Release, Transfer, Verb};
 use crate::clock::Moment;
 use crate::engine::Engine;
 use crate::engine::foreign::CONTESTED;
 use crate::engine::line::{PassedOn, Received, Successor};
 use crate::error::{Effect, Error, ErrorKind, Operation, Result};
 use crate::fairness::Fairness;
-use crate::observe::EventKind;
+use crate::observe::{Answer, EventKind, HoldOutcome};
 
 /// How long a key may be handed from waiter to waiter without a break. A locker of another library
 /// never finds it free meanwhile, so it is released once after this time.
@@ -31,12 +31,12 @@ impl Hold {
     /// change the lease of the process that resumes the lock.
     pub(crate) async fn settle_and_end(&self) {
         let _alone = self.alone().await;
-        self.leave_to_its_ttl();
+        self.leave_to_its_ttl(HoldOutcome::Detached);
     }
 
     /// Ends the hold. The lease goes on until its ttl ends.
-    pub(crate) fn leave_to_its_ttl(&self) {
-        self.end(Over::Done);
+    pub(crate) fn leave_to_its_ttl(&self, outcome: HoldOutcome) {
+        self.end(outcome);
         self.engine.lines.freed(self.bound.key(), false);
     }
 
@@ -46,7 +46,7 @@ impl Hold {
         let key = self.bound.key();
         let lost = |error: Error| Err(self.engine.explain(error, Operation::Release, key));
         // A loss that was noticed is reported even if the backend does not answer now.
-        if let Some(Over::Lost(_)) = self.over() {
+        if let Some(HoldOutcome::Lost(_)) = self.over() {
             return lost(self.lost_error());
         }
         match given_back? {
@@ -62,7 +62,7 @@ impl Hold {
 
     /// Gives the lock back. The hold is over from the first call on, even if the backend fails.
     async fn give_back(&self) -> Result<GivenBack> {
-        self.end(Over::Done);
+        self.end(HoldOutcome::GivenBack);
         let key = self.bound.key();
         let alone = self.alone().await;
         let explain = |error| self.engine.explain(error, Operation::Release, key);
@@ -78,11 +78,10 @@ impl Hold {
             }
         };
         if stray || alone.is_err() {
-            self.engine.release_for_good(&*self.bound.lock).await.map_err(explain)?;
+            self.engine.release_for_good(&self.bound).await.map_err(explain)?;
         }
         self.state().releasing.complete = true;
-        let held = self.now().since(self.since);
-        self.engine.report(key, EventKind::Released { outcome: outcome.answer, held });
+        self.engine.report(&self.bound, EventKind::Released { answer: outcome.answer });
         Ok(outcome)
     }
 
@@ -94,7 +93,11 @@ impl Hold {
     /// | yes | not reached when the first request left | excused |
     /// | yes | reached | the proof of a loss, because the lease had ended |
     /// | no | any | the proof of a loss |
-    async fn send_release<T>(&self, request: impl Future<Output = Result<T>>) -> Result<(T, bool)> {
+    async fn send_release<T: Answer>(
+        &self,
+        verb: Verb,
+        request: impl Future<Output = Result<T>>,
+    ) -> Result<(T, bool)> {
         let (late, unanswered) = {
             let now = self.now();
             let mut state = self.state();
@@ -103,7 +106,8 @@ impl Hold {
             // If this future is dropped, `unanswered` stays true.
             (late, std::mem::replace(&mut state.releasing.unanswered, true))
         };
-        let answer = self.engine.call(self.engine.request_timeout, request).await;
+        let limit = self.engine.request_timeout;
+        let answer = self.engine.request(&self.bound, verb, limit, request).await;
         let nothing_sent = |error: &Error| error.effect() == Effect::NotApplied;
         if answer.as_ref().err().is_none_or(nothing_sent) {
             self.state().releasing.unanswered = unanswered;
@@ -153,7 +157,7 @@ impl Hold {
     ) -> Result<Option<GivenBack>> {
         let sent = self.now();
         let (transfer, excused) =
-            match self.send_release(hand_over.hand_over(successor.claim())).await {
+            match self.send_release(Verb::HandOver, hand_over.hand_over(successor.claim())).await {
                 Ok(answer) => answer,
                 // This user may still use a plain release.
                 Err(error) if error.is_denied() => {
@@ -180,7 +184,8 @@ impl Hold {
 
     /// Frees the key. If `break_is_due` is true, this client then leaves it to others for a moment.
     async fn let_go_to_all(&self, break_is_due: bool) -> Result<GivenBack> {
-        let (answer, excused) = self.send_release((*self.bound.lock).release()).await?;
+        let request = (*self.bound.lock).release();
+        let (answer, excused) = self.send_release(Verb::Release, request).await?;
         let Engine { foreign, lines, .. } = &*self.engine;
         let key = self.bound.key();
         if answer == Release::Contested {
@@ -198,17 +203,16 @@ impl Hold {
 
     /// Releases on the runtime of the acquisition, because a dropped guard cannot wait.
     pub(crate) fn release_in_background(self: &Arc<Self>) {
-        self.end(Over::Done);
+        self.end(HoldOutcome::GivenBack);
         let hold = Arc::clone(self);
         // On a runtime that has shut down the task is dropped, and the ttl frees the key.
         self.runtime.spawn(async move {
             let validity = hold.state().validity;
             let lasts = hold.now().after(validity.ttl().as_duration());
             let give_up = if validity.is_in_doubt() { Moment::NEVER } else { lasts };
-            let key = hold.bound.key().clone();
             let retried = hold.engine.retry_until(give_up, || hold.give_back()).await;
             if let Err(cause) = retried {
-                hold.engine.report(&key, EventKind::ReleaseFailed { cause });
+                hold.engine.report(&hold.bound, EventKind::ReleaseFailed { cause });
             }
         });
     }

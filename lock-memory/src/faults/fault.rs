@@ -1,48 +1,9 @@
-//! What can go wrong with a call, and the verbs with which it can.
+//! What can go wrong with a call.
 
 use std::time::Duration;
 
 use lock_core::backend::Effect;
 use lock_core::{Error, ErrorKind};
-
-/// The verbs of a provider and its locks, for which faults are scripted.
-///
-/// # Examples
-///
-/// ```
-/// # use lock_core::LockClient;
-/// # use lock_memory::{Fault, Faults, MemoryProvider, Verb};
-/// # use std::time::Duration;
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> lock_core::Result<()> {
-/// # let faults = Faults::new();
-/// # let locks = LockClient::new(faults.around(MemoryProvider::new()));
-///
-/// faults.next(Verb::Renew, 1, Fault::LoseAnswer);
-/// let guard = locks.lock("report").acquire().await?;
-/// assert!(guard.renew_to(Duration::from_secs(60)).await.is_err());
-/// assert!(guard.is_held()); // the outcome is unknown, which is no loss
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Verb {
-    /// Every attempt: plain, above a floor, or one that joins the waiters.
-    TryAcquire,
-    /// [`Lock::renew`](lock_core::Lock::renew).
-    Renew,
-    /// [`Lock::release`](lock_core::Lock::release).
-    Release,
-    /// [`FencingFloor::raise`](lock_core::backend::FencingFloor::raise).
-    Raise,
-    /// [`HandOver::hand_over`](lock_core::backend::HandOver::hand_over).
-    HandOver,
-    /// [`Inspect::inspect`](lock_core::backend::Inspect::inspect).
-    Inspect,
-    /// [`Hints::subscribe`](lock_core::backend::Hints::subscribe).
-    Subscribe,
-}
 
 /// A fault of one call.
 ///

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lock_core::backend::{
     Attempt, Claim, FencingFloor, HandOver, Hints, Inspect, ProviderInfo, Queue, Release, Renewal,
-    Subscription, Transfer, Ttl,
+    Subscription, Transfer, Ttl, Verb,
 };
 use lock_core::clock::{Clock, SystemClock};
 use lock_core::{Error, ErrorKind, FencingToken, Lock, LockKey, LockProvider, Occupancy, Result};
 
-use super::fault::{Fault, Verb};
+use super::fault::Fault;
 use super::script::Faults;
 
 /// A provider whose calls follow a [`Faults`] script.

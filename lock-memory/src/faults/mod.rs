@@ -4,6 +4,6 @@ mod fault;
 mod faulty;
 mod script;
 
-pub use fault::{Fault, Verb};
+pub use fault::Fault;
 pub use faulty::Faulty;
 pub use script::{Call, Faults};

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lock_core::backend::{SignalSender, Subscription};
+use lock_core::backend::{SignalSender, Subscription, Verb};
 use lock_core::clock::Moment;
 use lock_core::{LockKey, Result};
 
-use super::fault::{Fault, Verb};
+use super::fault::Fault;
 
 /// One recorded call of a [`Faulty`](super::Faulty) provider.
 ///

@@ -1,0 +1,371 @@
+//! Events: what happened, to which lock, of which client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::request::RequestOutcome;
+use crate::backend::{Mode, Release, Verb};
+use crate::error::{Effort, Error, ErrorKind};
+use crate::loss::Loss;
+use crate::value::{FencingToken, LockKey, OwnerFingerprint};
+
+/// An event of a lock.
+///
+/// Events contain no owner token. Use [`client`](Event::client), [`provider`](Event::provider) and
+/// the names of kinds and outcomes as labels of metrics. Use the key in logs only, because there
+/// can be very many.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::observe::Event;
+///
+/// fn line(event: &Event) -> String {
+///     format!("lock_{}{{provider=\"{}\"}} 1", event.kind().name(), event.provider())
+/// }
+///
+/// fn log(event: &Event) {
+///     println!("{}: {:?}", event.key(), event.kind());
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Event {
+    source: Arc<Source>,
+    key: LockKey,
+    identity: Option<Identity>,
+    kind: EventKind,
+}
+
+/// The client that reports an event.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) provider: Arc<str>,
+    pub(crate) client: Option<Arc<str>>,
+}
+
+/// What joins the events of one acquisition and of the hold that follows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    pub(crate) id: u64,
+    pub(crate) owner: OwnerFingerprint,
+    pub(crate) mode: Mode,
+}
+
+impl Event {
+    pub(crate) fn new(
+        source: &Arc<Source>,
+        key: &LockKey,
+        identity: Option<Identity>,
+        kind: EventKind,
+    ) -> Self {
+        Self { source: Arc::clone(source), key: key.clone(), identity, kind }
+    }
+
+    /// Returns the name of the provider.
+    pub fn provider(&self) -> &str {
+        &self.source.provider
+    }
+
+    /// Returns the name of the client, as in the configuration or as set with
+    /// [`ClientBuilder::name`](crate::ClientBuilder::name).
+    pub fn client(&self) -> Option<&str> {
+        self.source.client.as_deref()
+    }
+
+    /// Returns the key of the lock.
+    pub fn key(&self) -> &LockKey {
+        &self.key
+    }
+
+    /// Returns a number that all events of one acquisition and of its hold have in common.
+    ///
+    /// No other acquisition of this process has it. An acquisition keeps it when it has to go on
+    /// under another owner token. `None` if the event belongs to none, as an inspection does.
+    pub fn id(&self) -> Option<u64> {
+        self.identity.map(|identity| identity.id)
+    }
+
+    /// Returns the fingerprint of the owner token, as the store shows it to those who inspect the
+    /// key.
+    pub fn owner(&self) -> Option<OwnerFingerprint> {
+        self.identity.map(|identity| identity.owner)
+    }
+
+    /// Returns the mode of the claim.
+    pub fn mode(&self) -> Option<Mode> {
+        self.identity.map(|identity| identity.mode)
+    }
+
+    /// Returns what happened.
+    pub fn kind(&self) -> &EventKind {
+        &self.kind
+    }
+
+    /// Writes the event to the log.
+    pub(super) fn trace(&self) {
+        let (provider, key) = (self.provider(), &self.key);
+        let owner = self.owner().map(tracing::field::display);
+        match &self.kind {
+            EventKind::AcquireStarted => tracing::trace!(provider, %key, owner, "acquiring"),
+            EventKind::Waiting { remaining } => {
+                tracing::debug!(provider, %key, ?remaining, "held by another owner, waiting");
+            }
+            EventKind::AcquireEnded { outcome, effort: Effort { attempts, waited } } => {
+                let fencing = outcome.fencing().map(FencingToken::as_u64);
+                let outcome = outcome.name();
+                tracing::debug!(provider, %key, owner, outcome, fencing, attempts, ?waited,
+                    "acquisition ended");
+            }
+            EventKind::HoldStarted { fencing, resumed } => {
+                let fencing = fencing.map(FencingToken::as_u64);
+                tracing::trace!(provider, %key, owner, fencing, resumed, "holding");
+            }
+            EventKind::Renewed { ttl } => tracing::trace!(provider, %key, ?ttl, "renewed"),
+            EventKind::AtRisk { failures, cause } => {
+                tracing::warn!(provider, %key, failures, %cause, "renewal failed, lock at risk");
+            }
+            EventKind::HoldEnded { outcome: HoldOutcome::Lost(loss), held } => {
+                tracing::warn!(provider, %key, owner, %loss, ?held, "lost");
+            }
+            EventKind::HoldEnded { outcome, held } => {
+                tracing::debug!(provider, %key, owner, outcome = outcome.name(), ?held, "hold ended");
+            }
+            EventKind::Released { answer } => {
+                tracing::debug!(provider, %key, ?answer, "released");
+            }
+            EventKind::ReleaseFailed { cause } => {
+                tracing::warn!(provider, %key, %cause, "release failed, the ttl will free the key");
+            }
+            EventKind::Undone => {
+                tracing::debug!(provider, %key, "undid an acquisition without a known outcome");
+            }
+            EventKind::Request { verb, took, outcome } => {
+                let (verb, outcome) = (verb.name(), outcome.name());
+                tracing::trace!(provider, %key, owner, verb, ?took, outcome, "request");
+            }
+        }
+    }
+}
+
+/// The kinds of event.
+///
+/// Acquisitions and holds are pairs of a start and an end, so that a gauge can count them up and
+/// down. Every start has exactly one end:
+///
+/// ```text
+///   AcquireStarted                                  (resume)
+///         │  Waiting, at most once                     │
+///         ▼                                            │
+///   AcquireEnded ─── Acquired ──────▶ HoldStarted ◀────┘
+///         │                               │  Renewed, AtRisk
+///         │ NotAcquired, Dropped          ▼
+///         │                           HoldEnded ─── Detached, Forgotten ──▶ ∎
+///         ▼                               │ GivenBack, Lost
+///   Undone or ReleaseFailed,              ▼
+///   if an attempt had no answer       Released or ReleaseFailed
+/// ```
+///
+/// A request may follow every state: [`Request`](Self::Request) tells of the traffic with the
+/// store, and of nothing else.
+///
+/// An acquisition that is refused before its first request, for instance because its key is
+/// invalid, reports nothing.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::observe::EventKind;
+///
+/// /// How a gauge of held locks changes.
+/// fn change(kind: &EventKind) -> i64 {
+///     match kind {
+///         EventKind::HoldStarted { .. } => 1,
+///         EventKind::HoldEnded { .. } => -1,
+///         _ => 0,
+///     }
+/// }
+///
+/// assert_eq!(change(&EventKind::Undone), 0);
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// An acquisition begins. [`AcquireEnded`](Self::AcquireEnded) follows.
+    AcquireStarted,
+    /// An acquisition found the key held, and began to wait.
+    #[non_exhaustive]
+    Waiting {
+        /// How long the lease of the holder has left, if the store reports it.
+        remaining: Option<Duration>,
+    },
+    /// An acquisition ended.
+    #[non_exhaustive]
+    AcquireEnded {
+        /// How it ended.
+        outcome: AcquireOutcome,
+        /// What it took.
+        effort: Effort,
+    },
+    /// A lock is held from now on. [`HoldEnded`](Self::HoldEnded) follows.
+    #[non_exhaustive]
+    HoldStarted {
+        /// The number of the grant.
+        fencing: Option<FencingToken>,
+        /// The lock was resumed, so no acquisition precedes.
+        resumed: bool,
+    },
+    /// A lease was renewed.
+    #[non_exhaustive]
+    Renewed {
+        /// The ttl from the renewal on.
+        ttl: Duration,
+    },
+    /// A renewal failed. The lock is still held, and renewing goes on (law G3).
+    #[non_exhaustive]
+    AtRisk {
+        /// The number of renewals that have failed in a row.
+        failures: u32,
+        /// The error of the last renewal.
+        cause: Error,
+    },
+    /// A lock is no longer held, as [`Lease::is_held`](crate::Lease::is_held) tells.
+    ///
+    /// The store may not know yet: [`Released`](Self::Released) tells what it has answered.
+    #[non_exhaustive]
+    HoldEnded {
+        /// How it ended.
+        outcome: HoldOutcome,
+        /// How long the lock was held.
+        held: Duration,
+    },
+    /// The store has answered the release of a lock.
+    #[non_exhaustive]
+    Released {
+        /// What it has answered.
+        answer: Release,
+    },
+    /// The retries of a release in the background ended without success. The ttl frees the key.
+    #[non_exhaustive]
+    ReleaseFailed {
+        /// The error of the last try.
+        cause: Error,
+    },
+    /// An acquisition whose outcome was unknown has been undone (law U1).
+    Undone,
+    /// A request to the store has ended.
+    #[non_exhaustive]
+    Request {
+        /// The verb.
+        verb: Verb,
+        /// The time from the request to its answer, failure or end.
+        took: Duration,
+        /// What the store has answered, or why it has not.
+        outcome: RequestOutcome,
+    },
+}
+
+impl EventKind {
+    /// Returns the name of the kind, for the label of a metric.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::observe::EventKind;
+    ///
+    /// assert_eq!(EventKind::Undone.name(), "undone");
+    /// ```
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AcquireStarted => "acquire_started",
+            Self::Waiting { .. } => "waiting",
+            Self::AcquireEnded { .. } => "acquire_ended",
+            Self::HoldStarted { .. } => "hold_started",
+            Self::Renewed { .. } => "renewed",
+            Self::AtRisk { .. } => "at_risk",
+            Self::HoldEnded { .. } => "hold_ended",
+            Self::Released { .. } => "released",
+            Self::ReleaseFailed { .. } => "release_failed",
+            Self::Undone => "undone",
+            Self::Request { .. } => "request",
+        }
+    }
+}
+
+/// How an acquisition ended.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::ErrorKind;
+/// use lock_core::observe::AcquireOutcome;
+///
+/// assert_eq!(AcquireOutcome::NotAcquired(ErrorKind::TimedOut).name(), "timed_out");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AcquireOutcome {
+    /// It was granted, with this number. A hold begins.
+    Acquired(Option<FencingToken>),
+    /// It failed with an error of this kind.
+    NotAcquired(ErrorKind),
+    /// Its future was dropped.
+    Dropped,
+}
+
+impl AcquireOutcome {
+    /// Returns the name of the outcome, for the label of a metric.
+    ///
+    /// It is `acquired`, `dropped`, or the [name of the error's kind](ErrorKind::name).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Acquired(_) => "acquired",
+            Self::NotAcquired(kind) => kind.name(),
+            Self::Dropped => "dropped",
+        }
+    }
+
+    fn fencing(self) -> Option<FencingToken> {
+        match self {
+            Self::Acquired(fencing) => fencing,
+            Self::NotAcquired(_) | Self::Dropped => None,
+        }
+    }
+}
+
+/// How a hold ended.
+///
+/// # Examples
+///
+/// ```
+/// use lock_core::loss::Loss;
+/// use lock_core::observe::HoldOutcome;
+///
+/// assert_eq!(HoldOutcome::GivenBack.name(), "given_back");
+/// assert_eq!(HoldOutcome::Lost(Loss::MaxHold).name(), "max_hold");
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum HoldOutcome {
+    /// The holder has released the lock, or dropped its guard.
+    GivenBack,
+    /// The lock was lost (law G2), perhaps without anybody noticing.
+    Lost(Loss),
+    /// The lock was [detached](crate::LockGuard::detach) for another process.
+    Detached,
+    /// The lock was [left to its ttl](crate::LockGuard::forget).
+    Forgotten,
+}
+
+impl HoldOutcome {
+    /// Returns the name of the outcome, for the label of a metric.
+    ///
+    /// It is `given_back`, `detached`, `forgotten`, or the [name of the loss](Loss::name).
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::GivenBack => "given_back",
+            Self::Lost(loss) => loss.name(),
+            Self::Detached => "detached",
+            Self::Forgotten => "forgotten",
+        }
+    }
+}
