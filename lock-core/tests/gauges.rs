@@ -56,6 +56,8 @@ impl Observer for Gauges {
 
 /// A client on the fake, what the test holds of it, and a clock in the test's hand.
 struct World {
+    /// The seed, and the steps so far.
+    schedule: (u64, Vec<&'static str>),
     rng: fastrand::Rng,
     clock: ManualClock,
     store: MemoryProvider,
@@ -75,6 +77,7 @@ impl World {
         let builder = if is_observed { builder.observer(gauges.clone()) } else { builder };
         let client = builder.build().unwrap();
         Self {
+            schedule: (seed, Vec::new()),
             rng: fastrand::Rng::with_seed(seed),
             clock,
             store,
@@ -156,9 +159,9 @@ impl World {
             12 if !self.waiting.is_empty() => {
                 let (task, token) = self.waiting.swap_remove(self.rng.usize(..self.waiting.len()));
                 if self.rng.bool() {
-                    task.abort()
+                    task.abort();
                 } else {
-                    token.cancel()
+                    token.cancel();
                 }
                 self.guards.extend(task.await.ok().and_then(Result::ok));
                 "stop an acquisition"
@@ -204,15 +207,24 @@ impl World {
 
     /// Compares the gauges with what the test holds.
     fn check(&self) {
+        let schedule = &self.schedule;
         let held = self.guards.iter().filter(|guard| guard.is_held()).count();
         let acquiring = self.waiting.len();
         if let Some(gauges) = &self.gauges {
             let sums = gauges.0.lock().unwrap();
-            assert!(sums.unbalanced.is_empty(), "{:?}", sums.unbalanced);
-            assert_eq!((sums.held.len(), sums.acquiring.len()), (held, acquiring), "by events");
+            assert!(sums.unbalanced.is_empty(), "{:?}, {schedule:?}", sums.unbalanced);
+            assert_eq!(
+                (sums.held.len(), sums.acquiring.len()),
+                (held, acquiring),
+                "by events, {schedule:?}"
+            );
         }
         let counts = self.client.counts();
-        assert_eq!((counts.held, counts.acquiring), (held, acquiring), "by the client");
+        assert_eq!(
+            (counts.held, counts.acquiring),
+            (held, acquiring),
+            "by the client, {schedule:?}"
+        );
         assert_eq!(counts.events_dropped, 0);
     }
 
@@ -232,7 +244,7 @@ impl World {
         for verb in [Verb::TryAcquire, Verb::Renew, Verb::Release, Verb::HandOver, Verb::Subscribe]
         {
             let reported = sums.requests.get(&verb).copied().unwrap_or_default();
-            assert_eq!(reported, self.faults.count(verb), "requests: {verb}");
+            assert_eq!(reported, self.faults.count(verb), "requests: {verb}, {:?}", self.schedule);
         }
     }
 }
@@ -240,28 +252,14 @@ impl World {
 #[tokio::test]
 async fn gauges_from_events_and_the_counts_of_the_client_equal_what_is_held() {
     for seed in 0..400 {
-        let mut schedule = Schedule { seed, steps: Vec::new() };
         // Without an observer, no task notices the end of a lease.
         let mut world = World::new(seed, seed % 4 != 0);
         for _ in 0..40 {
-            schedule.steps.push(world.step().await);
+            let step = world.step().await;
+            world.schedule.1.push(step);
             world.settle().await;
             world.check();
         }
         world.end().await;
-    }
-}
-
-/// Tells which schedule has failed.
-struct Schedule {
-    seed: u64,
-    steps: Vec<&'static str>,
-}
-
-impl Drop for Schedule {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the schedule with the seed {}: {:?}", self.seed, self.steps);
-        }
     }
 }
