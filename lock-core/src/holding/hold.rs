@@ -240,33 +240,38 @@ impl Hold {
         }
     }
 
-    /// Ends the hold, unless it is over already. What the holder gives back too late was lost.
+    /// Ends the hold, unless it is over already.
     pub(crate) fn end(&self, outcome: HoldOutcome) {
         let mut state = self.state();
         if state.over.is_some() {
             return;
         }
-        let now = self.now();
-        let expired = now >= state.validity.deadline().min(self.hold_until);
-        let outcome = match outcome {
-            HoldOutcome::Lost(_) => outcome,
-            _ if expired => HoldOutcome::Lost(self.loss_by_time(&state, now)),
-            _ => outcome,
-        };
         state.over = Some(outcome.clone());
         let cancellation = state.rest.as_ref().and_then(|rest| rest.cancellation.clone());
-        let place = state.place.take();
         drop(state);
         self.changed.notify_waiters();
-        if let Some(place) = place {
-            self.engine.numbers.hold_ended(place);
-        }
         if let HoldOutcome::Lost(_) = outcome {
             self.engine.lines.freed(self.bound.key(), false);
             if let Some(cancellation) = cancellation {
                 cancellation.cancel();
             }
         }
+        self.report_end(outcome);
+    }
+
+    /// Takes the hold out of the numbers of the client, and reports its end, once. A lock that is
+    /// given back after its deadline is reported as lost, whatever the release finds.
+    fn report_end(&self, outcome: HoldOutcome) {
+        let (now, mut state) = (self.now(), self.state());
+        let Some(place) = state.place.take() else { return };
+        let is_late = now >= state.validity.deadline().min(self.hold_until);
+        let outcome = match outcome {
+            HoldOutcome::Lost(_) => outcome,
+            _ if is_late => HoldOutcome::Lost(self.loss_by_time(&state, now)),
+            _ => outcome,
+        };
+        drop(state);
+        self.engine.numbers.hold_ended(place);
         let held = now.since(self.since);
         self.engine.report(&self.bound, EventKind::HoldEnded { outcome, held });
     }
@@ -493,8 +498,8 @@ impl Live for Hold {
     }
 }
 
-/// Ends a hold whose lease has ended without notice. It changes nothing else: the hold counts as
-/// over from that moment on anyway.
+/// Reports the end of a lease that nobody has noticed. It changes nothing: an observer must make no
+/// difference to what a release finds.
 async fn watch(hold: Arc<Hold>) {
     loop {
         let changed = hold.changed();
@@ -504,7 +509,7 @@ async fn watch(hold: Arc<Hold>) {
         let (now, deadline) = (hold.now(), hold.deadline());
         if now >= deadline {
             let loss = hold.loss_by_time(&hold.state(), now);
-            return hold.end(HoldOutcome::Lost(loss));
+            return hold.report_end(HoldOutcome::Lost(loss));
         }
         tokio::select! {
             biased;
