@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use lock_core::backend::{Claim, ProviderFactory, ProviderInfo, ProviderUrl, Ttl};
 use lock_core::registry::{LocksConfig, ProviderConfig, ProviderRegistry};
-use lock_core::{Capability, Lock, LockClient, LockProvider};
+use lock_core::{Capability, ClientBuilder, Lock, LockClient, LockProvider};
 use lock_memory::MemoryProvider;
 
 fn registry() -> ProviderRegistry {
@@ -117,10 +117,90 @@ async fn named_providers_come_from_the_environment() {
     clients.default_client().unwrap();
 
     let twice = LocksConfig::from_vars([("LOCK_A_URL", "memory://"), ("LOCK_a_URL", "memory://")]);
-    assert!(twice.unwrap_err().to_string().contains("two environment variables name"));
+    let message = twice.unwrap_err().to_string();
+    assert!(message.contains("LOCK_A_URL is given twice, in different case"), "{message}");
     let nowhere = LocksConfig::from_vars([("LOCK_A_URL", "memory://"), ("LOCK_DEFAULT", "b")]);
     let message = nowhere.unwrap_err().to_string();
     assert!(message.contains("no provider is named `b`; known are: a"), "{message}");
+}
+
+fn file() -> LocksConfig {
+    LocksConfig::new()
+        .with("jobs", ProviderConfig::new("memory://jobs").with_ttl(Duration::from_secs(10)))
+        .with("jobs_slow", ProviderConfig::new("memory://slow"))
+        .with_default("jobs")
+}
+
+#[tokio::test]
+async fn the_environment_overrides_the_file() {
+    let vars = [
+        ("LOCK_DEFAULT", "jobs_slow"),
+        ("LOCK_JOBS_URL", "memory://other"),
+        ("LOCK_JOBS_WAIT", "250ms"),
+        ("LOCK_JOBS_SLOW_TTL", "2m"),
+        ("LOCK_MORE_URL", "memory://"),
+        // These belong to no provider.
+        ("LOCK_ELSEWHERE_TTL", "soon"),
+        ("LOCK_FREE", "yes"),
+        ("LOCK_free", "no"),
+        ("LOCK_", ""),
+        ("JOBS_URL", ""),
+    ];
+    let config = file().with_vars(vars).unwrap();
+    assert_eq!(config.default_name(), Some("jobs_slow"));
+    let entries: Vec<_> =
+        config.iter().map(|(name, entry)| (name, entry.url(), entry.ttl(), entry.wait())).collect();
+    let (seconds, ms) = (Duration::from_secs, Duration::from_millis);
+    assert_eq!(
+        entries,
+        [
+            ("jobs", "memory://other", Some(seconds(10)), Some(ms(250))),
+            ("jobs_slow", "memory://slow", Some(seconds(120)), None),
+            ("more", "memory://", None, None),
+        ]
+    );
+    let clients = registry().connect_all(&config).await.unwrap();
+    assert!(clients.iter().all(|(name, client)| client.name() == Some(name)));
+}
+
+#[test]
+fn what_the_environment_gets_wrong_is_named() {
+    for (variable, value, says) in [
+        (
+            "LOCK_JOBS_TLL",
+            "2m",
+            "unknown environment variable LOCK_JOBS_TLL; known are: \
+            LOCK_JOBS_URL, LOCK_JOBS_TTL, LOCK_JOBS_WAIT",
+        ),
+        ("LOCK_JOBS_SLOW_TLL", "2m", "known are: LOCK_JOBS_SLOW_URL, LOCK_JOBS_SLOW_TTL"),
+        ("LOCK_JOBS_TTL", "soon", "LOCK_JOBS_TTL is not a time such as `30s`"),
+        ("LOCK_JOBS_URL", " ", "the URL of `jobs` is empty"),
+        ("LOCK_NEW_URL", "", "the URL of `new` is empty"),
+        ("LOCK_NEW-ONE_URL", "memory://", "`new-one` cannot name a provider; use lower-case"),
+        ("LOCK_DEFAULT", "nobody", "no provider is named `nobody`; known are: jobs, jobs_slow"),
+    ] {
+        let error = file().with_vars([(variable, value)]).unwrap_err();
+        assert!(error.is_misconfigured(), "{variable}: {error:?}");
+        assert!(error.to_string().contains(says), "{variable}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn each_client_of_a_configuration_can_be_set_up() {
+    let (mut names, ttl) = (Vec::new(), Duration::from_secs(77));
+    let set_up = |name: &str, builder: ClientBuilder| {
+        names.push(name.to_owned());
+        if name == "jobs" { builder } else { builder.ttl(ttl) }
+    };
+    let clients = registry().connect_all_with(&file(), set_up).await.unwrap();
+    assert_eq!(names, ["jobs", "jobs_slow"]);
+    for (name, expected) in [("jobs", Duration::from_secs(10)), ("jobs_slow", ttl)] {
+        let guard = clients.get(name).unwrap().lock("k").acquire().await.unwrap();
+        assert_eq!(guard.ttl(), expected, "{name}");
+    }
+    let impossible = |_: &str, builder: ClientBuilder| builder.ttl(Duration::ZERO);
+    let error = registry().connect_all_with(&file(), impossible).await.unwrap_err();
+    assert!(error.to_string().contains("the provider named `jobs` cannot be used"), "{error}");
 }
 
 #[tokio::test]
@@ -136,7 +216,7 @@ async fn a_bad_entry_is_found_at_start_up_and_named() {
     let shown = format!("{error:?} {config:?}");
     assert!(!shown.contains("hunter2"), "{shown}");
 
-    let zero = ProviderConfig::new("memory://").ttl(Duration::ZERO);
+    let zero = ProviderConfig::new("memory://").with_ttl(Duration::ZERO);
     let error = registry().connect_all(&LocksConfig::new().with("a", zero)).await.unwrap_err();
     assert!(error.is_invalid() && error.to_string().contains("named `a`"), "{error}");
 
@@ -230,7 +310,7 @@ async fn t1_a_default_ttl_that_the_store_does_not_keep_is_refused_at_connect_wit
 
     // The remedies work.
     let brief = Duration::from_secs(1);
-    let clients = registry.connect_all(&named(entry().ttl(brief))).await.unwrap();
+    let clients = registry.connect_all(&named(entry().with_ttl(brief))).await.unwrap();
     drop(clients.get("jobs").unwrap().lock("k").acquire().await.unwrap());
     let provider = registry.provider("brief://host").await.unwrap();
     let locks = LockClient::builder(provider).ttl(brief).build().unwrap();

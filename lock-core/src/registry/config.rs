@@ -40,6 +40,7 @@ use crate::error::{Error, Result};
 pub struct LocksConfig {
     #[cfg_attr(feature = "serde", serde(default))]
     pub(super) default: Option<String>,
+    #[cfg_attr(feature = "serde", serde(default))]
     pub(super) providers: BTreeMap<String, ProviderConfig>,
 }
 
@@ -96,95 +97,83 @@ impl LocksConfig {
         self
     }
 
-    /// Reads the environment variables of the process.
-    ///
-    /// | variable | effect |
-    /// |---|---|
-    /// | `LOCK_<NAME>_URL` | adds a provider; its name is `<NAME>` in lower case |
-    /// | `LOCK_DEFAULT` | sets the default provider |
-    ///
-    /// # Errors
-    ///
-    /// As [`from_vars`](LocksConfig::from_vars).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use lock_core::registry::LocksConfig;
-    ///
-    /// // LOCK_JOBS_URL=redis://localhost LOCK_DEFAULT=jobs
-    /// let config = LocksConfig::from_env()?;
-    /// println!("{:?}", config.names().collect::<Vec<_>>());
-    /// # Ok::<(), lock_core::Error>(())
-    /// ```
-    pub fn from_env() -> Result<Self> {
-        // Names and URLs are text, so a variable that is not Unicode is not one of ours.
-        let text = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        Self::from_vars(text)
-    }
-
-    /// Reads the given variables as [`from_env`](LocksConfig::from_env) does.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when two variables name the
-    /// same provider, or when no provider has the name of the default.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use lock_core::registry::LocksConfig;
-    ///
-    /// let config = LocksConfig::from_vars([("LOCK_JOBS_URL", "memory://")])?;
-    /// assert!(config.names().eq(["jobs"]));
-    ///
-    /// let wrong = LocksConfig::from_vars([("LOCK_DEFAULT", "jobs")]).unwrap_err();
-    /// assert_eq!(wrong.to_string(), "no provider is named `jobs`; known are: none");
-    /// # Ok::<(), lock_core::Error>(())
-    /// ```
-    pub fn from_vars<N, V>(vars: impl IntoIterator<Item = (N, V)>) -> Result<Self>
-    where
-        N: AsRef<str>,
-        V: Into<String>,
-    {
-        let mut config = Self::new();
-        for (variable, value) in vars {
-            let Some(rest) = variable.as_ref().strip_prefix("LOCK_") else { continue };
-            if rest == "DEFAULT" {
-                config.default = Some(value.into().to_lowercase());
-            } else if let Some(name) = rest.strip_suffix("_URL").filter(|name| !name.is_empty()) {
-                let name = name.to_lowercase();
-                let entry = ProviderConfig::new(value);
-                if config.providers.insert(name.clone(), entry).is_some() {
-                    return Err(Error::misconfigured(format!(
-                        "two environment variables name the provider `{name}`; remove one, as \
-                         names ignore case"
-                    )));
-                }
-            }
-        }
-        config.checked_default()?;
-        Ok(config)
-    }
-
     /// Lists the names of the providers, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.providers.keys().map(String::as_str)
     }
 
-    /// Returns the name of the default, which a single provider is by itself.
-    pub(super) fn checked_default(&self) -> Result<Option<String>> {
-        match &self.default {
+    /// Returns a provider's configuration.
+    pub fn get(&self, name: &str) -> Option<&ProviderConfig> {
+        self.providers.get(name)
+    }
+
+    /// Lists the providers, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &ProviderConfig)> {
+        self.providers.iter().map(|(name, provider)| (name.as_str(), provider))
+    }
+
+    /// Returns the name of the default provider. A single provider is the default by itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::registry::{LocksConfig, ProviderConfig};
+    ///
+    /// let config = LocksConfig::new().with("jobs", ProviderConfig::new("memory://"));
+    /// assert_eq!(config.default_name(), Some("jobs"));
+    /// ```
+    pub fn default_name(&self) -> Option<&str> {
+        let single = self.names().next().filter(|_| self.providers.len() == 1);
+        self.default.as_deref().or(single)
+    }
+
+    /// Checks names, URLs and the default.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured), with the name of the provider:
+    ///
+    /// | what | rule |
+    /// |---|---|
+    /// | a name | lower-case letters, digits and `_` |
+    /// | a URL | not empty |
+    /// | the default | the name of a provider |
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::registry::{LocksConfig, ProviderConfig};
+    ///
+    /// let config = LocksConfig::new().with("jobs", ProviderConfig::new(""));
+    /// assert!(config.check().unwrap_err().to_string().starts_with("the URL of `jobs` is empty"));
+    /// ```
+    pub fn check(&self) -> Result<()> {
+        for (name, provider) in &self.providers {
+            check_name(name)?;
+            if provider.url.trim().is_empty() {
+                return Err(Error::misconfigured(format!(
+                    "the URL of `{name}` is empty; write one such as `redis://host`, or remove the \
+                     provider"
+                )));
+            }
+        }
+        match self.default_name() {
             Some(name) if !self.providers.contains_key(name) => {
                 Err(unknown_name(name, self.providers.keys()))
             }
-            Some(name) => Ok(Some(name.clone())),
-            None if self.providers.len() == 1 => Ok(self.providers.keys().next().cloned()),
-            None => Ok(None),
+            _ => Ok(()),
         }
     }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if !name.is_empty() && name.bytes().all(fits) {
+        return Ok(());
+    }
+    Err(Error::misconfigured(format!(
+        "`{name}` cannot name a provider; use lower-case letters, digits and `_`"
+    )))
 }
 
 /// Configures one provider: its URL, and the defaults of its client.
@@ -196,18 +185,18 @@ impl LocksConfig {
 /// use std::time::Duration;
 ///
 /// let jobs = ProviderConfig::new("redis://app:s3cret@localhost/")
-///     .ttl(Duration::from_secs(30))
-///     .wait_at_most(Duration::from_secs(5));
+///     .with_ttl(Duration::from_secs(30))
+///     .with_wait(Duration::from_secs(5));
 /// assert!(!format!("{jobs:?}").contains("s3cret"));
 /// ```
 #[derive(Clone)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
 pub struct ProviderConfig {
-    url: String,
+    pub(super) url: String,
     #[cfg_attr(feature = "serde", serde(default, deserialize_with = "time"))]
-    ttl: Option<Duration>,
+    pub(super) ttl: Option<Duration>,
     #[cfg_attr(feature = "serde", serde(default, deserialize_with = "time"))]
-    wait: Option<Duration>,
+    pub(super) wait: Option<Duration>,
 }
 
 impl ProviderConfig {
@@ -235,11 +224,11 @@ impl ProviderConfig {
     /// use lock_core::registry::ProviderConfig;
     /// use std::time::Duration;
     ///
-    /// let jobs = ProviderConfig::new("memory://").ttl(Duration::from_secs(10));
+    /// let jobs = ProviderConfig::new("memory://").with_ttl(Duration::from_secs(10));
     /// # let _ = jobs;
     /// ```
     #[must_use]
-    pub fn ttl(mut self, ttl: Duration) -> Self {
+    pub fn with_ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
@@ -252,17 +241,28 @@ impl ProviderConfig {
     /// use lock_core::registry::ProviderConfig;
     /// use std::time::Duration;
     ///
-    /// let jobs = ProviderConfig::new("memory://").wait_at_most(Duration::from_secs(5));
+    /// let jobs = ProviderConfig::new("memory://").with_wait(Duration::from_secs(5));
     /// # let _ = jobs;
     /// ```
     #[must_use]
-    pub fn wait_at_most(mut self, wait: Duration) -> Self {
+    pub fn with_wait(mut self, wait: Duration) -> Self {
         self.wait = Some(wait);
         self
     }
 
-    pub(super) fn url(&self) -> &str {
+    /// Returns the URL. **It may contain a password.**
+    pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Returns the default ttl, if one is set.
+    pub fn ttl(&self) -> Option<Duration> {
+        self.ttl
+    }
+
+    /// Returns how long acquisitions wait by default, if it is set.
+    pub fn wait(&self) -> Option<Duration> {
+        self.wait
     }
 
     pub(super) fn apply(&self, mut builder: ClientBuilder) -> ClientBuilder {

@@ -1,6 +1,7 @@
 //! Providers that an application chooses by name or URL at start-up.
 
 mod config;
+mod env;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -205,9 +206,8 @@ impl ProviderRegistry {
     ///
     /// # Errors
     ///
-    /// As [`connect`](ProviderRegistry::connect), with the name of the provider in the message.
-    /// Also [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when no provider has the
-    /// name of the default.
+    /// As [`connect`](ProviderRegistry::connect), with the name of the provider in the message; and
+    /// as [`LocksConfig::check`].
     ///
     /// # Cancel safety
     ///
@@ -228,20 +228,69 @@ impl ProviderRegistry {
     /// # }
     /// ```
     pub async fn connect_all(&self, config: &LocksConfig) -> Result<Clients> {
-        let default = config.checked_default()?;
+        self.connect_all_with(config, |_, builder| builder).await
+    }
+
+    /// Connects to every provider of a configuration, and lets the application set up each client.
+    ///
+    /// `set_up` gets the name of a provider and the builder of its client. The builder has the
+    /// settings of the configuration already.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect_all`](ProviderRegistry::connect_all).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes every connection that it has opened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::Fairness;
+    /// use lock_core::observe::{Event, Observer};
+    /// use lock_core::registry::{LocksConfig, ProviderRegistry};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    ///
+    /// #[derive(Debug)]
+    /// struct Print;
+    ///
+    /// impl Observer for Print {
+    ///     fn on_event(&self, event: &Event) {
+    ///         println!("{:?} {} {}", event.client(), event.key(), event.kind().name());
+    ///     }
+    /// }
+    ///
+    /// let config = LocksConfig::from_vars([("LOCK_JOBS_URL", "memory://")])?;
+    /// let registry = ProviderRegistry::new().register(lock_memory::factory())?;
+    /// let clients = registry.connect_all_with(&config, |name, builder| match name {
+    ///     "jobs" => builder.observer(Print).fairness(Fairness::Fifo),
+    ///     _ => builder.observer(Print),
+    /// });
+    /// assert_eq!(clients.await?.get("jobs")?.name(), Some("jobs"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect_all_with(
+        &self,
+        config: &LocksConfig,
+        mut set_up: impl FnMut(&str, ClientBuilder) -> ClientBuilder,
+    ) -> Result<Clients> {
+        config.check()?;
         let mut clients = BTreeMap::new();
-        for (name, entry) in &config.providers {
-            let client = self.connect_entry(entry).await.map_err(|error| {
+        for (name, entry) in config.iter() {
+            let connected = self.provider(entry.url()).await.and_then(|provider| {
+                let builder = entry.apply(ClientBuilder::new(provider)).name(name);
+                set_up(name, builder).build()
+            });
+            let client = connected.map_err(|error| {
                 let message = format!("the provider named `{name}` cannot be used");
                 Error::new(error.kind(), message).with_source(error)
             })?;
-            clients.insert(name.clone(), client);
+            clients.insert(name.to_owned(), client);
         }
-        Ok(Clients { clients, default })
-    }
-
-    async fn connect_entry(&self, entry: &ProviderConfig) -> Result<LockClient> {
-        entry.apply(ClientBuilder::new(self.provider(entry.url()).await?)).build()
+        Ok(Clients { clients, default: config.default_name().map(str::to_owned) })
     }
 }
 
