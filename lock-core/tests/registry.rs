@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use lock_core::backend::{Claim, ProviderFactory, ProviderInfo, ProviderUrl, Ttl};
 use lock_core::registry::{LocksConfig, ProviderConfig, ProviderRegistry};
-use lock_core::{Capability, ClientBuilder, Lock, LockClient, LockProvider};
+use lock_core::{Capability, ClientBuilder, Lock, LockClient, LockKey, LockProvider};
 use lock_memory::MemoryProvider;
 
 fn registry() -> ProviderRegistry {
@@ -60,6 +60,50 @@ async fn a_named_memory_store_is_shared_and_an_unnamed_one_is_not() {
         other.lock("k").try_acquire().await.unwrap().expect("free").forget();
     }
     guard.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn every_scheme_has_prefixes() {
+    let registry = registry();
+    let whole = registry.connect("memory://shared").await.unwrap();
+    let billing = registry.connect("memory://shared?prefix=billing%3A").await.unwrap();
+    assert_eq!(billing.capabilities(), whole.capabilities());
+    let guard = billing.lock("42").acquire().await.unwrap();
+    assert!(whole.lock("42").try_acquire().await.unwrap().is_some());
+    assert!(whole.lock("billing:42").try_acquire().await.unwrap().is_none());
+    let owner = whole.inspect("billing:42").await.unwrap().holder().unwrap().owner();
+    assert_eq!(owner, guard.owner());
+    assert_eq!(billing.inspect("42").await.unwrap().holder().unwrap().owner(), owner);
+    let error = billing.lock("42").no_wait().acquire().await.unwrap_err();
+    assert_eq!(error.key(), Some("42"));
+    guard.release().await.unwrap();
+
+    // Together they have the limit of a key.
+    let longest = "k".repeat(LockKey::MAX_LEN - "billing:".len());
+    drop(billing.lock(&longest).acquire().await.unwrap());
+    let longer = format!("{longest}k");
+    for error in [
+        billing.lock(&longer).acquire().await.unwrap_err(),
+        billing.inspect(&longer).await.unwrap_err(),
+    ] {
+        assert!(error.is_invalid(), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("has 1017 bytes; the limit of the provider `memory` is 1016"),
+            "{error}"
+        );
+    }
+    registry.connect("memory://?prefix=").await.unwrap();
+    for (url, says) in [
+        ("memory://?prefix=a&prefix=b", "the option `prefix` is given twice"),
+        ("memory://?prefix=a&colour=blue", "unknown option `colour`"),
+        ("memory://?prefix=a%0Ab", "the key prefix has the control character"),
+        (&*format!("memory://?prefix={}", "a".repeat(257)), "has 257 bytes; the limit is 256"),
+    ] {
+        let error = registry.connect(url).await.unwrap_err();
+        assert!(error.is_misconfigured() && error.to_string().contains(says), "{error}");
+    }
 }
 
 #[cfg(feature = "serde")]

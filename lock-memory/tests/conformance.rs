@@ -1,4 +1,5 @@
-//! The whole suite on the memory store: in paused time on one thread, and in real time on two.
+//! The whole suite on the memory store: in paused time on one thread, and in real time on two; and behind a
+//! prefix.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,6 +9,7 @@
 )]
 
 use lock_core::LockProvider;
+use lock_core::backend::Prefixed;
 use lock_memory::MemoryProvider;
 use lock_testkit::{Pace, Subject, conformance};
 
@@ -21,5 +23,18 @@ fn subject() -> Subject {
     })
 }
 
+/// The decorator of core: it must hide no optional trait and mix up no keys.
+fn prefixed() -> Subject {
+    let store = MemoryProvider::new();
+    let (expiring, neighbour) = (store.clone(), store.clone());
+    Subject::new(Prefixed::new(store, "app:").unwrap())
+        .neighbour(Prefixed::new(neighbour, "app:other:").unwrap())
+        .expire_with(move |key| {
+            expiring.expire_now(format!("app:{key}"));
+            async {}
+        })
+}
+
 conformance!(memory_paused, Pace::Paused, || async { subject() });
+conformance!(memory_prefixed, Pace::Paused, || async { prefixed() });
 conformance!(memory_threads, Pace::Real, || async { subject() });

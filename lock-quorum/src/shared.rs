@@ -57,6 +57,9 @@ impl Shared {
             .with_fencing(fences)
             .with_metadata(everywhere(Capability::Metadata))
             .with_resending(infos().any(ProviderInfo::may_resend));
+        if let Some(most) = infos().map(ProviderInfo::max_key_len).min() {
+            info = info.with_max_key_len(most);
+        }
         let shortest = infos().map(|info| *info.ttls().start()).max();
         let longest = infos().map(|info| *info.ttls().end()).min();
         if let (Some(shortest), Some(longest)) = (shortest, longest) {

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use lock_core::backend::{Attempt, Claim, Effect, Ttl};
+use lock_core::backend::{Attempt, Claim, Effect, Prefixed, Ttl};
 use lock_core::{Lock, LockClient, LockKey, LockProvider, Occupancy, OwnerToken};
 use lock_memory::{Fault, Faults, MemoryProvider, Verb};
 use lock_quorum::Quorum;
@@ -215,6 +215,13 @@ async fn q1_r36_a_store_that_is_named_twice_is_refused() {
     assert!(error.is_misconfigured());
     assert!(error.to_string().contains("nodes 1 and 3"), "{error}");
     assert!(Quorum::new::<MemoryProvider>([]).unwrap_err().is_misconfigured());
+}
+
+#[tokio::test]
+async fn k1_a_quorum_accepts_the_keys_that_every_node_accepts() {
+    let node = |prefix: &str| Prefixed::new(MemoryProvider::new(), prefix).unwrap();
+    let quorum = Quorum::new([node("a:"), node("longer:"), node("b:")]).unwrap();
+    assert_eq!(quorum.info().max_key_len(), LockKey::MAX_LEN - "longer:".len());
 }
 
 fn held(answer: &lock_core::Result<Attempt>) -> bool {

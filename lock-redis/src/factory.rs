@@ -44,6 +44,10 @@ pub struct RedisFactory;
 
 #[async_trait]
 impl ProviderFactory for RedisFactory {
+    fn has_prefixes(&self) -> bool {
+        true
+    }
+
     fn schemes(&self) -> &[&str] {
         &[
             "redis",

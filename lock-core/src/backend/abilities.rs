@@ -21,7 +21,7 @@ impl Capabilities {
     pub fn of(provider: &dyn LockProvider) -> Self {
         let info = provider.info();
         // Any claim shows which traits a lock has. A valid key cannot be refused.
-        let Ok(key) = LockKey::new("capabilities") else { return info.declared() };
+        let Ok(key) = LockKey::new("k") else { return info.declared() };
         let probe = Claim::new(key, OwnerToken::from_bits([0; 16]), *info.ttls().start());
         let lock = provider.lock(probe);
         let found = [

@@ -85,4 +85,22 @@ pub trait ProviderFactory: Debug + Send + Sync + 'static {
     /// # }
     /// ```
     async fn connect(&self, url: &ProviderUrl) -> Result<Arc<dyn LockProvider>>;
+
+    /// Returns whether the store has prefixes of its own.
+    ///
+    /// | answer | the option `prefix` of a URL |
+    /// |---|---|
+    /// | `false`, the default | is removed before [`connect`](Self::connect), and the registry puts [`Prefixed`](super::Prefixed) around the provider |
+    /// | `true` | is left to [`connect`](Self::connect) |
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::backend::ProviderFactory;
+    ///
+    /// assert!(!lock_memory::factory().has_prefixes());
+    /// ```
+    fn has_prefixes(&self) -> bool {
+        false
+    }
 }

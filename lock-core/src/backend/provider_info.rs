@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Capabilities, Capability};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::Ttl;
+use crate::value::{LockKey, Ttl};
 
 /// Describes a provider: its name, what it promises, and its clock if it brings one.
 ///
@@ -32,6 +32,7 @@ pub struct ProviderInfo {
     server_clock: bool,
     resending: bool,
     ttls: RangeInclusive<Ttl>,
+    max_key_len: usize,
     clock: Option<Arc<dyn Clock>>,
     store: Option<Arc<str>>,
 }
@@ -56,6 +57,7 @@ impl ProviderInfo {
             server_clock: false,
             resending: false,
             ttls: Ttl::MIN..=Ttl::MAX,
+            max_key_len: LockKey::MAX_LEN,
             clock: None,
             store: None,
         }
@@ -235,6 +237,47 @@ impl ProviderInfo {
     /// Returns the clock that the provider brings.
     pub fn clock(&self) -> Option<&Arc<dyn Clock>> {
         self.clock.as_ref()
+    }
+
+    /// Sets the greatest length of a key, in bytes. The default, and the most, is
+    /// [`LockKey::MAX_LEN`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lock_core::LockKey;
+    /// use lock_core::backend::ProviderInfo;
+    ///
+    /// let info = ProviderInfo::new("mysql").with_max_key_len(64); // as `GET_LOCK` has it
+    /// let error = info.check_key(&LockKey::new("k".repeat(65))?).unwrap_err();
+    /// assert!(error.is_invalid());
+    /// # Ok::<(), lock_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_max_key_len(mut self, bytes: usize) -> Self {
+        self.max_key_len = bytes.min(LockKey::MAX_LEN);
+        self
+    }
+
+    /// Returns the greatest length of a key, in bytes.
+    pub fn max_key_len(&self) -> usize {
+        self.max_key_len
+    }
+
+    /// Checks that a key is not too long for the store. Core does this before the first request.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] when it is.
+    pub fn check_key(&self, key: &LockKey) -> Result<()> {
+        let (has, most) = (key.as_str().len(), self.max_key_len);
+        if has <= most {
+            return Ok(());
+        }
+        let name = &self.name;
+        let message =
+            format!("the lock key has {has} bytes; the limit of the provider `{name}` is {most}");
+        Err(Error::new(ErrorKind::Invalid, message))
     }
 
     /// Checks that the store supports a ttl.

@@ -152,6 +152,22 @@ impl ProviderUrl {
         )))
     }
 
+    /// Separates an option from the URL.
+    pub(crate) fn without(&self, name: &str) -> Result<(Self, Option<String>)> {
+        let (taken, kept): (Vec<_>, Vec<_>) =
+            self.url.query_pairs().into_owned().partition(|(option, _)| option == name);
+        let mut url = self.clone();
+        url.url.set_query(None);
+        if !kept.is_empty() {
+            url.url.query_pairs_mut().extend_pairs(kept);
+        }
+        match taken.as_slice() {
+            [] => Ok((url, None)),
+            [(_, value)] => Ok((url, Some(value.clone()))),
+            _ => Err(given_twice(name)),
+        }
+    }
+
     /// Returns the options, and refuses those that are not in `known`.
     ///
     /// # Errors
@@ -181,11 +197,15 @@ impl ProviderUrl {
                 )));
             }
             if options.insert(name.to_string(), value.into_owned()).is_some() {
-                return Err(Error::misconfigured(format!("the option `{name}` is given twice")));
+                return Err(given_twice(&name));
             }
         }
         Ok(UrlOptions { options })
     }
+}
+
+fn given_twice(name: &str) -> Error {
+    Error::misconfigured(format!("the option `{name}` is given twice"))
 }
 
 fn decoded(text: &str) -> String {

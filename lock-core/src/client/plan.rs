@@ -30,6 +30,7 @@ impl Acquire {
         let engine = self.engine;
         let (key, metadata) = (self.key?, self.metadata?);
         let info = engine.provider.info();
+        info.check_key(&key)?;
         if !metadata.is_empty() {
             info.declared().require(info.name(), [Capability::Metadata])?;
         }

@@ -71,6 +71,7 @@ impl Engine {
     /// Asks the backend who holds a key.
     pub(crate) async fn inspect(&self, key: &LockKey) -> Result<Occupancy> {
         let explain = |error: Error| self.explain(error, Operation::Inspect, key);
+        self.provider.info().check_key(key).map_err(explain)?;
         match self.provider.as_inspect() {
             Some(inspect) => {
                 let answer = self.request_about(key, Verb::Inspect, inspect.inspect(key));

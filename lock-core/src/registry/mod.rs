@@ -10,7 +10,7 @@ use std::sync::Arc;
 use self::config::unknown_name;
 pub use self::config::{LocksConfig, ProviderConfig};
 
-use crate::backend::{LockProvider, ProviderFactory, ProviderUrl, listed};
+use crate::backend::{LockProvider, Prefixed, ProviderFactory, ProviderUrl, listed};
 use crate::client::{ClientBuilder, LockClient};
 use crate::error::{Error, Operation, Result};
 
@@ -197,7 +197,12 @@ impl ProviderRegistry {
                 listed(self.schemes())
             )));
         };
-        factory.connect(url).await.map_err(|error| connecting(url, error))
+        let connected = if factory.has_prefixes() {
+            factory.connect(url).await
+        } else {
+            connect_prefixed(&**factory, url).await
+        };
+        connected.map_err(|error| connecting(url, error))
     }
 
     /// Connects to every provider of a configuration.
@@ -417,6 +422,19 @@ impl Clients {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &LockClient)> {
         self.clients.iter().map(|(name, client)| (name.as_str(), client))
     }
+}
+
+/// Connects to a store that has no prefixes of its own.
+async fn connect_prefixed(
+    factory: &dyn ProviderFactory,
+    url: &ProviderUrl,
+) -> Result<Arc<dyn LockProvider>> {
+    let (url, prefix) = url.without("prefix")?;
+    let provider = factory.connect(&url).await?;
+    Ok(match prefix {
+        Some(prefix) if !prefix.is_empty() => Arc::new(Prefixed::new(provider, prefix)?),
+        _ => provider,
+    })
 }
 
 fn connecting(url: &ProviderUrl, error: Error) -> Error {
