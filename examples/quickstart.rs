@@ -58,12 +58,13 @@ async fn work(name: &str, locks: LockClient, updates: Arc<AtomicU32>) -> lock_co
     for _ in 0..ROUNDS {
         println!("{name} asks for {KEY}");
         // `acquire` alone would do; asking first lets us say that we wait.
-        let guard = match locks.lock(KEY).try_acquire().await? {
-            Some(guard) => guard,
-            None => {
+        let guard = match locks.lock(KEY).try_acquire().await {
+            Ok(guard) => guard,
+            Err(error) if error.is_contended() => {
                 println!("{name} waits");
                 locks.lock(KEY).wait_at_most(Duration::from_secs(10)).acquire().await?
             }
+            Err(error) => return Err(error),
         };
         let token = guard.fencing_token().map_or("none".into(), |token| token.to_string());
         println!("{name} holds, fencing token {token}");

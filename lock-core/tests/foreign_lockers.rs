@@ -181,7 +181,10 @@ async fn a_contested_key_is_left_to_others_after_a_release() {
     tokio::time::sleep(ms(500)).await;
     *foreign_lockers.contested.lock().unwrap() = true;
     *foreign_lockers.held.lock().unwrap() = foreign(Some(ms(10)));
-    assert!(locks.lock("k").try_acquire().await.unwrap().is_none(), "a foreign locker is seen");
+    assert!(
+        locks.lock("k").try_acquire().await.is_err_and(|e| e.is_contended()),
+        "a foreign locker is seen"
+    );
     *foreign_lockers.held.lock().unwrap() = None;
     let freed = Instant::now();
     guard.release().await.unwrap();

@@ -54,10 +54,10 @@ async fn a_named_memory_store_is_shared_and_an_unnamed_one_is_not() {
     let registry = registry();
     let (one, two) = (registry.connect("memory://a").await, registry.connect("memory://a").await);
     let guard = one.unwrap().lock("k").acquire().await.unwrap();
-    assert!(two.unwrap().lock("k").try_acquire().await.unwrap().is_none());
+    assert!(two.unwrap().lock("k").try_acquire().await.is_err_and(|e| e.is_contended()));
     for other in ["memory://", "memory://b"] {
         let other = registry.connect(other).await.unwrap();
-        other.lock("k").try_acquire().await.unwrap().expect("free").forget();
+        other.lock("k").try_acquire().await.expect("free").forget();
     }
     guard.release().await.unwrap();
 }
@@ -69,8 +69,8 @@ async fn every_scheme_has_prefixes() {
     let billing = registry.connect("memory://shared?prefix=billing%3A").await.unwrap();
     assert_eq!(billing.capabilities(), whole.capabilities());
     let guard = billing.lock("42").acquire().await.unwrap();
-    assert!(whole.lock("42").try_acquire().await.unwrap().is_some());
-    assert!(whole.lock("billing:42").try_acquire().await.unwrap().is_none());
+    assert!(whole.lock("42").try_acquire().await.is_ok());
+    assert!(whole.lock("billing:42").try_acquire().await.is_err_and(|e| e.is_contended()));
     let owner = whole.inspect("billing:42").await.unwrap().holder().unwrap().owner();
     assert_eq!(owner, guard.owner());
     assert_eq!(billing.inspect("42").await.unwrap().holder().unwrap().owner(), owner);

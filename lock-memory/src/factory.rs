@@ -30,7 +30,7 @@ use crate::MemoryProvider;
 /// let one = registry.connect("memory://scratch").await?;
 /// let same = registry.connect("memory://scratch").await?;
 /// let _held = one.lock("report").acquire().await?;
-/// assert!(same.lock("report").try_acquire().await?.is_none());
+/// assert!(same.lock("report").try_acquire().await.is_err_and(|error| error.is_contended()));
 /// # Ok(())
 /// # }
 /// ```

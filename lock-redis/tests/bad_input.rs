@@ -208,7 +208,7 @@ async fn x1_a_string_without_expiry_is_a_lock_of_another_library_and_held() {
     let timed_out = locks.lock("k").wait_at_most(half).acquire().await.unwrap_err();
     assert!(timed_out.is_timed_out() && timed_out.to_string().contains(found), "{timed_out}");
     assert_eq!((contended.remaining(), timed_out.remaining()), (None, None));
-    assert!(locks.lock("k").try_acquire().await.unwrap().is_none());
+    assert!(locks.lock("k").try_acquire().await.is_err_and(|e| e.is_contended()));
     assert_eq!(server.command("GET k"), "$8\r\nsomebody\r\n", "it is not touched");
     let waiting = tokio::spawn(locks.lock("k").wait_forever().acquire());
     let refused = || server.calls("evalsha");

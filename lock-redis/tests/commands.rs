@@ -110,7 +110,7 @@ async fn a_pool_that_is_used_up_costs_no_held_lock() {
     assert!(full.is_unavailable(), "{full}");
     guard.release().await.unwrap();
     drop(taken);
-    locks.lock("k").try_acquire().await.unwrap().expect("free").release().await.unwrap();
+    locks.lock("k").try_acquire().await.expect("free").release().await.unwrap();
 }
 
 fn timeouts() -> deadpool_redis::Timeouts {

@@ -48,7 +48,7 @@ async fn plain_string_locks_of_other_libraries_exclude_us_and_are_excluded() {
     let locks = server.client().await;
     // Nearly every library sends this.
     assert_eq!(server.command("SET k theirs NX PX 60000"), "+OK\r\n");
-    assert!(locks.lock("k").try_acquire().await.unwrap().is_none());
+    assert!(locks.lock("k").try_acquire().await.is_err_and(|e| e.is_contended()));
     let holder = locks.inspect("k").await.unwrap().holder().cloned().expect("a holder");
     assert!(holder.remaining().is_some() && holder.fencing().is_none());
     assert!(!format!("{holder:?}").contains("theirs"), "a foreign token is a secret as well");
@@ -58,7 +58,7 @@ async fn plain_string_locks_of_other_libraries_exclude_us_and_are_excluded() {
     guard.release().await.unwrap();
     // A value that is shorter than an owner token is foreign, whatever it begins with.
     server.command("SET k AAAA NX PX 60000");
-    assert!(locks.lock("k").try_acquire().await.unwrap().is_none());
+    assert!(locks.lock("k").try_acquire().await.is_err_and(|e| e.is_contended()));
 }
 
 #[tokio::test]

@@ -546,11 +546,14 @@ impl Acquire {
         plan.acquire().instrument(span).await
     }
 
-    /// Acquires the lock if it is free, and returns `None` if another owner holds it.
+    /// Acquires the lock if it is free, and does not wait.
+    ///
+    /// It is [`no_wait`](Acquire::no_wait) and [`acquire`](Acquire::acquire).
     ///
     /// # Errors
     ///
-    /// As [`acquire`](Acquire::acquire), except for contention.
+    /// As [`acquire`](Acquire::acquire). The error is [contended](Error::is_contended) if another
+    /// owner holds the key, and [`Error::remaining`] then tells how long its lease has left.
     ///
     /// # Cancel safety
     ///
@@ -565,19 +568,16 @@ impl Acquire {
     /// # async fn main() -> lock_core::Result<()> {
     /// # let locks = LockClient::new(MemoryProvider::new());
     ///
-    /// match locks.lock("nightly-report").try_acquire().await? {
-    ///     Some(guard) => guard.release().await?, // after the work
-    ///     None => println!("another instance is at it"),
+    /// match locks.lock("nightly-report").try_acquire().await {
+    ///     Ok(guard) => guard.release().await?, // after the work
+    ///     Err(error) if error.is_contended() => println!("busy for {:?}", error.remaining()),
+    ///     Err(error) => return Err(error),
     /// }
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn try_acquire(self) -> Result<Option<LockGuard>> {
-        match self.no_wait().acquire().await {
-            Ok(guard) => Ok(Some(guard)),
-            Err(error) if error.is_contended() => Ok(None),
-            Err(error) => Err(error),
-        }
+    pub async fn try_acquire(self) -> Result<LockGuard> {
+        self.no_wait().acquire().await
     }
 
     /// Acquires the lock, runs `work` while it is held, and releases it.

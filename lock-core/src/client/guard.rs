@@ -249,7 +249,7 @@ impl LockGuard {
     ///
     /// let guard = locks.lock("upload/7").acquire().await?;
     /// let token = guard.detach().await; // still locked
-    /// assert!(locks.lock("upload/7").try_acquire().await?.is_none());
+    /// assert!(locks.lock("upload/7").try_acquire().await.is_err_and(|error| error.is_contended()));
     /// locks.resume("upload/7", token).await?.release().await?;
     /// # Ok(())
     /// # }
@@ -277,7 +277,7 @@ impl LockGuard {
     /// let guard = locks.lock("mail/digest").ttl(Duration::from_secs(60)).acquire().await?;
     /// // … send the mail …
     /// guard.forget(); // nobody sends another one within the minute
-    /// assert!(locks.lock("mail/digest").try_acquire().await?.is_none());
+    /// assert!(locks.lock("mail/digest").try_acquire().await.is_err_and(|error| error.is_contended()));
     /// # Ok(())
     /// # }
     /// ```

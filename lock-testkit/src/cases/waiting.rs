@@ -155,7 +155,7 @@ pub async fn w3_bl41_each_way_to_give_up_has_its_own_kind(subject: &Subject) {
         assert!(error.effort().is_some_and(|effort| effort.attempts >= 1), "{error:?}");
         error.kind()
     };
-    assert!(client.lock(&key).try_acquire().await.unwrap().is_none());
+    assert!(client.lock(&key).try_acquire().await.is_err_and(|e| e.is_contended()));
     let contended = client.lock(&key).no_wait().acquire().await.unwrap_err();
     assert!(contended.remaining().is_none_or(|left| left <= subject.long()));
     assert_eq!(kind(contended), ErrorKind::Contended);
