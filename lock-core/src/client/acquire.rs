@@ -1,6 +1,5 @@
 //! The description of an acquisition, and the verbs that run it.
 
-use std::future::Future;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,6 @@ use tracing::Instrument;
 
 use super::defaults::Defaults;
 use super::guard::LockGuard;
-use super::lease::Lease;
 use super::renewing::Renewing;
 use crate::acquiring::Wait;
 use crate::engine::Engine;
@@ -66,6 +64,7 @@ pub struct Acquire {
     pub(super) holding: HoldSettings,
     pub(super) renewing: Renewing,
     pub(super) cancelled: Option<CancellationToken>,
+    pub(super) grace: Duration,
 }
 
 impl Acquire {
@@ -79,6 +78,7 @@ impl Acquire {
             holding: HoldSettings::default(),
             renewing: Renewing::Unset,
             cancelled: None,
+            grace: Duration::ZERO,
         }
     }
 
@@ -468,10 +468,10 @@ impl Acquire {
         self
     }
 
-    /// Stops acquiring when this token is cancelled.
+    /// Stops acquiring when this token is cancelled, and stops the work of [`run`](Acquire::run).
     ///
-    /// The acquisition then fails with [`ErrorKind::Cancelled`]. A lock that is held already is not
-    /// affected.
+    /// Both then fail with [`ErrorKind::Cancelled`]. The work has the [`grace`](Acquire::grace)
+    /// before it is dropped. A guard that was acquired before is not affected.
     ///
     /// # Examples
     ///
@@ -578,79 +578,6 @@ impl Acquire {
     /// ```
     pub async fn try_acquire(self) -> Result<LockGuard> {
         self.no_wait().acquire().await
-    }
-
-    /// Acquires the lock, runs `work` while it is held, and releases it.
-    ///
-    /// The lease is renewed while the work runs, unless [`no_renewal`](Acquire::no_renewal) is set.
-    ///
-    /// | event | effect |
-    /// |---|---|
-    /// | the lock is lost | the work is dropped at its next await point |
-    /// | the work panics | the lock is released, and the panic continues in the caller |
-    /// | the release is not confirmed | the result is returned; the release is retried in the background, and the ttl frees the key at the latest |
-    ///
-    /// # Errors
-    ///
-    /// Those of [`acquire`](Acquire::acquire), and [`ErrorKind::Lost`] when the lock was lost
-    /// before the work was done. Sometimes only the [release](LockGuard::release) detects the loss.
-    /// The result of the work is dropped then, because another holder may have worked at the same
-    /// time.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future drops the work and releases the lock in the background.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use lock_core::LockClient;
-    /// # use lock_memory::MemoryProvider;
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> lock_core::Result<()> {
-    /// # let locks = LockClient::new(MemoryProvider::new());
-    ///
-    /// let total = locks
-    ///     .lock("invoice/42")
-    ///     .run(|lease| async move {
-    ///         println!("writing with fencing token {:?}", lease.fencing_token());
-    ///         42
-    ///     })
-    ///     .await?;
-    /// assert_eq!(total, 42);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn run<W, F>(self, work: W) -> Result<F::Output>
-    where
-        W: FnOnce(Lease) -> F,
-        F: Future,
-    {
-        let plan = self.plan(true)?;
-        let span = tracing::debug_span!("run", key = %plan.key, provider = %plan.provider());
-        async {
-            let guard = plan.acquire().await?;
-            let lease = guard.lease();
-            let done = tokio::select! {
-                biased;
-                done = work(guard.lease()) => Some(done),
-                _ = lease.lost() => None,
-            };
-            // Work that never yields can outlive its lease, so the clock decides.
-            let Some(output) = done.filter(|_| lease.is_held()) else {
-                return Err(lease.lost_error());
-            };
-            if let Err(failed) = guard.release().await {
-                if failed.is_lost() {
-                    return Err(failed.into());
-                }
-                let error = failed.error();
-                tracing::debug!(%error, "release unconfirmed, retrying in the background");
-            }
-            Ok(output)
-        }
-        .instrument(span)
-        .await
     }
 
     /// Takes over a lock that is held under the given [`owner_token`](Acquire::owner_token).

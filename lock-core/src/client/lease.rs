@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Moment;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::holding::Hold;
 use crate::loss::{AtRisk, Loss};
 use crate::observe::HoldOutcome;
@@ -151,6 +151,13 @@ impl Lease {
     pub(crate) fn lost_error(&self) -> Error {
         self.hold.stop_if_due();
         self.hold.lost_error()
+    }
+
+    /// Makes the error of work that was stopped by its caller.
+    pub(super) fn cancelled_error(&self) -> Error {
+        let engine = &self.hold.engine;
+        let error = Error::new(ErrorKind::Cancelled, "the caller cancelled the work");
+        error.about(self.key().shared(), engine.provider.info().shared_name())
     }
 
     /// Returns the moment until which the lock is certainly held, on the client's clock.

@@ -8,6 +8,7 @@ mod lease;
 mod lock_client;
 mod plan;
 mod renewing;
+mod run;
 
 pub use acquire::Acquire;
 pub use builder::ClientBuilder;

@@ -168,8 +168,7 @@ pub async fn i1_the_owner_token_is_never_shown(subject: &Subject) {
     shown += &format!("{lock:?} {:?}", subject.provider());
     let again = client.lock(&key).owner_token(*guard.owner_token());
     shown += &format!("{again:?}");
-    shown += &format!("{:?}", client.lock(&key).try_acquire().await.unwrap());
-    shown += &format!("{:?}", client.lock(&key).no_wait().acquire().await.unwrap_err());
+    shown += &format!("{:?}", client.lock(&key).try_acquire().await.unwrap_err());
     assert!(!shown.contains(&secret), "the token is shown in {shown}");
 }
 
