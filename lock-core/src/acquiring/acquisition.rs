@@ -253,7 +253,8 @@ impl Acquisition {
     /// Turns a grant into a hold, unless it came too late.
     pub(super) fn accept(&mut self, received: Received) -> Result<Arc<Hold>> {
         let now = self.now();
-        if now >= received.sent.after(self.bound.claim.ttl().validity()) {
+        let ttl = self.bound.claim.ttl();
+        if now >= received.sent.after(self.engine.margins.validity(ttl)) {
             self.undo_state.stray = true;
             let message = "the grant came after its lease had ended";
             return Err(Error::new(ErrorKind::Unavailable, message));

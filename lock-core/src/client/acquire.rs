@@ -67,6 +67,43 @@ pub struct Acquire {
     pub(super) grace: Duration,
 }
 
+/// A clone describes another acquisition: it has no owner token, as one token must not acquire twice
+/// (law E4).
+///
+/// # Examples
+///
+/// ```
+/// # use lock_core::LockClient;
+/// # use lock_memory::MemoryProvider;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> lock_core::Result<()> {
+/// # let locks = LockClient::new(MemoryProvider::new());
+///
+/// let report = locks.lock("report").ttl(Duration::from_secs(10)).auto_renew(); // kept as a value
+/// for _ in 0..3 {
+///     let guard = report.clone().acquire().await?;
+///     guard.release().await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+impl Clone for Acquire {
+    fn clone(&self) -> Self {
+        Self {
+            engine: Arc::clone(&self.engine),
+            defaults: self.defaults.clone(),
+            key: self.key.clone(),
+            owner: None,
+            metadata: self.metadata.clone(),
+            holding: self.holding.clone(),
+            renewing: self.renewing,
+            cancelled: self.cancelled.clone(),
+            grace: self.grace,
+        }
+    }
+}
+
 impl Acquire {
     pub(super) fn new(engine: Arc<Engine>, defaults: Defaults, key: Result<LockKey>) -> Self {
         Self {

@@ -9,10 +9,9 @@ use super::lock_client::LockClient;
 use crate::acquiring::Wait;
 use crate::backend::{Capabilities, Capability, LockProvider, ProviderInfo};
 use crate::clock::{Clock, SystemClock};
-use crate::engine::{Engine, ForeignLockers, Latency, Mint};
+use crate::engine::{Engine, ForeignLockers, Latency, Margins, Mint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fairness::Fairness;
-use crate::holding::usable_ttl;
 use crate::observe::{Numbers, Observer, Reporter, Source};
 use crate::retry::RetryStrategy;
 use crate::value::OwnerToken;
@@ -44,6 +43,7 @@ pub struct ClientBuilder {
     request_timeout: Duration,
     unavailable_after: Duration,
     stop_margin: Option<Duration>,
+    clock_drift: Option<f64>,
     defaults: Defaults,
 }
 
@@ -77,7 +77,8 @@ impl LockClient {
     /// # }
     /// ```
     pub fn new(provider: impl LockProvider) -> Self {
-        Self::with(ClientBuilder::new(Arc::new(provider)), Reporter::default())
+        let builder = ClientBuilder::new(Arc::new(provider));
+        Self::with(builder, Margins::default(), Reporter::default())
     }
 
     /// Sets up a client step by step.
@@ -96,16 +97,9 @@ impl LockClient {
         ClientBuilder::new(Arc::new(provider))
     }
 
-    fn with(builder: ClientBuilder, reporter: Reporter) -> Self {
+    fn with(builder: ClientBuilder, margins: Margins, reporter: Reporter) -> Self {
         let ClientBuilder {
-            provider,
-            clock,
-            mint,
-            request_timeout,
-            unavailable_after,
-            stop_margin,
-            name,
-            ..
+            provider, clock, mint, request_timeout, unavailable_after, name, ..
         } = builder;
         let clock = clock
             .or_else(|| provider.info().clock().cloned())
@@ -125,7 +119,7 @@ impl LockClient {
                 latency: Latency::default(),
                 request_timeout,
                 unavailable_after,
-                stop_margin,
+                margins,
             }),
             defaults: builder.defaults,
         }
@@ -143,6 +137,7 @@ impl ClientBuilder {
             request_timeout: LockClient::DEFAULT_REQUEST_TIMEOUT,
             unavailable_after: LockClient::DEFAULT_UNAVAILABLE_AFTER,
             stop_margin: None,
+            clock_drift: None,
             defaults: Defaults {
                 ttl: LockClient::DEFAULT_TTL,
                 wait: Wait::AtMost(LockClient::DEFAULT_WAIT),
@@ -281,6 +276,36 @@ impl ClientBuilder {
     /// ```
     pub fn stop_margin(mut self, margin: Duration) -> Self {
         self.stop_margin = Some(margin);
+        self
+    }
+
+    /// Sets how far the clocks of the client and the store may drift apart, as a part of the time.
+    ///
+    /// A lease counts as ended earlier than its ttl by this part (law G1). The default, and the
+    /// least, is 0.01: one second in a hundred. Quartz clocks usually stay below 0.0002. A clock
+    /// that is being slewed, or that of a busy virtual machine, can drift by more.
+    ///
+    /// # Errors
+    ///
+    /// [`build`](Self::build) refuses a drift below 0.01 or above 0.5.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let store = MemoryProvider::new();
+    /// let locks = LockClient::builder(store).clock_drift(0.05).build()?;
+    /// let guard = locks.lock("invoice/42").ttl(Duration::from_secs(100)).acquire().await?;
+    /// assert!(guard.check(Duration::from_secs(95)).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn clock_drift(mut self, part: f64) -> Self {
+        self.clock_drift = Some(part);
         self
     }
 
@@ -463,7 +488,8 @@ impl ClientBuilder {
             capabilities.require(info.name(), self.needed.iter().copied())?;
             self.defaults.fairness(capabilities.has(Capability::Queue), &*self.provider)?;
         }
-        check_default_ttl(self.defaults.ttl, info)?;
+        let margins = Margins::new(self.clock_drift, self.stop_margin)?;
+        check_default_ttl(margins, self.defaults.ttl, info)?;
         if self.request_timeout.is_zero() {
             let message = "the request timeout is zero; give every request some time";
             return Err(Error::new(ErrorKind::Misconfigured, message));
@@ -472,13 +498,13 @@ impl ClientBuilder {
             Some(observer) => Reporter::start(Arc::clone(observer))?,
             None => Reporter::default(),
         };
-        Ok(LockClient::with(self, reporter))
+        Ok(LockClient::with(self, margins, reporter))
     }
 }
 
 /// Refuses a default ttl with which every acquisition without a ttl of its own would fail.
-fn check_default_ttl(ttl: Duration, info: &ProviderInfo) -> Result<()> {
-    let ttl = usable_ttl(ttl)?;
+fn check_default_ttl(margins: Margins, ttl: Duration, info: &ProviderInfo) -> Result<()> {
+    let ttl = margins.usable_ttl(ttl)?;
     if info.check_ttl(ttl).is_ok() {
         return Ok(());
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::lease::Lease;
 use crate::error::{Error, Operation, Result};
-use crate::holding::{Hold, keep_alive, usable_ttl};
+use crate::holding::{Hold, keep_alive};
 use crate::observe::HoldOutcome;
 use crate::value::OwnerToken;
 
@@ -135,9 +135,10 @@ impl LockGuard {
     pub async fn renew_to(&self, ttl: Duration) -> Result<()> {
         let hold = &self.lease.hold;
         let explain = |error| hold.engine.explain(error, Operation::Renew, self.key());
-        let ttl = usable_ttl(ttl).map_err(explain)?;
+        let margins = hold.engine.margins;
+        let ttl = margins.usable_ttl(ttl).map_err(explain)?;
         hold.engine.provider.info().check_ttl(ttl).map_err(explain)?;
-        hold.check_margin(ttl).map_err(explain)?;
+        margins.usable_part(ttl).map_err(explain)?;
         hold.renew(Some(ttl)).await
     }
 

@@ -10,9 +10,9 @@ use super::guard::LockGuard;
 use super::renewing::Renewing;
 use crate::acquiring::{Acquisition, WaitSettings};
 use crate::backend::{Capability, Claim};
-use crate::engine::{Bound, Engine};
+use crate::engine::{Bound, Engine, Margins};
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::holding::{Hold, HoldSettings, check_margin, usable_ttl};
+use crate::holding::{Hold, HoldSettings};
 use crate::value::{LockKey, Ttl};
 
 impl Acquire {
@@ -34,14 +34,14 @@ impl Acquire {
         if !metadata.is_empty() {
             info.declared().require(info.name(), [Capability::Metadata])?;
         }
-        let ttl = usable_ttl(self.defaults.ttl)?;
+        let ttl = engine.margins.usable_ttl(self.defaults.ttl)?;
         info.check_ttl(ttl)?;
         let renew = match self.renewing {
             Renewing::Unset => renew_by_default,
             Renewing::Never => false,
             Renewing::Always => true,
         };
-        check_times(ttl, engine.stop_margin, &self.holding)?;
+        check_times(ttl, engine.margins, &self.holding)?;
         let runtime = Handle::try_current().map_err(|source| {
             Error::new(ErrorKind::Misconfigured, "there is no tokio runtime; acquire locks in one")
                 .with_source(source)
@@ -76,9 +76,9 @@ impl Acquire {
 }
 
 /// Checks that the ttl leaves time for the stop margin and for a renewal.
-fn check_times(ttl: Ttl, margin: Option<Duration>, holding: &HoldSettings) -> Result<()> {
+fn check_times(ttl: Ttl, margins: Margins, holding: &HoldSettings) -> Result<()> {
     let refuse = |message: String| Err(Error::new(ErrorKind::Invalid, message));
-    let usable = check_margin(ttl, margin)?;
+    let usable = margins.usable_part(ttl)?;
     let renewals = holding.renewals.as_deref();
     match renewals.and_then(|renewals| renewals.every) {
         Some(Duration::ZERO) => {

@@ -4,6 +4,7 @@ mod bound;
 pub(crate) mod foreign;
 pub(crate) mod latency;
 pub(crate) mod line;
+mod margins;
 mod request;
 mod undo;
 
@@ -15,6 +16,7 @@ pub(crate) use bound::Bound;
 pub(crate) use foreign::ForeignLockers;
 pub(crate) use latency::Latency;
 pub(crate) use line::Lines;
+pub(crate) use margins::Margins;
 
 use crate::backend::{Capabilities, Capability, LockProvider, Occupancy, Verb};
 use crate::clock::Clock;
@@ -43,8 +45,8 @@ pub(crate) struct Engine {
     pub(crate) request_timeout: Duration,
     /// How long an acquisition retries a failing backend before it reports the failure.
     pub(crate) unavailable_after: Duration,
-    /// How long before its deadline a lock is declared lost; `None` means the default.
-    pub(crate) stop_margin: Option<Duration>,
+    /// How much of a ttl is relied on.
+    pub(crate) margins: Margins,
 }
 
 /// Makes owner tokens.

@@ -10,7 +10,6 @@ use tokio::sync::futures::Notified;
 use tokio_util::sync::CancellationToken;
 
 use super::hold_settings::{HoldSettings, Renewals};
-use super::limits::check_margin;
 use super::releasing::Releasing;
 use super::validity::Validity;
 use crate::backend::{Renewal, Verb};
@@ -104,7 +103,7 @@ impl Hold {
         stray: bool,
     ) -> Self {
         let Received { grant, sent, passed_on } = received;
-        let validity = Validity::granted(sent, bound.claim.ttl());
+        let validity = Validity::granted(sent, bound.claim.ttl(), engine.margins);
         Self {
             engine,
             bound,
@@ -196,11 +195,6 @@ impl Hold {
         self.state().validity.ttl()
     }
 
-    /// Checks that a ttl is longer than the stop margin.
-    pub(crate) fn check_margin(&self, ttl: Ttl) -> Result<Duration> {
-        check_margin(ttl, self.engine.stop_margin)
-    }
-
     /// Returns how long the lock is certainly held from now on. Zero once it is over.
     pub(crate) fn left(&self) -> Duration {
         let state = self.state();
@@ -213,13 +207,13 @@ impl Hold {
     /// Returns the moment at which the lock is declared lost, a margin before the deadline (law
     /// G2).
     pub(crate) fn stop_at(&self) -> Moment {
-        self.state().validity.stop_at(self.engine.stop_margin).min(self.hold_until)
+        self.state().validity.stop_at().min(self.hold_until)
     }
 
     /// Returns whether the lease lasts beyond the longest time to hold, so that it needs no
     /// renewal.
     pub(crate) fn lasts_to_its_limit(&self) -> bool {
-        self.state().validity.stop_at(self.engine.stop_margin) >= self.hold_until
+        self.state().validity.stop_at() >= self.hold_until
     }
 
     /// Returns how the hold ended, if it has.

@@ -3,7 +3,6 @@
 mod hold;
 mod hold_settings;
 mod keep_alive;
-mod limits;
 mod release;
 mod releasing;
 mod validity;
@@ -11,4 +10,3 @@ mod validity;
 pub(crate) use hold::Hold;
 pub(crate) use hold_settings::{HoldSettings, Renewals};
 pub(crate) use keep_alive::keep_alive;
-pub(crate) use limits::{check_margin, usable_ttl};

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use crate::backend::Release;
 use crate::clock::Moment;
+use crate::engine::Margins;
 use crate::value::Ttl;
-
-/// The longest default stop margin.
-const LONGEST_MARGIN: Duration = Duration::from_secs(5);
 
 /// How long a request without a known outcome may still take effect. Backends keep tombstones for
 /// as long.
@@ -28,6 +26,7 @@ pub(crate) struct Validity {
     /// The lease does not end before this moment, whatever the requests in flight do.
     deadline: Moment,
     stray: Option<Stray>,
+    margins: Margins,
 }
 
 /// The shortest ttl of the requests without a known outcome, and until when they may take effect.
@@ -50,8 +49,9 @@ pub(crate) struct Sent {
 impl Validity {
     /// Begins with a grant whose request left at `sent`. A late copy of that request never shortens
     /// the lease (law E2).
-    pub(crate) fn granted(sent: Moment, ttl: Ttl) -> Self {
-        Self { ttl, span: ttl, deadline: sent.after(ttl.validity()), stray: None }
+    pub(crate) fn granted(sent: Moment, ttl: Ttl, margins: Margins) -> Self {
+        let deadline = sent.after(margins.validity(ttl));
+        Self { ttl, span: ttl, deadline, stray: None, margins }
     }
 
     /// Returns the ttl to renew with.
@@ -70,8 +70,8 @@ impl Validity {
     }
 
     /// Returns the moment at which the lock is declared lost, a margin before the deadline.
-    pub(crate) fn stop_at(&self, margin: Option<Duration>) -> Moment {
-        self.deadline.before(margin.unwrap_or_else(|| default_margin(self.span)))
+    pub(crate) fn stop_at(&self) -> Moment {
+        self.deadline.before(self.margins.stop(self.span))
     }
 
     /// Records that a renewal leaves. From now on it may take effect at any moment.
@@ -82,7 +82,7 @@ impl Validity {
             ttl: earlier.map_or(ttl, |stray| stray.ttl.min(ttl)),
             until: at.after(STRAY_LIFE),
         });
-        let deadline = at.after(ttl.validity());
+        let deadline = at.after(self.margins.validity(ttl));
         if deadline < self.deadline {
             (self.deadline, self.span) = (deadline, ttl);
         }
@@ -94,18 +94,13 @@ impl Validity {
         self.stray = sent.before.stray.filter(|stray| sent.at < stray.until);
         self.ttl = sent.ttl;
         self.span = self.stray.map_or(sent.ttl, |stray| stray.ttl.min(sent.ttl));
-        self.deadline = sent.at.after(self.span.validity());
+        self.deadline = sent.at.after(self.margins.validity(self.span));
     }
 
     /// Records that the renewal had no effect.
     pub(crate) fn refute(&mut self, sent: Sent) {
         *self = sent.before;
     }
-}
-
-/// Returns the stop margin of a client that sets none.
-pub(crate) fn default_margin(ttl: Ttl) -> Duration {
-    (ttl.as_duration() / 10).min(LONGEST_MARGIN)
 }
 
 #[cfg(test)]
@@ -127,13 +122,13 @@ mod tests {
 
     #[test]
     fn g1_validity_counts_from_before_the_request_less_drift_and_granularity() {
-        let validity = Validity::granted(at(100_000), ttl(30_000));
+        let validity = Validity::granted(at(100_000), ttl(30_000), Margins::default());
         assert_eq!(validity.deadline(), at(100_000 + 30_000 - 300 - 2));
     }
 
     #[test]
     fn g1_a_short_renewal_without_an_answer_limits_what_a_longer_one_gives() {
-        let mut validity = Validity::granted(at(0), ttl(30_000));
+        let mut validity = Validity::granted(at(0), ttl(30_000), Margins::default());
         let _forgotten = validity.send(at(0), ttl(10_000));
         let longer = validity.send(at(2_000), ttl(60_000));
         validity.confirm(longer);
@@ -146,7 +141,7 @@ mod tests {
 
     #[test]
     fn t2_a_renewal_that_certainly_did_nothing_changes_nothing() {
-        let mut validity = Validity::granted(at(0), ttl(30_000));
+        let mut validity = Validity::granted(at(0), ttl(30_000), Margins::default());
         let before = validity;
         let refused = validity.send(at(1_000), ttl(10));
         assert!(validity.deadline() < before.deadline());
@@ -163,7 +158,6 @@ mod tests {
             // validity when this much true time has passed since before the request left:
             let true_time = ttl(millis).validity().as_nanos() * 100 / 99;
             prop_assert!(true_time <= ms(millis).as_nanos() + u128::from(travel));
-            prop_assert!(default_margin(ttl(millis)) <= ms(millis) / 10);
         }
 
         /// Renewals of any ttls, confirmed, refused, lost or late: at every end of the lease in the
@@ -174,7 +168,7 @@ mod tests {
             stray_grant in proptest::option::of(0u64..50_000),
             steps in proptest::collection::vec((1u64..8_000, 4u64..40_000, 0u8..5, 0u64..50_000), 1..20),
         ) {
-            let mut validity = Validity::granted(at(0), ttl(first));
+            let mut validity = Validity::granted(at(0), ttl(first), Margins::default());
             let mut landings: Vec<(u64, u64)> = vec![(0, first)];
             let mut deadlines = vec![(0, validity.deadline())];
             let mut now = 0;

@@ -27,10 +27,6 @@ pub struct Ttl {
     millis: NonZeroU64,
 }
 
-/// The share of the ttl by which the clocks of holder and store may drift apart: 1 %, as in the
-/// Redlock description on redis.io and its usual implementations.
-const DRIFT_DIVISOR: u128 = 100;
-
 /// Covers the resolution of both clocks; redis.io counts 1 ms for each side.
 const GRANULARITY: Duration = Duration::from_millis(2);
 
@@ -40,6 +36,10 @@ impl Ttl {
     /// The longest ttl: 365 days.
     pub const MAX: Self =
         Self { millis: NonZeroU64::MIN.saturating_add(365 * 24 * 60 * 60 * 1000 - 1) };
+
+    /// The least part of the time by which the clocks of holder and store may drift apart: 1 %, as
+    /// in the Redlock description on redis.io and its usual implementations.
+    pub(crate) const DRIFT_MILLIONTHS: u32 = 10_000;
 
     /// Checks a duration and rounds it up to whole milliseconds.
     ///
@@ -93,10 +93,16 @@ impl Ttl {
     /// # Ok::<(), lock_core::Error>(())
     /// ```
     pub fn validity(self) -> Duration {
+        self.validity_with(Self::DRIFT_MILLIONTHS)
+    }
+
+    /// As [`validity`](Ttl::validity), for clocks that drift apart by this part of the time.
+    pub(crate) fn validity_with(self, drift_millionths: u32) -> Duration {
         let ttl = self.as_duration();
-        // A hundredth of a ttl always fits 64 bits.
-        let drift = u64::try_from(ttl.as_nanos().div_ceil(DRIFT_DIVISOR)).unwrap_or(u64::MAX);
-        ttl.saturating_sub(Duration::from_nanos(drift)).saturating_sub(GRANULARITY)
+        let drift = (ttl.as_nanos() * u128::from(drift_millionths)).div_ceil(1_000_000);
+        // A part of a ttl always fits 64 bits.
+        let drift = Duration::from_nanos(u64::try_from(drift).unwrap_or(u64::MAX));
+        ttl.saturating_sub(drift).saturating_sub(GRANULARITY)
     }
 }
 
