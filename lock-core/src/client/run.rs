@@ -73,7 +73,7 @@ impl Acquire {
     /// # Errors
     ///
     /// Those of [`acquire`](Acquire::acquire), [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) when the work was stopped,
-    /// and [`ErrorKind::Lost`](crate::ErrorKind::Lost) when the lock was lost before the work was done. Sometimes only the [release](LockGuard::release) detects the loss.
+    /// and [`ErrorKind::Lost`](crate::ErrorKind::Lost) when the lock was lost before the work was done. Sometimes only the [release](super::LockGuard::release) detects the loss.
     /// The result of the work is dropped then, because another holder may have worked at the same
     /// time.
     ///
