@@ -51,14 +51,17 @@ impl Engine {
         verb: Verb,
         key: &'a LockKey,
         identity: impl FnOnce() -> Option<Identity>,
-    ) -> Option<Pending<'a>> {
-        self.reporter.is_listening().then(|| Pending {
-            engine: self,
-            verb,
-            key,
-            identity: identity(),
-            sent: self.clock.now(),
-            outcome: RequestOutcome::Dropped,
+    ) -> Option<Box<Pending<'a>>> {
+        // Boxed, because most clients have no observer, and the request is moved around with it.
+        self.reporter.is_listening().then(|| {
+            Box::new(Pending {
+                engine: self,
+                verb,
+                key,
+                identity: identity(),
+                sent: self.clock.now(),
+                outcome: RequestOutcome::Dropped,
+            })
         })
     }
 }
@@ -74,7 +77,7 @@ struct Pending<'a> {
 }
 
 impl Pending<'_> {
-    fn end<T: Answer>(pending: Option<Self>, answer: &Result<T>) {
+    fn end<T: Answer>(pending: Option<Box<Self>>, answer: &Result<T>) {
         if let Some(mut pending) = pending {
             pending.outcome = match answer {
                 Ok(answer) => answer.outcome(),
