@@ -62,7 +62,7 @@ async fn charge(
         .await?
 }
 
-/// `SQLite` blocks, so it runs on a thread for that.
+/// SQLite blocks, so it runs on a thread for that.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> rusqlite::Result<T> + Send + 'static,
 ) -> Result<T, Failure> {

@@ -1,4 +1,4 @@
-//! The invoices, in `SQLite`. The table remembers the fencing token of the last writer of each row.
+//! The invoices, in SQLite. The table remembers the fencing token of the last writer of each row.
 
 use std::path::Path;
 use std::sync::Mutex;
