@@ -20,7 +20,7 @@ use std::time::Duration;
 /// async fn charge(locks: &LockClient, invoice: &str) -> lock_core::Result<()> {
 ///     let guard = locks.lock(format!("invoice/{invoice}")).acquire().await?;
 ///     // … charge the customer …
-///     Ok(guard.release().await?)
+///     guard.release().await
 /// }
 /// charge(&locks, "42").await?;
 /// # Ok(())
@@ -546,6 +546,45 @@ impl From<std::convert::Infallible> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn w3_every_kind_has_a_name_of_its_own_for_labels() {
+        let kinds = [
+            ErrorKind::Contended,
+            ErrorKind::TimedOut,
+            ErrorKind::Cancelled,
+            ErrorKind::Unavailable,
+            ErrorKind::Lost,
+            ErrorKind::Denied,
+            ErrorKind::Misconfigured,
+            ErrorKind::Unsupported,
+            ErrorKind::Invalid,
+            ErrorKind::Foreign,
+            ErrorKind::Corrupt,
+        ];
+        let names: std::collections::BTreeSet<_> = kinds.map(ErrorKind::name).into();
+        assert_eq!(names.len(), kinds.len());
+        assert!(names.iter().all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+        assert_eq!(format!("{:>10}|", ErrorKind::Lost), "      lost|");
+    }
+
+    /// An application converts the errors of acquisitions and releases with one `From`.
+    #[test]
+    fn a_release_fails_with_the_error_that_all_other_verbs_fail_with() {
+        struct Mine(#[allow(dead_code, reason = "converted into")] Error);
+        impl From<Error> for Mine {
+            fn from(error: Error) -> Self {
+                Self(error)
+            }
+        }
+        async fn _work(locks: crate::LockClient) -> Result<(), Mine> {
+            let guard = locks.lock("k").acquire().await?;
+            guard.renew().await?;
+            locks.inspect("k").await?;
+            guard.release().await?;
+            Ok(())
+        }
+    }
 
     #[test]
     fn w3_an_error_names_operation_key_provider_and_keeps_its_cause() {

@@ -102,7 +102,7 @@ impl Trial {
             self.cut_everywhere("release", async |trial, key, fates| {
                 let guard = trial.guard(key).await;
                 trial.cut_replies(fates);
-                guard.release().await.map(drop).map_err(|failed| failed.error().clone())
+                guard.release().await
             })
             .await;
         }

@@ -125,10 +125,10 @@ async fn r14_killed_connections_are_replaced_and_no_lock_is_lost() {
         let other = acquire_again(&locks, &format!("other-{round}")).await;
         assert!(guard.is_held());
         // If the connection of held locks was cut as well, the release fails and returns the guard.
-        let mut releasing = other.release().await;
+        let mut releasing = other.release_or_keep().await;
         while let Err(failed) = releasing {
             assert!(failed.error().is_unavailable(), "{failed}");
-            releasing = failed.into_guard().unwrap().release().await;
+            releasing = failed.into_guard().unwrap().release_or_keep().await;
         }
     }
     released(guard).await;

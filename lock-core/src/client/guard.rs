@@ -182,9 +182,8 @@ impl LockGuard {
     /// **[`ErrorKind::Lost`](crate::ErrorKind::Lost): another holder may have worked at the same
     /// time.** Check what was done under the lock. The lock of another owner is never touched.
     ///
-    /// Any other kind means that the release was not confirmed. The error then has the
-    /// [guard](ReleaseError::into_guard), so that the release can be tried again. Dropping the
-    /// error retries in the background.
+    /// Any other kind means that the release was not confirmed. It is then retried in the
+    /// background. [`release_or_keep`](Self::release_or_keep) returns the guard instead.
     ///
     /// | the loss was noticed before | the backend answers | result |
     /// |---|---|---|
@@ -215,7 +214,40 @@ impl LockGuard {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn release(mut self) -> Result<(), ReleaseError> {
+    pub async fn release(self) -> Result<()> {
+        Ok(self.release_or_keep().await?)
+    }
+
+    /// Releases the lock as [`release`](Self::release) does, and returns the guard if the release
+    /// was not confirmed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`release`](Self::release). The error has the [guard](ReleaseError::into_guard),
+    /// unless the lock was lost. Dropping the error retries in the background.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the release goes on in the background (law G4).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::{Fault, Faults, MemoryProvider, Verb};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let faults = Faults::new();
+    /// # let locks = LockClient::new(faults.around(MemoryProvider::new()));
+    /// let guard = locks.lock("invoice/42").acquire().await?;
+    /// faults.next(Verb::Release, 1, Fault::unavailable());
+    /// let failed = guard.release_or_keep().await.unwrap_err();
+    /// let guard = failed.into_guard().expect("the lock was not lost");
+    /// guard.release().await?; // once more
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn release_or_keep(mut self) -> Result<(), ReleaseError> {
         let released = self.lease.hold.release().await;
         self.armed = !self.lease.hold.is_given_back();
         match released {
@@ -311,7 +343,8 @@ impl Drop for LockGuard {
     }
 }
 
-/// Reports that a lock had been lost before its release, or that the release was not confirmed.
+/// Reports that a lock had been lost before its release, or that the release was not confirmed; from
+/// [`LockGuard::release_or_keep`].
 ///
 /// The `?` operator converts it into an [`Error`]. A guard in it is dropped then, and retries the
 /// release in the background.
@@ -322,12 +355,12 @@ impl Drop for LockGuard {
 /// use lock_core::{LockGuard, Result};
 ///
 /// async fn done(guard: LockGuard) -> Result<()> {
-///     match guard.release().await {
+///     match guard.release_or_keep().await {
 ///         Ok(()) => Ok(()),
 ///         Err(failed) if failed.is_lost() => Err(failed.into()), // check what was written
 ///         Err(failed) if failed.error().is_denied() => Err(failed.into()), // dropped: tries again
 ///         Err(failed) => match failed.into_guard() {
-///             Some(guard) => Ok(guard.release().await?), // once more
+///             Some(guard) => guard.release().await, // once more
 ///             None => Ok(()),
 ///         },
 ///     }
@@ -358,12 +391,12 @@ impl ReleaseError {
     /// use lock_core::{LockGuard, ReleaseError};
     ///
     /// async fn release_twice(guard: LockGuard) -> Result<(), ReleaseError> {
-    ///     let Err(failed) = guard.release().await else { return Ok(()) };
+    ///     let Err(failed) = guard.release_or_keep().await else { return Ok(()) };
     ///     if failed.is_lost() {
     ///         return Err(failed);
     ///     }
     ///     match failed.into_guard() {
-    ///         Some(guard) => guard.release().await,
+    ///         Some(guard) => guard.release_or_keep().await,
     ///         None => Ok(()),
     ///     }
     /// }

@@ -121,11 +121,10 @@ impl Acquire {
                 }
                 return Err(lease.lost_error());
             };
-            if let Err(failed) = guard.release().await {
-                if failed.is_lost() {
-                    return Err(failed.into());
+            if let Err(error) = guard.release().await {
+                if error.is_lost() {
+                    return Err(error);
                 }
-                let error = failed.error();
                 tracing::debug!(%error, "release unconfirmed, retrying in the background");
             }
             Ok(output)

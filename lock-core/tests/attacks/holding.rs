@@ -197,7 +197,7 @@ async fn g4_a_repeated_release_keeps_its_first_answer() {
     // first release passes; the sweep fails
     faults.next(Verb::Release, 1, Fault::DelayAnswer(ms(1)));
     faults.next(Verb::Release, 1, Fault::unavailable());
-    let e = guard.release().await.unwrap_err();
+    let e = guard.release_or_keep().await.unwrap_err();
     assert!(!e.is_lost(), "it was held to the end");
     e.into_guard().unwrap().release().await.unwrap();
 }

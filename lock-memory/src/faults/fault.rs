@@ -20,7 +20,7 @@ use lock_core::{Error, ErrorKind};
 ///
 /// faults.next(Verb::Release, 1, Fault::LoseAnswer);
 /// let guard = locks.lock("report").acquire().await?;
-/// let failed = guard.release().await.unwrap_err();
+/// let failed = guard.release_or_keep().await.unwrap_err();
 /// let guard = failed.into_guard().expect("the lock was not lost");
 /// guard.release().await?; // the second request confirms the first
 /// # Ok(())

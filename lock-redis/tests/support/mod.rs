@@ -43,10 +43,10 @@ pub(crate) const ACL_OF_A_NODE: &str = "-publish -subscribe -client|tracking +la
 
 /// Releases a lock, and repeats that while the server is unavailable.
 pub(crate) async fn released(guard: lock_core::LockGuard) {
-    let mut releasing = guard.release().await;
+    let mut releasing = guard.release_or_keep().await;
     while let Err(failed) = releasing {
         assert!(!failed.is_lost(), "{failed}");
-        releasing = failed.into_guard().unwrap().release().await;
+        releasing = failed.into_guard().unwrap().release_or_keep().await;
     }
 }
 

@@ -13,7 +13,7 @@ pub async fn g4_bl15_a_failed_release_hands_the_guard_back(subject: &Subject) {
     let key = subject.key("k");
     let guard = client.lock(&key).acquire().await.unwrap();
     faults.next(Verb::Release, 1, Fault::unavailable());
-    let failed = guard.release().await.unwrap_err();
+    let failed = guard.release_or_keep().await.unwrap_err();
     assert!(failed.error().is_unavailable());
     assert!(failed.to_string().contains(key.as_str()), "{failed}");
     let guard = failed.into_guard().expect("not lost");
@@ -79,7 +79,7 @@ pub async fn g4_bl14_a_release_whose_answer_is_lost_can_be_repeated(subject: &Su
     let key = subject.key("k");
     let guard = client.lock(&key).acquire().await.unwrap();
     faults.next(Verb::Release, 1, Fault::LoseAnswer);
-    let guard = guard.release().await.unwrap_err().into_guard().expect("not lost");
+    let guard = guard.release_or_keep().await.unwrap_err().into_guard().expect("not lost");
     let next = subject.lock(&key, subject.long());
     let token = grant(&*next).await;
     guard.release().await.expect("the request without an answer has freed the key");
@@ -95,7 +95,7 @@ pub async fn g4_releasing_a_lock_whose_lease_has_ended_says_lost(subject: &Subje
     subject.until_free(&key, subject.units(20)).await;
     let next = subject.lock(&key, subject.long());
     let token = grant(&*next).await;
-    let failed = guard.release().await.unwrap_err();
+    let failed = guard.release_or_keep().await.unwrap_err();
     assert!(failed.is_lost() && failed.to_string().contains(key.as_str()), "{failed}");
     assert!(failed.into_guard().is_none(), "there is nothing left to release");
     assert_eq!(grant(&*next).await, token);
@@ -111,7 +111,7 @@ pub async fn g4_releasing_a_lock_whose_loss_was_noticed_says_lost(subject: &Subj
         let guard = acquire.acquire().await.unwrap();
         assert!(guard.lost().await.is_some());
         fault.into_iter().for_each(|fault| faults.next(Verb::Release, 1, fault));
-        let failed = guard.release().await.unwrap_err();
+        let failed = guard.release_or_keep().await.unwrap_err();
         assert!(failed.is_lost(), "{failed}");
         assert!(failed.into_guard().is_none());
         // Whatever the first request did, the key is freed in the background.
@@ -129,7 +129,7 @@ pub async fn g4_a_release_after_the_deadline_is_not_excused_by_a_lost_answer(sub
     subject.pass(ttl).await;
     subject.until_free(&key, subject.units(20)).await;
     faults.next(Verb::Release, 1, Fault::LoseAnswer);
-    let failed = guard.release().await.unwrap_err();
+    let failed = guard.release_or_keep().await.unwrap_err();
     assert!(failed.error().is_unavailable(), "{failed}");
     let guard = failed.into_guard().expect("nothing is known yet");
     assert!(guard.release().await.unwrap_err().is_lost());
