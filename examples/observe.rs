@@ -38,7 +38,9 @@ impl Observer for Meter {
     fn on_event(&self, event: &Event) {
         self.0.send_modify(|totals| match event.kind() {
             EventKind::Waiting { .. } => totals.waited += 1,
-            EventKind::AcquireEnded { outcome: AcquireOutcome::Acquired(_), effort, .. } => {
+            EventKind::AcquireEnded {
+                outcome: AcquireOutcome::Acquired { .. }, effort, ..
+            } => {
                 totals.acquired += 1;
                 totals.waiting_time += effort.waited;
             }

@@ -111,7 +111,12 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn sleep(&self, time: Duration) -> Sleep {
+        (**self).sleep(time)
+    }
+
     fn now(&self) -> Moment {
         (**self).now()
     }

@@ -81,13 +81,19 @@ struct Inner {
 ///
 /// A service that answers with the error of a lock may use this table:
 ///
-/// | kind | status | why |
+/// | kind | of an acquisition | of [`run`](crate::Acquire::run), once its work has begun |
 /// |---|---|---|
-/// | [`Contended`](Self::Contended), [`TimedOut`](Self::TimedOut) | 409, with `Retry-After` from [`Error::remaining`] | another request holds the lock |
-/// | [`Unavailable`](Self::Unavailable), [`Cancelled`](Self::Cancelled) | 503 | a retry may help |
-/// | [`Lost`](Self::Lost) | 500 | the work may be half done |
-/// | [`Invalid`](Self::Invalid) | 400 if the key comes from the request, otherwise 500 | a retry does not help |
-/// | all others | 500 | the service or its store is set up wrongly |
+/// | [`Contended`](Self::Contended), [`TimedOut`](Self::TimedOut) | 409: another owner holds the lock | – |
+/// | [`Unavailable`](Self::Unavailable) | 503: a retry may help | – |
+/// | [`Cancelled`](Self::Cancelled) | 503: a retry may help | 500: the work may be done, half done, or not done |
+/// | [`Lost`](Self::Lost) | – | 500: the same |
+/// | all others | 500: the service or its store is set up wrongly | – |
+///
+/// A bad key is [`Invalid`](Self::Invalid), and so is a bad ttl. If the key comes from the request,
+/// check it first with [`LockKey::new`](crate::LockKey::new), and answer 400.
+///
+/// For `Retry-After`, round [`Error::remaining`] up to whole seconds, and use at most a few seconds:
+/// the holder may release long before its lease ends.
 ///
 /// # Examples
 ///
@@ -571,19 +577,20 @@ mod tests {
     /// An application converts the errors of acquisitions and releases with one `From`.
     #[test]
     fn a_release_fails_with_the_error_that_all_other_verbs_fail_with() {
-        struct Mine(#[allow(dead_code, reason = "converted into")] Error);
+        #[derive(Debug)]
+        struct Mine(Error);
         impl From<Error> for Mine {
             fn from(error: Error) -> Self {
                 Self(error)
             }
         }
-        async fn _work(locks: crate::LockClient) -> Result<(), Mine> {
-            let guard = locks.lock("k").acquire().await?;
+        async fn work(guard: crate::LockGuard) -> Result<(), Mine> {
             guard.renew().await?;
-            locks.inspect("k").await?;
             guard.release().await?;
             Ok(())
         }
+        let _compiles = work;
+        assert!(Mine::from(Error::misconfigured("x")).0.is_misconfigured());
     }
 
     #[test]

@@ -106,12 +106,18 @@ impl Loss {
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::GaveUp { failures, .. } = self {
+            return write!(
+                f,
+                "{failures} renewals in a row have failed, as many as the caller allows"
+            );
+        }
         f.write_str(match self {
             Self::NotYours => "the backend answered that this owner no longer holds the lock",
             Self::Expired { cause: None } => "the lease was not renewed in time",
             Self::Expired { cause: Some(_) } => "the lease could not be renewed in time",
             Self::MaxHold => "the lock was held for the longest time that the caller allows",
-            Self::GaveUp { .. } => "as many renewals in a row have failed as the caller allows",
+            Self::GaveUp { .. } => "too many renewals in a row have failed",
         })
     }
 }

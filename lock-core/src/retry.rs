@@ -57,6 +57,7 @@ pub trait RetryStrategy: fmt::Debug + Send + Sync + 'static {
     /// let counting = Backoff::from_fn(|| (1..).map(Duration::from_secs));
     /// assert_eq!(counting.max_retries(3).delays().last(), Some(Duration::from_secs(3)));
     /// ```
+    #[must_use = "a strategy does nothing until an acquisition uses it"]
     fn max_retries(self, retries: u32) -> impl RetryStrategy
     where
         Self: Sized,
@@ -80,6 +81,7 @@ pub trait RetryStrategy: fmt::Debug + Send + Sync + 'static {
     /// assert_eq!([ms(100), ms(200), ms(400)].within(ms(350)).delays().count(), 2);
     /// assert_eq!(vec![ms(10); 9].within(ms(55)).max_retries(7).delays().count(), 5);
     /// ```
+    #[must_use = "a strategy does nothing until an acquisition uses it"]
     fn within(self, total: Duration) -> impl RetryStrategy
     where
         Self: Sized,

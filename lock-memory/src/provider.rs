@@ -352,7 +352,7 @@ impl FencingFloor for MemoryLock {
     }
 
     async fn raise(&self, to: FencingToken) -> Result<Option<FencingToken>> {
-        if to > FencingToken::LARGEST {
+        if to > FencingToken::MAX_RAISE {
             let message = format!("cannot raise a fencing token to {to}; the largest is 2^53 - 1");
             return Err(Error::new(ErrorKind::Invalid, message));
         }

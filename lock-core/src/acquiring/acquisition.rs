@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tracing::Level;
 
 use super::listening::Listening;
 use super::schedule::Schedule;
@@ -41,6 +42,8 @@ pub(crate) struct Acquisition {
     owner_since: Moment,
     pub(super) seen: Seen,
     pub(super) undo_state: UndoState,
+    /// Its wait was reported, which is done once.
+    pub(super) reported_waiting: bool,
     /// How it ends, if its future is dropped now.
     pub(super) outcome: AcquireOutcome,
 }
@@ -83,6 +86,7 @@ impl Acquisition {
             owner_since: now,
             seen: Seen::default(),
             undo_state: UndoState::default(),
+            reported_waiting: false,
             outcome: AcquireOutcome::Dropped,
             engine,
         }
@@ -298,11 +302,11 @@ impl Drop for Acquisition {
             let now = self.now();
             self.share(|facts| facts.end_request(now));
         }
-        self.undo();
         self.engine.numbers.acquire_ended();
-        if self.engine.reporter.is_listening() {
+        if self.engine.reporter.is_listening(Level::DEBUG) {
             let (outcome, effort) = (self.outcome, self.effort());
             self.engine.report(&self.bound, EventKind::AcquireEnded { outcome, effort });
         }
+        self.undo(); // its events follow
     }
 }

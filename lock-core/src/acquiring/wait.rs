@@ -55,7 +55,7 @@ impl Acquisition {
             }
         };
         self.outcome = match &outcome {
-            Ok(hold) => AcquireOutcome::Acquired(hold.fencing),
+            Ok(hold) => AcquireOutcome::Acquired { fencing: hold.fencing },
             Err(error) => AcquireOutcome::NotAcquired(error.kind()),
         };
         let hold = outcome.map_err(|error| {
@@ -129,7 +129,10 @@ impl Acquisition {
         if was_last { Err(self.exhausted()) } else { Ok(()) }
     }
 
-    fn report_waiting(&self) {
+    fn report_waiting(&mut self) {
+        if std::mem::replace(&mut self.reported_waiting, true) {
+            return;
+        }
         let waiting = EventKind::Waiting { remaining: self.seen.remaining() };
         self.engine.report(&self.bound, waiting);
     }

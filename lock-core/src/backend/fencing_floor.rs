@@ -84,7 +84,7 @@ pub trait FencingFloor: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) above [`FencingToken::LARGEST`], so that
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) above [`FencingToken::MAX_RAISE`], so that
     /// the next grant always has a number left. Nothing changes then.
     ///
     /// # Cancel safety

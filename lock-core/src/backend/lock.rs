@@ -232,7 +232,7 @@ pub trait Lock: Debug + Send + Sync + 'static {
     /// the last token + 1. Then tokens keep growing after the store has lost its data. A counter alone
     /// is enough only if nothing that a token protects outlives the store. One counter may serve all
     /// keys. Keep it until no holder of an earlier token can still write. Tokens above
-    /// [`FencingToken::LARGEST`](crate::FencingToken::LARGEST) cannot be raised.
+    /// [`FencingToken::MAX_RAISE`](crate::FencingToken::MAX_RAISE) cannot be raised.
     ///
     /// A claim of a [`Mode`](super::Mode) that the store does not have is refused with
     /// [`Mode::require_exclusive`](super::Mode::require_exclusive).

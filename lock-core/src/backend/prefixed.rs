@@ -15,9 +15,9 @@ use crate::value::{LockKey, Ttl};
 ///
 /// Errors and events show the keys without the prefix.
 ///
-/// Every URL of a [registry](crate::registry::ProviderRegistry) has this as the option `prefix`,
-/// such as `memory://jobs?prefix=billing:`. A store with a prefix of its own, such as Redis, uses
-/// its own.
+/// Every URL of a [registry](crate::registry::ProviderRegistry) accepts it as the option `prefix`,
+/// such as `memory://jobs?prefix=billing:`. A store with its own prefixes, such as Redis, applies
+/// those instead.
 ///
 /// **Choose prefixes of which none begins with another**: `a:` and `a:b:` can name the same key.
 ///
@@ -48,10 +48,10 @@ pub struct Prefixed<P> {
     info: ProviderInfo,
 }
 
-impl<P: LockProvider> Prefixed<P> {
-    /// The greatest length of a prefix, in bytes.
-    pub const MAX_LEN: usize = 256;
+/// The greatest length of a prefix, in bytes.
+const MAX_LEN: usize = 256;
 
+impl<P: LockProvider> Prefixed<P> {
     /// Puts `prefix` before every key of `provider`.
     ///
     /// Together they may have as many bytes as the provider
@@ -60,8 +60,8 @@ impl<P: LockProvider> Prefixed<P> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`] when the prefix is longer than [`MAX_LEN`](Self::MAX_LEN), leaves
-    /// no bytes for the keys of the provider, or has a control character.
+    /// [`ErrorKind::Misconfigured`] when the prefix is longer than 256 bytes, leaves no bytes for the
+    /// keys of the provider, or has a control character.
     ///
     /// # Examples
     ///
@@ -75,9 +75,9 @@ impl<P: LockProvider> Prefixed<P> {
     /// ```
     pub fn new(provider: P, prefix: impl AsRef<str>) -> Result<Self> {
         let prefix = prefix.as_ref();
-        if prefix.len() > Self::MAX_LEN {
-            let (has, limit) = (prefix.len(), Self::MAX_LEN);
-            let message = format!("the key prefix has {has} bytes; the limit is {limit}");
+        if prefix.len() > MAX_LEN {
+            let has = prefix.len();
+            let message = format!("the key prefix has {has} bytes; the limit is {MAX_LEN}");
             return Err(Error::misconfigured(message));
         }
         if let Some(c) = prefix.chars().find(|c| c.is_control()) {

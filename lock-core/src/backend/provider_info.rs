@@ -239,7 +239,7 @@ impl ProviderInfo {
         self.clock.as_ref()
     }
 
-    /// Sets the greatest length of a key, in bytes. The default, and the most, is
+    /// Sets the greatest length of a key, in bytes. The default and maximum is
     /// [`LockKey::MAX_LEN`].
     ///
     /// # Examples

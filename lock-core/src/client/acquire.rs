@@ -312,7 +312,8 @@ impl Acquire {
     /// acquisitions with one token are the same owner: both hold the lock, and undoing one of them
     /// frees the other.
     ///
-    /// Use this to know the token beforehand, for instance to store it before the first request.
+    /// Use this to know the token beforehand, for instance to store it before the first request. A
+    /// [clone](#impl-Clone-for-Acquire) of the acquisition does not have it.
     ///
     /// # Examples
     ///
@@ -447,7 +448,7 @@ impl Acquire {
         self
     }
 
-    /// Declares the lock lost when so many renewals in a row have failed.
+    /// Declares the lock lost after this many failed renewals in a row.
     ///
     /// Without this, a lock is lost only when its lease may have ended, however many renewals have
     /// failed (law G3). The loss is [`Loss::GaveUp`](crate::loss::Loss::GaveUp). Renewals by
@@ -507,8 +508,8 @@ impl Acquire {
 
     /// Stops acquiring when this token is cancelled, and stops the work of [`run`](Acquire::run).
     ///
-    /// Both then fail with [`ErrorKind::Cancelled`]. The work has the [`grace`](Acquire::grace)
-    /// before it is dropped. A guard that was acquired before is not affected.
+    /// The acquisition fails with [`ErrorKind::Cancelled`]. So does `run`, unless its work ends
+    /// within the [`grace`](Acquire::grace). A guard that was acquired before is not affected.
     ///
     /// # Examples
     ///
@@ -590,7 +591,7 @@ impl Acquire {
     /// # Errors
     ///
     /// As [`acquire`](Acquire::acquire). The error is [contended](Error::is_contended) if another
-    /// owner holds the key, and [`Error::remaining`] then tells how long its lease has left.
+    /// owner holds the key, and [`Error::remaining`] then returns how long its lease has left.
     ///
     /// # Cancel safety
     ///

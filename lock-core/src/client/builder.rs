@@ -281,8 +281,8 @@ impl ClientBuilder {
 
     /// Sets how far the clocks of the client and the store may drift apart, as a part of the time.
     ///
-    /// A lease counts as ended earlier than its ttl by this part (law G1). The default, and the
-    /// least, is 0.01: one second in a hundred. Quartz clocks usually stay below 0.0002. A clock
+    /// A lease counts as ended earlier than its ttl by this part (law G1). The default and minimum
+    /// is 0.01: one second in a hundred. Quartz clocks usually stay below 0.0002. A clock
     /// that is being slewed, or that of a busy virtual machine, can drift by more.
     ///
     /// # Errors
@@ -505,6 +505,7 @@ impl ClientBuilder {
 /// Refuses a default ttl with which every acquisition without a ttl of its own would fail.
 fn check_default_ttl(margins: Margins, ttl: Duration, info: &ProviderInfo) -> Result<()> {
     let ttl = margins.usable_ttl(ttl)?;
+    margins.usable_part(ttl)?;
     if info.check_ttl(ttl).is_ok() {
         return Ok(());
     }

@@ -167,7 +167,7 @@ impl LockGuard {
     /// ```
     pub fn auto_renew(&self) {
         let hold = &self.lease.hold;
-        if hold.begins_auto_renewing() {
+        if hold.claim_auto_renewal() {
             hold.runtime.spawn(keep_alive(Arc::clone(hold)));
         }
     }

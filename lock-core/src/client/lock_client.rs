@@ -288,8 +288,10 @@ impl LockClient {
 
     /// Waits until the observer has received every event that was reported before this call.
     ///
-    /// Await it before the process exits. It returns at once if there is no observer, and never if
-    /// the observer hangs, so limit its time.
+    /// It does not wait for releases in the background, whose events may follow. It returns at once
+    /// if there is no observer, and never if the observer hangs, so limit its time.
+    ///
+    /// Await it before the process exits.
     ///
     /// # Cancel safety
     ///

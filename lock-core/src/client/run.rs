@@ -15,15 +15,23 @@ use crate::loss::Loss;
 impl Acquire {
     /// Lets the work of [`run`](Acquire::run) go on for a while after it has to stop, to clean up.
     ///
-    /// The work learns that it has to stop from [`Lease::lost`], [`Lease::cancellation_token`], or
-    /// its [own token](Acquire::cancelled_by). It is dropped when the grace is over. The default is
-    /// no grace.
+    /// The work is notified by [`Lease::lost`], [`Lease::cancellation_token`], or its
+    /// [own token](Acquire::cancelled_by). It is dropped when the grace is over. The default is no
+    /// grace.
     ///
-    /// | the work has to stop because | longest grace | result if it ends in time |
+    /// | why the work has to stop | its grace | result if it ends in time |
     /// |---|---|---|
-    /// | the lock will expire, or renewing was given up | until the lease may have ended: a [stop margin](crate::ClientBuilder::stop_margin), at least | [`ErrorKind::Lost`](crate::ErrorKind::Lost) |
-    /// | another owner has the lock, or it was held for its [longest time](Acquire::max_hold) | none | |
-    /// | the token was cancelled | `limit`, and the lock is renewed meanwhile | that of the work |
+    /// | the lease will end, or renewing was [given up](Acquire::max_renewal_failures) | the shorter of `limit` and the time until the lease may have ended | [`ErrorKind::Lost`](crate::ErrorKind::Lost) |
+    /// | another owner has the lock | none | [`ErrorKind::Lost`](crate::ErrorKind::Lost) |
+    /// | the lock was held for its [longest time](Acquire::max_hold) | none | [`ErrorKind::Lost`](crate::ErrorKind::Lost) |
+    /// | the token was cancelled | `limit`; the lease is renewed meanwhile | that of the work |
+    ///
+    /// The time until a lease may have ended is the
+    /// [stop margin](crate::ClientBuilder::stop_margin): by default a tenth of the ttl, and at most
+    /// 5 seconds. For a longer grace, set a longer stop margin.
+    ///
+    /// Work without a grace runs until its next await point and is dropped there. Only the
+    /// destructors of its values run for certain.
     ///
     /// # Examples
     ///
@@ -32,25 +40,26 @@ impl Acquire {
     /// # use lock_memory::MemoryProvider;
     /// # use std::time::Duration;
     /// use lock_core::CancellationToken;
-    /// # #[tokio::main(flavor = "current_thread")]
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> lock_core::Result<()> {
     /// # let locks = LockClient::new(MemoryProvider::new());
     ///
     /// let shutdown = CancellationToken::new();
     /// let stop = shutdown.clone();
-    /// # stop.cancel();
-    /// let pages = locks
-    ///     .lock("report")
-    ///     .grace(Duration::from_secs(2))
-    ///     .run(|lease| async move {
-    ///         let (lost, mut pages) = (lease.cancellation_token(), 0);
-    ///         while !lost.is_cancelled() && !stop.is_cancelled() {
-    ///             pages += 1; // … write a page …
-    ///         }
-    ///         pages // … after closing the file
-    ///     })
-    ///     .await?;
-    /// println!("{pages} pages");
+    /// let work = locks.lock("report").grace(Duration::from_secs(2)).cancelled_by(shutdown.clone());
+    /// let work = work.run(async |lease| {
+    ///     let (lost, mut pages) = (lease.cancellation_token(), 0);
+    ///     while !lost.is_cancelled() && !stop.is_cancelled() {
+    ///         tokio::time::sleep(Duration::from_millis(100)).await; // … write a page …
+    ///         pages += 1;
+    ///     }
+    ///     pages // … after the file was closed
+    /// });
+    /// # tokio::spawn(async move {
+    /// #     tokio::time::sleep(Duration::from_secs(60)).await;
+    /// #     shutdown.cancel(); // the service shuts down
+    /// # });
+    /// println!("{} pages", work.await?);
     /// # Ok(())
     /// # }
     /// ```
@@ -114,12 +123,14 @@ impl Acquire {
             let lease = guard.lease();
             let stopped = until_stopped(work(guard.lease()), &lease, cancelled, grace).await;
             let Some(output) = stopped else {
-                if lease.is_held() {
-                    // Awaited, because the process may be about to end.
-                    let _ = guard.release().await;
-                    return Err(lease.cancelled_error());
+                if !lease.is_held() {
+                    return Err(lease.lost_error());
                 }
-                return Err(lease.lost_error());
+                // Awaited, because the process may be about to end.
+                return Err(match guard.release().await {
+                    Err(error) if error.is_lost() => error,
+                    _ => lease.cancelled_error(),
+                });
             };
             if let Err(error) = guard.release().await {
                 if error.is_lost() {
@@ -134,12 +145,6 @@ impl Acquire {
     }
 }
 
-/// Why work has to stop.
-enum Stop {
-    Lost(Option<Loss>),
-    Cancelled,
-}
-
 /// Polls the work until it is done, or until it has to stop and its grace is over. Returns its
 /// output, if the lock was held until then.
 async fn until_stopped<F: Future>(
@@ -149,33 +154,30 @@ async fn until_stopped<F: Future>(
     grace: Duration,
 ) -> Option<F::Output> {
     let mut work = pin!(work);
-    let stop = tokio::select! {
+    let (hold, clock) = (&lease.hold, &lease.hold.engine.clock);
+    let (loss, limit) = tokio::select! {
         biased;
         // Work that never yields can outlive its lease, so the clock decides.
         output = &mut work => return lease.is_held().then_some(output),
-        loss = lease.lost() => Stop::Lost(loss),
-        () = cancellation(cancelled) => Stop::Cancelled,
-    };
-    let (clock, hold) = (&lease.hold.engine.clock, &lease.hold);
-    let limit = clock.now().after(grace);
-    match stop {
-        Stop::Lost(Some(Loss::NotYours)) => None,
-        Stop::Lost(_) => {
+        loss = lease.lost() => (loss, clock.now().after(grace)),
+        () = cancellation(cancelled) => {
+            let limit = clock.now().after(grace);
             tokio::select! {
                 biased;
-                () = clock.sleep_until(limit.min(hold.deadline())) => None,
-                _ = work => None,
+                output = &mut work => return lease.is_held().then_some(output),
+                loss = lease.lost() => (loss, limit),
+                () = clock.sleep_until(limit) => return None,
             }
         }
-        Stop::Cancelled => {
-            tokio::select! {
-                biased;
-                output = work => lease.is_held().then_some(output),
-                _ = lease.lost() => None,
-                () = clock.sleep_until(limit) => None,
-            }
+    };
+    if !matches!(loss, Some(Loss::NotYours)) {
+        tokio::select! {
+            biased;
+            () = clock.sleep_until(limit.min(hold.deadline())) => {}
+            _ = work => {}
         }
     }
+    None
 }
 
 async fn cancellation(token: Option<CancellationToken>) {

@@ -61,8 +61,10 @@ impl fmt::Debug for Engine {
 impl Engine {
     /// Reports an event of an acquisition or its hold.
     pub(crate) fn report(&self, bound: &Bound, kind: EventKind) {
-        let event = || Event::new(&self.source, bound.key(), Some(bound.identity()), kind);
-        self.reporter.report(event);
+        let level = kind.level();
+        self.reporter.report(level, || {
+            Event::new(&self.source, self.clock.now(), bound.key(), Some(bound.identity()), kind)
+        });
     }
 
     /// Adds operation, key and provider to an error that a backend returned.

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::{Bound, Engine};
+use tracing::Level;
+
 use crate::backend::{Verb, limited};
 use crate::clock::Moment;
 use crate::error::Result;
@@ -53,7 +55,7 @@ impl Engine {
         identity: impl FnOnce() -> Option<Identity>,
     ) -> Option<Box<Pending<'a>>> {
         // Boxed, because most clients have no observer, and the request is moved around with it.
-        self.reporter.is_listening().then(|| {
+        self.reporter.is_listening(Level::TRACE).then(|| {
             Box::new(Pending {
                 engine: self,
                 verb,
@@ -90,8 +92,9 @@ impl Pending<'_> {
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
         let Self { engine, verb, key, identity, sent, outcome } = *self;
-        let took = engine.clock.now().since(sent);
-        let kind = EventKind::Request { verb, took, outcome };
-        engine.reporter.report(|| Event::new(&engine.source, key, identity, kind));
+        let now = engine.clock.now();
+        let kind = EventKind::Request { verb, took: now.since(sent), outcome };
+        let event = || Event::new(&engine.source, now, key, identity, kind);
+        engine.reporter.report(Level::TRACE, event);
     }
 }

@@ -45,7 +45,8 @@ impl Engine {
                         self.report(&bound, EventKind::Undone);
                     }
                 }
-                Err(cause) => self.report(&bound, EventKind::ReleaseFailed { cause }),
+                Err(cause) if event => self.report(&bound, EventKind::ReleaseFailed { cause }),
+                Err(error) => tracing::debug!(%error, "a waiter did not leave the queue"),
             }
         });
     }

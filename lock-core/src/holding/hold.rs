@@ -186,7 +186,7 @@ impl Hold {
 
     /// Returns whether a task has to be started that renews the lease. It is false once there is
     /// one.
-    pub(crate) fn begins_auto_renewing(&self) -> bool {
+    pub(crate) fn claim_auto_renewal(&self) -> bool {
         !std::mem::replace(&mut self.state().auto_renewing, true)
     }
 
@@ -226,7 +226,8 @@ impl Hold {
     pub(crate) fn begin(self: &Arc<Self>, resumed: bool) {
         let Engine { numbers, reporter, .. } = &*self.engine;
         let hold: Weak<Self> = Arc::downgrade(self);
-        self.state().place = Some(numbers.hold_started(hold));
+        let place = numbers.hold_started(hold);
+        self.state().place = Some(place);
         let fencing = self.fencing;
         self.engine.report(&self.bound, EventKind::HoldStarted { fencing, resumed });
         if reporter.is_observed() {
@@ -258,7 +259,8 @@ impl Hold {
     fn report_end(&self, outcome: HoldOutcome) {
         let (now, mut state) = (self.now(), self.state());
         let Some(place) = state.place.take() else { return };
-        let is_late = now >= state.validity.deadline().min(self.hold_until);
+        let deadline = state.validity.deadline().min(self.hold_until);
+        let is_late = now >= deadline;
         let outcome = match outcome {
             HoldOutcome::Lost(_) => outcome,
             _ if is_late => HoldOutcome::Lost(self.loss_by_time(&state, now)),
@@ -266,7 +268,7 @@ impl Hold {
         };
         drop(state);
         self.engine.numbers.hold_ended(place);
-        let held = now.since(self.since);
+        let held = now.min(deadline).since(self.since);
         self.engine.report(&self.bound, EventKind::HoldEnded { outcome, held });
     }
 
@@ -465,23 +467,27 @@ impl Hold {
     }
 
     /// Reports a failed renewal. It means that the outcome is unknown, not that the lock is lost
-    /// (law G3), unless so many have failed that the caller wants to give up.
+    /// (law G3), unless as many have failed as the caller allows.
     fn put_at_risk(&self, cause: Error) -> Error {
         let mut state = self.state();
+        if state.over.is_some() {
+            drop(state);
+            return self.lost_error(); // given back while the renewal was under way
+        }
         let rest = state.rest.get_or_insert_default();
         rest.failures = rest.failures.saturating_add(1);
         let before = rest.at_risk.as_ref().map_or(0, |risk| risk.failures);
         let failures = before.saturating_add(1);
         rest.at_risk = Some(AtRisk { failures, cause: cause.clone() });
         drop(state);
-        self.changed.notify_waiters();
-        let kind = EventKind::AtRisk { failures, cause: cause.clone() };
-        self.engine.report(&self.bound, kind);
         let most = self.renewals().and_then(|renewals| renewals.max_failures);
         if most.is_some_and(|most| failures >= most.get()) {
             self.end(HoldOutcome::Lost(Loss::GaveUp { failures, cause }));
             return self.lost_error();
         }
+        self.changed.notify_waiters();
+        let kind = EventKind::AtRisk { failures, cause: cause.clone() };
+        self.engine.report(&self.bound, kind);
         cause
     }
 }

@@ -18,6 +18,6 @@ pub(crate) struct Renewals {
     pub(crate) every: Option<Duration>,
     /// The time limit of one renewal, beside that of every request.
     pub(crate) timeout: Option<Duration>,
-    /// The lock counts as lost when so many renewals in a row have failed.
+    /// The lock counts as lost after this many failed renewals in a row.
     pub(crate) max_failures: Option<NonZeroU32>,
 }

@@ -1,4 +1,4 @@
-//! The numbers that a client keeps itself, as events may be dropped.
+//! The numbers that a client keeps itself, because events may be dropped.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use slab::Slab;
 
 /// How many locks a client holds and waits for now.
 ///
-/// The numbers are exact, also where the observer was too slow for some events.
+/// The numbers are exact, even if the observer has missed events.
 ///
 /// # Examples
 ///
@@ -29,7 +29,7 @@ use slab::Slab;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// How many locks are held, as [`Lease::is_held`](crate::Lease::is_held) tells.
+    /// How many locks are held, as [`Lease::is_held`](crate::Lease::is_held) reports.
     pub held: usize,
     /// How many acquisitions have begun and not ended.
     pub acquiring: usize,
@@ -73,8 +73,9 @@ impl Numbers {
 
     /// Counts the holds that are live. It takes time in proportion to their number.
     pub(crate) fn held(&self) -> usize {
-        let holds = self.holds();
-        holds.iter().filter(|(_, hold)| hold.upgrade().is_some_and(|hold| hold.is_live())).count()
+        // Collected first, because a hold reads the clock of the application.
+        let holds: Vec<_> = self.holds().iter().filter_map(|(_, hold)| hold.upgrade()).collect();
+        holds.iter().filter(|hold| hold.is_live()).count()
     }
 
     pub(crate) fn hold_started(&self, hold: Weak<dyn Live>) -> Held {

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Level;
+
 use super::request::RequestOutcome;
 use crate::backend::{Mode, Release, Verb};
+use crate::clock::Moment;
 use crate::error::{Effort, Error, ErrorKind};
 use crate::loss::Loss;
 use crate::value::{FencingToken, LockKey, OwnerFingerprint};
@@ -12,8 +15,8 @@ use crate::value::{FencingToken, LockKey, OwnerFingerprint};
 /// An event of a lock.
 ///
 /// Events contain no owner token. Use [`client`](Event::client), [`provider`](Event::provider) and
-/// the names of kinds and outcomes as labels of metrics. Use the key in logs only, because there
-/// can be very many.
+/// the names of kinds and outcomes as labels of metrics. Use the key in logs only, because there may
+/// be very many keys.
 ///
 /// # Examples
 ///
@@ -31,6 +34,7 @@ use crate::value::{FencingToken, LockKey, OwnerFingerprint};
 #[derive(Clone, Debug)]
 pub struct Event {
     source: Arc<Source>,
+    at: Moment,
     key: LockKey,
     identity: Option<Identity>,
     kind: EventKind,
@@ -54,11 +58,12 @@ pub(crate) struct Identity {
 impl Event {
     pub(crate) fn new(
         source: &Arc<Source>,
+        at: Moment,
         key: &LockKey,
         identity: Option<Identity>,
         kind: EventKind,
     ) -> Self {
-        Self { source: Arc::clone(source), key: key.clone(), identity, kind }
+        Self { source: Arc::clone(source), at, key: key.clone(), identity, kind }
     }
 
     /// Returns the name of the provider.
@@ -72,6 +77,11 @@ impl Event {
         self.source.client.as_deref()
     }
 
+    /// Returns the moment at which it happened, on the [client's clock](crate::LockClient::clock).
+    pub fn at(&self) -> Moment {
+        self.at
+    }
+
     /// Returns the key of the lock.
     pub fn key(&self) -> &LockKey {
         &self.key
@@ -80,7 +90,8 @@ impl Event {
     /// Returns a number that all events of one acquisition and of its hold have in common.
     ///
     /// No other acquisition of this process has it. An acquisition keeps it when it has to go on
-    /// under another owner token. `None` if the event belongs to none, as an inspection does.
+    /// under another owner token. Returns `None` for events outside an acquisition, such as the
+    /// request of an inspection.
     pub fn id(&self) -> Option<u64> {
         self.identity.map(|identity| identity.id)
     }
@@ -159,14 +170,18 @@ impl Event {
 ///   AcquireEnded ─── Acquired ──────▶ HoldStarted ◀────┘
 ///         │                               │  Renewed, AtRisk
 ///         │ NotAcquired, Dropped          ▼
-///         │                           HoldEnded ─── Detached, Forgotten ──▶ ∎
-///         ▼                               │ GivenBack, Lost
-///   Undone or ReleaseFailed,              ▼
-///   if an attempt had no answer       Released or ReleaseFailed
+///         ▼                           HoldEnded
+///         ∎                               │ GivenBack; Lost, when its guard is released or dropped
+///                                         ▼
+///                                     Released or ReleaseFailed
 /// ```
 ///
-/// A request may follow every state: [`Request`](Self::Request) tells of the traffic with the
-/// store, and of nothing else.
+/// Three kinds are not part of the diagram:
+///
+/// | kind | when |
+/// |---|---|
+/// | [`Request`](Self::Request) | at any time |
+/// | [`Undone`](Self::Undone), or [`ReleaseFailed`](Self::ReleaseFailed) instead of it | at any time after an attempt without an answer, also after the acquisition has ended |
 ///
 /// An acquisition that is refused before its first request, for instance because its key is
 /// invalid, reports nothing.
@@ -192,7 +207,7 @@ impl Event {
 pub enum EventKind {
     /// An acquisition begins. [`AcquireEnded`](Self::AcquireEnded) follows.
     AcquireStarted,
-    /// An acquisition found the key held, and began to wait.
+    /// An acquisition began to wait, because the key is held or because others wait for it.
     #[non_exhaustive]
     Waiting {
         /// How long the lease of the holder has left, if the store reports it.
@@ -228,14 +243,14 @@ pub enum EventKind {
         /// The error of the last renewal.
         cause: Error,
     },
-    /// A lock is no longer held, as [`Lease::is_held`](crate::Lease::is_held) tells.
+    /// A lock is no longer held, as [`Lease::is_held`](crate::Lease::is_held) reports.
     ///
-    /// The store may not know yet: [`Released`](Self::Released) tells what it has answered.
+    /// The store may not know yet: [`Released`](Self::Released) has its answer.
     #[non_exhaustive]
     HoldEnded {
         /// How it ended.
         outcome: HoldOutcome,
-        /// How long the lock was held.
+        /// How long the lock was held, at most until its deadline.
         held: Duration,
     },
     /// The store has answered the release of a lock.
@@ -265,6 +280,24 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// The level at which the event is logged.
+    pub(crate) const fn level(&self) -> Level {
+        match self {
+            Self::AcquireStarted
+            | Self::HoldStarted { .. }
+            | Self::Renewed { .. }
+            | Self::Request { .. } => Level::TRACE,
+            Self::AtRisk { .. }
+            | Self::ReleaseFailed { .. }
+            | Self::HoldEnded { outcome: HoldOutcome::Lost(_), .. } => Level::WARN,
+            Self::Waiting { .. }
+            | Self::AcquireEnded { .. }
+            | Self::HoldEnded { .. }
+            | Self::Released { .. }
+            | Self::Undone => Level::DEBUG,
+        }
+    }
+
     /// Returns the name of the kind, for the label of a metric.
     ///
     /// # Examples
@@ -304,8 +337,12 @@ impl EventKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AcquireOutcome {
-    /// It was granted, with this number. A hold begins.
-    Acquired(Option<FencingToken>),
+    /// It was granted. A hold begins.
+    #[non_exhaustive]
+    Acquired {
+        /// The number of the grant.
+        fencing: Option<FencingToken>,
+    },
     /// It failed with an error of this kind.
     NotAcquired(ErrorKind),
     /// Its future was dropped.
@@ -318,7 +355,7 @@ impl AcquireOutcome {
     /// It is `acquired`, `dropped`, or the [name of the error's kind](ErrorKind::name).
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Acquired(_) => "acquired",
+            Self::Acquired { .. } => "acquired",
             Self::NotAcquired(kind) => kind.name(),
             Self::Dropped => "dropped",
         }
@@ -326,7 +363,7 @@ impl AcquireOutcome {
 
     fn fencing(self) -> Option<FencingToken> {
         match self {
-            Self::Acquired(fencing) => fencing,
+            Self::Acquired { fencing } => fencing,
             Self::NotAcquired(_) | Self::Dropped => None,
         }
     }
@@ -347,6 +384,9 @@ impl AcquireOutcome {
 #[non_exhaustive]
 pub enum HoldOutcome {
     /// The holder has released the lock, or dropped its guard.
+    ///
+    /// The release may still find a loss that nobody has noticed. The answer of
+    /// [`EventKind::Released`] is [`Release::NotHeld`] then.
     GivenBack,
     /// The lock was lost (law G2), perhaps without anybody noticing.
     Lost(Loss),

@@ -6,6 +6,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
+use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 use super::event::Event;
@@ -16,12 +17,15 @@ use crate::error::{Error, ErrorKind, Result};
 /// # Contract
 ///
 /// The observer runs on a thread of its own, behind a queue of 4096 events. It can neither delay
-/// nor break a lock.
+/// nor break a lock. Every client has its own thread and queue.
 ///
 /// | the observer | effect |
 /// |---|---|
 /// | panics | the panic is logged, and the observer gets the next event |
 /// | is slow | events that do not fit into the queue are dropped, and [counted](super::Counts::events_dropped) |
+/// | is shared by several clients | it is called by several threads at once, and the events of two clients have no order |
+/// | holds a clone of its client | its thread never ends |
+/// | waits for [`LockClient::flush`](crate::LockClient::flush) | it waits forever |
 /// | has events left when the process exits | these events are lost, unless [`LockClient::flush`](crate::LockClient::flush) was awaited |
 ///
 /// With an observer, every held lock has a small task, which reports the end of a lease that nobody
@@ -116,7 +120,7 @@ impl Reporter {
             .spawn(move || {
                 for event in events {
                     if catch_unwind(AssertUnwindSafe(|| observer.on_event(&event))).is_err() {
-                        tracing::error!(?observer, "the lock observer panicked on an event");
+                        tracing::error!(kind = event.kind().name(), "the lock observer panicked");
                     }
                     seen.received.fetch_add(1, Ordering::SeqCst);
                     seen.grown.notify_waiters();
@@ -134,28 +138,27 @@ impl Reporter {
         self.thread.is_some()
     }
 
-    /// Returns whether events are looked at, by an observer or by a log.
-    pub(crate) fn is_listening(&self) -> bool {
-        self.is_observed() || LevelFilter::current() != LevelFilter::OFF
+    /// Returns whether events of this level are looked at, by an observer or by a log.
+    pub(crate) fn is_listening(&self, level: Level) -> bool {
+        self.is_observed() || LevelFilter::current() >= level
     }
 
-    pub(crate) fn report(&self, event: impl FnOnce() -> Event) {
+    pub(crate) fn report(&self, level: Level, event: impl FnOnce() -> Event) {
         // Without an observer and a log, the event is not even built.
-        if !self.is_listening() {
+        if !self.is_listening(level) {
             return;
         }
         let event = event();
         event.trace();
         let Some(Thread { queue, progress }) = &self.thread else { return };
         let mut sent = progress.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        match queue.try_send(event) {
-            Ok(()) => *sent += 1,
-            Err(TrySendError::Full(event)) => {
-                progress.dropped.fetch_add(1, Ordering::SeqCst);
-                let key = event.key();
-                tracing::debug!(%key, "the lock observer is too slow, dropped an event");
-            }
-            Err(TrySendError::Disconnected(_)) => {} // its thread has ended with the process
+        let put = queue.try_send(event);
+        *sent += u64::from(put.is_ok());
+        drop(sent); // the log may report to this observer as well
+        if let Err(TrySendError::Full(event) | TrySendError::Disconnected(event)) = put {
+            progress.dropped.fetch_add(1, Ordering::SeqCst);
+            let key = event.key();
+            tracing::debug!(%key, "the lock observer is too slow, dropped an event");
         }
     }
 

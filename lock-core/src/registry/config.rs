@@ -171,8 +171,10 @@ fn check_name(name: &str) -> Result<()> {
     if !name.is_empty() && name.bytes().all(fits) {
         return Ok(());
     }
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let shown = if name.chars().all(plain) { name } else { "…" };
     Err(Error::misconfigured(format!(
-        "`{name}` cannot name a provider; use lower-case letters, digits and `_`"
+        "`{shown}` cannot name a provider; use lower-case letters, digits and `_`"
     )))
 }
 
@@ -291,5 +293,8 @@ fn time<'de, D: serde::Deserializer<'de>>(source: D) -> Result<Option<Duration>,
 }
 
 pub(super) fn unknown_name<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Error {
-    Error::misconfigured(format!("no provider is named `{name}`; known are: {}", listed(known)))
+    // Only what looks like a name is repeated, because it may be a URL with a password.
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let shown = if name.chars().all(plain) { name } else { "…" };
+    Error::misconfigured(format!("no provider is named `{shown}`; known are: {}", listed(known)))
 }

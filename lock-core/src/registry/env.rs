@@ -65,7 +65,11 @@ impl LocksConfig {
     /// | `LOCK_<NAME>_WAIT`, such as `5s` | sets how long its acquisitions wait |
     /// | `LOCK_DEFAULT` | sets the default provider |
     /// | any other `LOCK_<NAME>_…` of a provider | is refused |
-    /// | any other variable | is left alone |
+    /// | any other variable, also one with the name of no provider | is left alone |
+    ///
+    /// Kubernetes adds variables such as `LOCK_JOBS_PORT` to every container if there is a service
+    /// named `lock-jobs`. They are refused where a provider is named `jobs`, unless the pod sets
+    /// `enableServiceLinks: false`.
     ///
     /// # Errors
     ///
@@ -82,11 +86,20 @@ impl LocksConfig {
     /// # Ok::<(), lock_core::Error>(())
     /// ```
     pub fn with_env(self) -> Result<Self> {
-        // Names and URLs are text, so a variable that is not Unicode is not one of ours.
-        let text = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        self.with_vars(text)
+        let mut vars = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            // The names of our variables are text.
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => vars.push((name, value)),
+                Err(_) if name.starts_with("LOCK_") => {
+                    let message = format!("the environment variable {name} is not valid Unicode");
+                    return Err(Error::misconfigured(message));
+                }
+                Err(_) => {}
+            }
+        }
+        self.with_vars(vars)
     }
 
     /// Overrides the configuration with the given variables, as
@@ -94,9 +107,14 @@ impl LocksConfig {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when a variable of a provider
-    /// is unknown, given twice in different case, or not a time; and as
-    /// [`check`](LocksConfig::check).
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured):
+    ///
+    /// | when | the message has |
+    /// |---|---|
+    /// | a variable of a provider is unknown | the known ones |
+    /// | a variable is given twice, in different case | its name |
+    /// | a ttl or wait is not a time | its name |
+    /// | the result does not pass [`check`](LocksConfig::check) | what is wrong |
     ///
     /// # Examples
     ///

@@ -56,9 +56,9 @@ impl FencingToken {
     /// ```
     /// use lock_core::FencingToken;
     ///
-    /// assert_eq!(FencingToken::LARGEST.as_u64(), 9_007_199_254_740_991);
+    /// assert_eq!(FencingToken::MAX_RAISE.as_u64(), 9_007_199_254_740_991);
     /// ```
-    pub const LARGEST: Self = match Self::new((1 << 53) - 1) {
+    pub const MAX_RAISE: Self = match Self::new((1 << 53) - 1) {
         Some(largest) => largest,
         None => Self(NonZeroU64::MIN),
     };

@@ -90,7 +90,7 @@ impl OwnerToken {
     /// | the text is used | effect |
     /// |---|---|
     /// | by two acquisitions at once | both are the same owner, so both hold the lock |
-    /// | again after a release | the store refuses the owner for some seconds (law U1) |
+    /// | again after a release | the store refuses the owner for a minute or longer (law U1), as [`ErrorKind::Invalid`] |
     /// | by somebody who guesses it | that process can renew and release the lock |
     ///
     /// # Examples
@@ -113,7 +113,7 @@ impl OwnerToken {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn from_text(text: impl AsRef<[u8]>) -> Self {
+    pub fn from_text(text: &str) -> Self {
         let mut bits = [0; 16];
         bits.copy_from_slice(&Sha256::digest(text)[..16]);
         Self::from_bits(bits)
@@ -273,8 +273,9 @@ mod tests {
     fn e4_a_token_of_a_text_is_half_of_its_sha_256_hash() {
         let token = OwnerToken::from_text("job 42, worker 3");
         assert_eq!(token.expose(), "UO7jTvwO6Pr3uH2kNS7fkg"); // by `sha256sum`
-        let texts = ["", "a", "b", "aa", &"a".repeat(100_000)];
-        let tokens: HashSet<_> = texts.iter().map(OwnerToken::from_text).collect();
+        let longest = "a".repeat(100_000);
+        let texts = ["", "a", "b", "aa", longest.as_str()];
+        let tokens: HashSet<_> = texts.into_iter().map(OwnerToken::from_text).collect();
         assert_eq!(tokens.len(), texts.len());
     }
 

@@ -94,14 +94,14 @@ pub async fn f1_q1_no_token_is_raised_beyond_the_largest(subject: &Subject) {
     let (key, other) = (subject.key("k"), subject.key("other"));
     let lock = subject.lock(&key, subject.long());
     let token = grant(&*lock).await;
-    for beyond in [i64::MAX.unsigned_abs(), FencingToken::LARGEST.as_u64() + 1] {
+    for beyond in [i64::MAX.unsigned_abs(), FencingToken::MAX_RAISE.as_u64() + 1] {
         let refused = lock.floor().raise(FencingToken::new(beyond).unwrap()).await;
         assert!(refused.as_ref().is_err_and(Error::is_invalid), "{refused:?}");
     }
     assert_eq!(grant(&*lock).await, token, "nothing was raised");
     released(&*lock).await;
     let next = grant(&*subject.lock(&key, subject.long())).await;
-    assert!(next > token && next < Some(FencingToken::LARGEST), "{next:?} after {token:?}");
+    assert!(next > token && next < Some(FencingToken::MAX_RAISE), "{next:?} after {token:?}");
     grant(&*subject.lock(&other, subject.long())).await;
 }
 

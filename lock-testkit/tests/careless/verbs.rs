@@ -128,7 +128,7 @@ impl FencingFloor for CarelessLock {
     }
 
     async fn raise(&self, fencing: FencingToken) -> Result<Option<FencingToken>> {
-        if fencing > FencingToken::LARGEST && !self.has(Flaw::RaiseIsUnbounded) {
+        if fencing > FencingToken::MAX_RAISE && !self.has(Flaw::RaiseIsUnbounded) {
             return Err(Error::new(ErrorKind::Invalid, "no token to raise to"));
         }
         let tables = &mut *self.tables();
