@@ -9,12 +9,13 @@
 )]
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lock_core::backend::Verb;
 use lock_core::observe::{Event, EventKind, Observer};
-use lock_core::{CancellationToken, LockClient, LockGuard, LockKey, OwnerToken, Result};
+use lock_core::{Backoff, CancellationToken, LockClient, LockGuard, LockKey, OwnerToken, Result};
 use lock_memory::{Fault, Faults, ManualClock, MemoryProvider};
 use tokio::task::JoinHandle;
 
@@ -26,7 +27,9 @@ struct Sums {
     acquiring: HashSet<u64>,
     held: HashSet<u64>,
     requests: HashMap<Verb, usize>,
-    /// Ends without a start, and starts without an end.
+    /// The acquisitions that wait.
+    waiting: HashSet<u64>,
+    /// Ends without a start, starts without an end, and waits that were reported twice.
     unbalanced: Vec<String>,
 }
 
@@ -40,6 +43,7 @@ impl Observer for Gauges {
         let balanced = match event.kind() {
             EventKind::AcquireStarted => sums.acquiring.insert(id),
             EventKind::AcquireEnded { .. } => sums.acquiring.remove(&id),
+            EventKind::Waiting { .. } => sums.waiting.insert(id),
             EventKind::HoldStarted { .. } => sums.held.insert(id),
             EventKind::HoldEnded { .. } => sums.held.remove(&id),
             EventKind::Request { verb, .. } => {
@@ -74,6 +78,12 @@ impl World {
         let (clock, faults, gauges) = (ManualClock::new(), Faults::new(), Gauges::default());
         let store = MemoryProvider::builder().clock(clock.clone()).build();
         let builder = LockClient::builder(faults.around(store.clone()));
+        let number = AtomicU64::new(seed << 32);
+        let mint = move || {
+            let number = u128::from(number.fetch_add(1, Ordering::SeqCst));
+            Ok(OwnerToken::from_bits(number.to_be_bytes()))
+        };
+        let builder = builder.owner_tokens(mint).retry(Backoff::default().seed(seed));
         let builder = if is_observed { builder.observer(gauges.clone()) } else { builder };
         let client = builder.build().unwrap();
         Self {

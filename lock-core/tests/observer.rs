@@ -131,6 +131,33 @@ async fn g2_a_lease_that_ended_without_notice_is_reported_as_lost() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn drain_waits_for_releases_and_undos_in_the_background() {
+    let (client, faults, events) = observed();
+    for fault in [Fault::DelayAnswer(Duration::from_secs(1)), Fault::unavailable()] {
+        faults.next(Verb::Release, 1, fault);
+        drop(client.lock("k").acquire().await.unwrap());
+        assert!(!client.inspect("k").await.unwrap().is_free() || faults.count(Verb::Release) > 0);
+        client.drain().await;
+        assert!(client.inspect("k").await.unwrap().is_free());
+    }
+    faults.next(Verb::TryAcquire, 1, Fault::Late(Duration::from_millis(50)));
+    let dropped = client.lock("k").acquire();
+    assert!(tokio::time::timeout(Duration::from_millis(10), dropped).await.is_err());
+    client.drain().await;
+    let kinds: Vec<_> = events.try_iter().map(|event| event.kind().name()).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == "undone").count(), 1, "{kinds:?}");
+    // A runtime that is shut down drops its tasks, and nobody waits for them.
+    let other = client.clone();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { drop(other.lock("other").acquire().await.unwrap()) });
+    })
+    .join()
+    .unwrap();
+    client.drain().await;
+}
+
 #[derive(Debug, Default)]
 struct Hostile {
     seen: Arc<AtomicUsize>,
@@ -151,6 +178,7 @@ impl Observer for Hostile {
 async fn bl34_an_observer_that_panics_or_hangs_breaks_nothing() {
     let hostile = Hostile::default();
     let (seen, stuck) = (Arc::clone(&hostile.seen), Arc::clone(&hostile.stuck));
+    let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let client = LockClient::builder(MemoryProvider::new()).observer(hostile).build().unwrap();
     let cycle = async || {
@@ -174,4 +202,5 @@ async fn bl34_an_observer_that_panics_or_hangs_breaks_nothing() {
         assert!(std::time::Instant::now() < give_up, "a panic ended the observer");
         std::thread::yield_now();
     }
+    std::panic::set_hook(hook);
 }

@@ -262,6 +262,11 @@ async fn a_bad_entry_is_found_at_start_up_and_named() {
 
     let zero = ProviderConfig::new("memory://").with_ttl(Duration::ZERO);
     let error = registry().connect_all(&LocksConfig::new().with("a", zero)).await.unwrap_err();
+    let useless = LockClient::builder(MemoryProvider::new()).stop_margin(Duration::from_secs(60));
+    let refused = useless.build().unwrap_err().to_string();
+    assert!(refused.contains("the stop margin 60s leaves nothing of the ttl 30s"), "{refused}");
+    let secret = LocksConfig::from_vars([("LOCK_DEFAULT", "redis://:hunter2@host")]).unwrap_err();
+    assert_eq!(secret.to_string(), "no provider is named `…`; known are: none");
     assert!(error.is_invalid() && error.to_string().contains("named `a`"), "{error}");
 
     let two = LocksConfig::new()

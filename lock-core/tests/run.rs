@@ -7,10 +7,11 @@
     reason = "a test fails by panicking"
 )]
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lock_core::{CancellationToken, LockClient};
+use lock_core::{Acquire, CancellationToken, LockClient};
 use lock_memory::{Fault, Faults, MemoryProvider, Verb};
 use tokio::time::{Instant, sleep};
 
@@ -31,7 +32,11 @@ impl Drop for Dropped {
 
 /// Runs work that never ends by itself, with this grace, and returns after how long it was told and
 /// dropped.
-async fn stopped(grace: Duration, lose: impl FnOnce(&MemoryProvider, &Faults)) -> [Duration; 2] {
+async fn stopped(
+    grace: Duration,
+    lose: impl FnOnce(&MemoryProvider, &Faults),
+    limits: impl FnOnce(Acquire) -> Acquire,
+) -> [Duration; 2] {
     let (store, faults) = (MemoryProvider::new(), Faults::new());
     let locks = LockClient::new(faults.around(store.clone()));
     lose(&store, &faults);
@@ -45,7 +50,7 @@ async fn stopped(grace: Duration, lose: impl FnOnce(&MemoryProvider, &Faults)) -
         *Mutex::lock(&telling).unwrap() = Some(told);
         std::future::pending::<()>().await;
     };
-    let error = locks.lock("k").ttl(TTL).grace(grace).run(took).await.unwrap_err();
+    let error = limits(locks.lock("k").ttl(TTL).grace(grace)).run(took).await.unwrap_err();
     assert!(error.is_lost(), "{error}");
     let told: Option<Duration> = *told.lock().unwrap();
     let dropped: Option<Duration> = *dropped.lock().unwrap();
@@ -60,7 +65,7 @@ fn unreachable(_: &MemoryProvider, faults: &Faults) {
 async fn g2_work_that_is_told_of_a_loss_has_its_grace_until_the_lease_may_have_ended() {
     // The stop margin is a tenth of the ttl, and the lease may end at 9.898 s.
     for (grace, dropped) in [(ms(0), ms(8_898)), (ms(300), ms(9_198)), (TTL * 9, ms(9_898))] {
-        let [told, after] = stopped(grace, unreachable).await;
+        let [told, after] = stopped(grace, unreachable, |acquire| acquire).await;
         assert_eq!(after, dropped, "with a grace of {grace:?}");
         if !grace.is_zero() {
             assert_eq!(told, ms(8_898));
@@ -70,15 +75,26 @@ async fn g2_work_that_is_told_of_a_loss_has_its_grace_until_the_lease_may_have_e
 
 #[tokio::test(start_paused = true)]
 async fn g2_work_has_no_grace_where_another_owner_has_the_lock() {
-    let [_, dropped] = stopped(TTL * 9, |store, _| {
+    let taken_over = |store: &MemoryProvider, _: &Faults| {
         let store = store.clone();
         tokio::spawn(async move {
             sleep(ms(100)).await;
             store.take_over("k").unwrap();
         });
-    })
-    .await;
+    };
+    let [_, dropped] = stopped(TTL * 9, taken_over, |acquire| acquire).await;
     assert!(dropped <= TTL / 3 * 11 / 10, "at the next renewal, not after {dropped:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn g2_work_has_a_grace_after_giving_up_and_none_after_its_longest_time() {
+    let once = NonZeroU32::MIN;
+    let give_up = |acquire: Acquire| acquire.max_renewal_failures(once).renew_every(ms(1_000));
+    let [told, dropped] = stopped(TTL * 9, unreachable, give_up).await;
+    assert!(told <= ms(1_100), "{told:?}");
+    assert_eq!(dropped, ms(9_898), "when the lease may have ended");
+    let [_, dropped] = stopped(TTL * 9, |_, _| {}, |acquire| acquire.max_hold(ms(500))).await;
+    assert_eq!(dropped, ms(500));
 }
 
 #[tokio::test(start_paused = true)]

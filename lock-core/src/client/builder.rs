@@ -332,7 +332,8 @@ impl ClientBuilder {
 
     /// Sets how long an acquisition retries a failing backend.
     ///
-    /// After that time it fails with [`ErrorKind::Unavailable`].
+    /// After that time, or when its time to wait is over before, it fails with
+    /// [`ErrorKind::Unavailable`].
     ///
     /// # Examples
     ///
@@ -468,8 +469,8 @@ impl ClientBuilder {
     /// | kind | when |
     /// |---|---|
     /// | [`ErrorKind::Unsupported`] | the provider lacks a required capability, or the queue that the fairness needs |
-    /// | [`ErrorKind::Invalid`] | the provider does not support the default ttl |
-    /// | [`ErrorKind::Misconfigured`] | the request timeout is zero, or the thread of the observer did not start |
+    /// | [`ErrorKind::Invalid`] | the default ttl is zero, shorter than the safety margins, or not supported by the provider |
+    /// | [`ErrorKind::Misconfigured`] | the request timeout is zero, the clock drift is out of range, or the thread of the observer did not start |
     ///
     /// # Examples
     ///

@@ -286,12 +286,47 @@ impl LockClient {
         Counts { held, acquiring, events_dropped: reporter.dropped() }
     }
 
+    /// Waits for what this client and its clones do in the background. Await it before the process
+    /// exits.
+    ///
+    /// 1. It waits until the releases of dropped guards, and the undos of dropped acquisitions, have
+    ///    ended. Each is retried for a minute at most.
+    /// 2. It waits for the observer, as [`flush`](Self::flush) does.
+    ///
+    /// Limit its time, as the example does. A key that was not released by then is freed by its ttl.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use lock_core::LockClient;
+    /// # use lock_memory::MemoryProvider;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> lock_core::Result<()> {
+    /// # let locks = LockClient::new(MemoryProvider::new());
+    ///
+    /// drop(locks.lock("invoice/42").acquire().await?); // released in the background
+    ///
+    /// if tokio::time::timeout(Duration::from_secs(5), locks.drain()).await.is_err() {
+    ///     eprintln!("some keys stay locked until their ttl ends");
+    /// }
+    /// assert!(locks.inspect("invoice/42").await?.is_free());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn drain(&self) {
+        self.engine.numbers.background_idle().await;
+        self.flush().await;
+    }
+
     /// Waits until the observer has received every event that was reported before this call.
     ///
-    /// It does not wait for releases in the background, whose events may follow. It returns at once
-    /// if there is no observer, and never if the observer hangs, so limit its time.
-    ///
-    /// Await it before the process exits.
+    /// It returns at once if there is no observer, and never if the observer hangs, so limit its
+    /// time.
     ///
     /// # Cancel safety
     ///

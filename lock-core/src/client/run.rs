@@ -79,12 +79,20 @@ impl Acquire {
     /// | the work panics | the lock is released, and the panic continues in the caller |
     /// | the release is not confirmed | the result is returned; the release is retried in the background, and the ttl frees the key at the latest |
     ///
+    /// **Tasks that the work has spawned go on when it is dropped**, also blocking ones. Let them
+    /// write with the fencing token, so that the resource refuses them once another owner has
+    /// written.
+    ///
     /// # Errors
     ///
-    /// Those of [`acquire`](Acquire::acquire), [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) when the work was stopped,
-    /// and [`ErrorKind::Lost`](crate::ErrorKind::Lost) when the lock was lost before the work was done. Sometimes only the [release](super::LockGuard::release) detects the loss.
-    /// The result of the work is dropped then, because another holder may have worked at the same
-    /// time.
+    /// | kind | when |
+    /// |---|---|
+    /// | those of [`acquire`](Acquire::acquire) | the lock was not acquired, and the work did not begin |
+    /// | [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) | the work was stopped by its token |
+    /// | [`ErrorKind::Lost`](crate::ErrorKind::Lost) | the lock was lost before the work was done; another holder may have worked at the same time |
+    ///
+    /// Sometimes only the [release](super::LockGuard::release) detects the loss. The result of the
+    /// work is dropped then.
     ///
     /// # Cancel safety
     ///

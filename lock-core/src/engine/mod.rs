@@ -12,6 +12,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 pub(crate) use bound::Bound;
 pub(crate) use foreign::ForeignLockers;
 pub(crate) use latency::Latency;
@@ -58,12 +60,41 @@ impl fmt::Debug for Engine {
     }
 }
 
+/// Counts one task in the background, until it ends or is dropped by its runtime.
+struct Background(Arc<Engine>);
+
+impl Background {
+    fn begin(engine: Arc<Engine>) -> Self {
+        engine.numbers.background_started();
+        Self(engine)
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.numbers.background_ended();
+    }
+}
+
 impl Engine {
     /// Reports an event of an acquisition or its hold.
     pub(crate) fn report(&self, bound: &Bound, kind: EventKind) {
         let level = kind.level();
         self.reporter.report(level, || {
             Event::new(&self.source, self.clock.now(), bound.key(), Some(bound.identity()), kind)
+        });
+    }
+
+    /// Runs a release or an undo in the background.
+    pub(crate) fn in_background(
+        self: Arc<Self>,
+        runtime: &Handle,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let background = Background::begin(self);
+        runtime.spawn(async move {
+            work.await;
+            drop(background);
         });
     }
 

@@ -32,7 +32,7 @@ impl Engine {
     /// The release of a backend compares the owner, so this is harmless if the request never
     /// arrived. The tombstone of the release makes it harmless if the request arrives later.
     pub(crate) fn undo(self: Arc<Self>, bound: Bound, runtime: &Handle, event: bool) {
-        runtime.spawn(async move {
+        Arc::clone(&self).in_background(runtime, async move {
             let give_up = self.clock.now().after(bound.claim.ttl().as_duration());
             let release = || async {
                 let answer = self.release_for_good(&bound).await;

@@ -206,7 +206,7 @@ impl Hold {
         self.end(HoldOutcome::GivenBack);
         let hold = Arc::clone(self);
         // On a runtime that has shut down the task is dropped, and the ttl frees the key.
-        self.runtime.spawn(async move {
+        Arc::clone(&self.engine).in_background(&self.runtime, async move {
             let validity = hold.state().validity;
             let lasts = hold.now().after(validity.ttl().as_duration());
             let give_up = if validity.is_in_doubt() { Moment::NEVER } else { lasts };

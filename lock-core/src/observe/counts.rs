@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use slab::Slab;
+use tokio::sync::Notify;
 
 /// How many locks a client holds and waits for now.
 ///
@@ -46,6 +47,10 @@ pub(crate) trait Live: Send + Sync {
 #[derive(Default)]
 pub(crate) struct Numbers {
     acquiring: AtomicUsize,
+    /// The releases and undos that go on in the background.
+    background: AtomicUsize,
+    /// Notified when `background` falls.
+    fallen: Notify,
     /// The holds that nobody has ended. Leases may have ended by themselves, without notice.
     holds: Mutex<Slab<Weak<dyn Live>>>,
 }
@@ -69,6 +74,26 @@ impl Numbers {
 
     pub(crate) fn acquire_ended(&self) {
         self.acquiring.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn background_started(&self) {
+        self.background.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn background_ended(&self) {
+        self.background.fetch_sub(1, Ordering::SeqCst);
+        self.fallen.notify_waiters();
+    }
+
+    /// Waits until nothing goes on in the background.
+    pub(crate) async fn background_idle(&self) {
+        loop {
+            let fallen = self.fallen.notified();
+            if self.background.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            fallen.await;
+        }
     }
 
     /// Counts the holds that are live. It takes time in proportion to their number.

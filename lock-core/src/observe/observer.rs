@@ -26,7 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// | is shared by several clients | it is called by several threads at once, and the events of two clients have no order |
 /// | holds a clone of its client | its thread never ends |
 /// | waits for [`LockClient::flush`](crate::LockClient::flush) | it waits forever |
-/// | has events left when the process exits | these events are lost, unless [`LockClient::flush`](crate::LockClient::flush) was awaited |
+/// | has events left when the process exits | these events are lost, unless [`LockClient::drain`](crate::LockClient::drain) was awaited |
 ///
 /// With an observer, every held lock has a small task, which reports the end of a lease that nobody
 /// watches.
