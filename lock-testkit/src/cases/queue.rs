@@ -92,7 +92,7 @@ pub async fn t1_m3_an_expiry_grants_the_head_of_the_queue(subject: &Subject) {
         return;
     }
     let key = subject.key("k");
-    let ttl = subject.units(1);
+    let ttl = subject.until_expire();
     grant(&*subject.lock(&key, ttl)).await;
     let mut waiter = queue_up(subject, &key).await;
     subject.expire(&key, ttl).await;
@@ -107,7 +107,7 @@ pub async fn t1_m3_the_head_of_the_queue_can_take_an_expired_key(subject: &Subje
         return;
     }
     let key = subject.key("k");
-    let ttl = subject.units(1);
+    let ttl = subject.until_expire();
     grant(&*subject.lock(&key, ttl)).await;
     let head = queue_up(subject, &key).await;
     let mut next = queue_up(subject, &key).await;
