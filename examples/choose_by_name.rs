@@ -32,7 +32,9 @@ async fn start() -> Result<(), Box<dyn Error>> {
     // At start-up: which stores this program can talk to, and which ones it is told to.
     let registry =
         ProviderRegistry::new().register(lock_memory::factory())?.register(lock_redis::factory())?;
-    let config: LocksConfig = toml::from_str(&std::fs::read_to_string(FILE)?)?;
+    // The whole error would repeat a line of the file, which may have a password in it.
+    let parsed = toml::from_str(&std::fs::read_to_string(FILE)?);
+    let config: LocksConfig = parsed.map_err(|error| error.message().to_owned())?;
     let clients = registry.connect_all(&config).await?;
 
     // The ledger refuses writers without a fencing token, so a store must be able to number grants.

@@ -8,9 +8,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use lock_core::{CancellationToken, ErrorKind, Lease, LockClient};
+use lock_core::{CancellationToken, ErrorKind, Lease, LockClient, LockKey};
 
-use crate::ledger::{Ledger, Stale};
+use crate::ledger::{self, Ledger, Stale};
 use crate::metrics::Metrics;
 
 /// What the handlers share.
@@ -39,25 +39,35 @@ async fn metrics(State(app): State<App>) -> String {
     app.metrics.text(&app.locks)
 }
 
+/// Longer than the database may take, so that no write is under way when its work is dropped.
+const GRACE: Duration = Duration::from_secs(2 * ledger::PATIENCE.as_secs());
+
 /// Adds to an invoice. Two requests that read the same sum would lose one of the charges, so a lock
 /// goes around both steps, in whichever process they run.
 async fn charge(
     State(app): State<App>,
     Path((id, cents)): Path<(String, i64)>,
 ) -> Result<Json<i64>, Failure> {
+    if cents <= 0 {
+        return Err(Failure::Request("charge a positive number of cents"));
+    }
+    let key = LockKey::new(format!("invoice/{id}"))
+        .map_err(|_| Failure::Request("the id of an invoice is short and printable"))?;
     let work = async |lease: Lease| {
         // The store was required to have fencing, so there always is a token.
-        let token = lease.fencing_token().ok_or(Failure::Stale)?;
+        let no_token = || Failure::Ledger("the store of locks has no fencing".into());
+        let token = lease.fencing_token().ok_or_else(no_token)?;
         let (ledger, of) = (Arc::clone(&app.ledger), id.clone());
-        let sum = blocking(move || ledger.read(&of)).await? + cents;
+        let sum = blocking(move || ledger.read(&of)).await?.checked_add(cents);
+        let sum = sum.ok_or(Failure::Request("the invoice would be too large"))?;
         let (ledger, of) = (Arc::clone(&app.ledger), id.clone());
         blocking(move || ledger.write(&of, sum, token)).await??;
         Ok(Json(sum))
     };
     app.locks
-        .lock(format!("invoice/{id}"))
+        .lock(key)
         .cancelled_by(app.shutdown.clone()) // stop waiting when the service shuts down, …
-        .grace(Duration::from_secs(1)) // … and let the work that has begun come to its end
+        .grace(GRACE) // … and let the work that has begun come to its end
         .run(work)
         .await?
 }
@@ -75,6 +85,8 @@ async fn blocking<T: Send + 'static>(
 #[derive(Debug)]
 pub(crate) enum Failure {
     Lock(lock_core::Error),
+    /// The request makes no sense.
+    Request(&'static str),
     /// Another process has taken the lock over and has written.
     Stale,
     Ledger(String),
@@ -93,26 +105,32 @@ impl From<Stale> for Failure {
 }
 
 impl IntoResponse for Failure {
-    /// As the page of [`ErrorKind`] advises.
+    /// As the page of [`ErrorKind`] advises. Details are for the log, not for the client.
     fn into_response(self) -> Response {
         let (status, text) = match self {
             Self::Lock(error) if error.is_held_by_another() => {
-                let seconds = error.remaining().map_or(1, |left| left.as_secs() + 1);
+                // The holder may release long before its lease ends.
+                let seconds = error.remaining().map_or(1, |left| (left.as_secs() + 1).min(5));
                 let after = [(header::RETRY_AFTER, seconds.to_string())];
-                return (StatusCode::CONFLICT, after, format!("{error}\n")).into_response();
+                return (StatusCode::CONFLICT, after, "the invoice is busy\n").into_response();
             }
             Self::Lock(error) => {
-                let status = match error.kind() {
-                    ErrorKind::Unavailable | ErrorKind::Cancelled => {
-                        StatusCode::SERVICE_UNAVAILABLE
+                eprintln!("error: {error:#}");
+                match error.kind() {
+                    ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "try again"),
+                    // Cancelled before its work has begun, or lost while it was done.
+                    ErrorKind::Cancelled if error.operation().is_some() => {
+                        (StatusCode::SERVICE_UNAVAILABLE, "shutting down, try again")
                     }
-                    ErrorKind::Invalid => StatusCode::BAD_REQUEST, // the id is part of the key
-                    _ => StatusCode::INTERNAL_SERVER_ERROR,
-                };
-                (status, format!("{error:#}"))
+                    _ => (StatusCode::INTERNAL_SERVER_ERROR, "look at the invoice, then try again"),
+                }
             }
-            Self::Stale => (StatusCode::CONFLICT, "another process has taken over".to_owned()),
-            Self::Ledger(error) => (StatusCode::INTERNAL_SERVER_ERROR, error),
+            Self::Request(why) => (StatusCode::BAD_REQUEST, why),
+            Self::Stale => (StatusCode::CONFLICT, "another process has taken over"),
+            Self::Ledger(error) => {
+                eprintln!("error: {error}");
+                (StatusCode::INTERNAL_SERVER_ERROR, "the ledger has failed")
+            }
         };
         (status, format!("{text}\n")).into_response()
     }

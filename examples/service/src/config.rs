@@ -22,7 +22,9 @@ pub(crate) struct Config {
 impl Config {
     /// Reads a file, and lets `SERVICE_ADDRESS`, `SERVICE_DATABASE` and `LOCK_…` override it.
     pub(crate) fn read(file: &Path) -> Result<Self, Box<dyn Error>> {
-        let mut config: Self = toml::from_str(&std::fs::read_to_string(file)?)?;
+        // The whole error would repeat a line of the file, which may have a password in it.
+        let parsed = toml::from_str(&std::fs::read_to_string(file)?);
+        let mut config: Self = parsed.map_err(|error| error.message().to_owned())?;
         config.locks = config.locks.with_env()?;
         if let Ok(address) = std::env::var("SERVICE_ADDRESS") {
             config.address = address;

@@ -7,6 +7,9 @@ use std::time::Duration;
 use lock_core::FencingToken;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+/// How long a statement waits for that of another process.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+
 /// The table of invoices.
 #[derive(Debug)]
 pub(crate) struct Ledger(Mutex<Connection>);
@@ -18,7 +21,7 @@ pub(crate) struct Stale;
 impl Ledger {
     pub(crate) fn open(file: &Path) -> rusqlite::Result<Self> {
         let connection = Connection::open(file)?;
-        connection.busy_timeout(Duration::from_secs(10))?;
+        connection.busy_timeout(PATIENCE)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.execute_batch(
             "CREATE TABLE IF NOT EXISTS invoice (

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use lock_core::CancellationToken;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
 use crate::config::Config;
@@ -48,15 +49,22 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(&config.address).await?;
     println!("listening on http://{}, locks on {}", listener.local_addr()?, locks.info().name());
 
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let stop = app.shutdown.clone();
     axum::serve(listener, app::router(app))
         .with_graceful_shutdown(async move {
-            let _ = tokio::signal::ctrl_c().await;
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
             stop.cancel();
         })
         .await?;
-    // The observer may have events left.
-    let _ = tokio::time::timeout(Duration::from_secs(1), locks.flush()).await;
+    // Releases of guards that were dropped, and events that the observer has not received.
+    if tokio::time::timeout(Duration::from_secs(5), locks.drain()).await.is_err() {
+        eprintln!("some keys stay locked until their ttl ends");
+    }
     println!("stopped, {} locks held", locks.counts().held);
     Ok(())
 }

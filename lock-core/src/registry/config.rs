@@ -11,7 +11,10 @@ use crate::error::{Error, Result};
 /// Names the providers of an application, and which of them is the default.
 ///
 /// With the feature `serde` it deserialises from TOML, JSON and other formats. Unknown fields are
-/// refused.
+/// refused. Times are text such as `"30s"` or `"2m"`.
+///
+/// **The error of a parser may repeat a line of the file**, with the password of a URL in it. Show
+/// its message without the line, such as `toml::de::Error::message`.
 ///
 /// ```toml
 /// default = "jobs"

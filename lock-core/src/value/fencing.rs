@@ -30,6 +30,10 @@ use crate::error::{Error, ErrorKind};
 ///
 /// A statement that has changed no row is the refusal of a stale writer: treat it as an error.
 ///
+/// If what is written depends on what was read, read the row and its token in the transaction of
+/// the write, and refuse a token that is larger. Otherwise a writer that lost its lock between the
+/// two can still overwrite what it has not seen, until the next holder writes.
+///
 /// # Examples
 ///
 /// ```
@@ -46,7 +50,7 @@ use crate::error::{Error, ErrorKind};
 pub struct FencingToken(NonZeroU64);
 
 impl FencingToken {
-    /// The largest token to which a holder may [raise](crate::backend::FencingFloor::raise) its
+    /// The largest number to which a holder may [raise](crate::backend::FencingFloor::raise) its
     /// own.
     ///
     /// It is 2⁵³ − 1, because some stores count in floating-point numbers.
