@@ -101,3 +101,38 @@ async fn a_lock_for_as_long_as_a_replica_lives_leaves_one_active_and_another_tak
     .await
     .expect("each takes over when the one before has ended");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_recorded_success_does_the_job_once_even_if_a_replica_crashes() {
+    let (locks, job) = (LockClient::new(MemoryProvider::new()), Job::default());
+    let is_done = Arc::new(AtomicUsize::new(0));
+    let replica = || {
+        let (locks, job, is_done) = (locks.clone(), job.clone(), Arc::clone(&is_done));
+        tokio::spawn(async move {
+            let work = async |_| {
+                if is_done.load(Ordering::SeqCst) == 0 {
+                    job.run().await;
+                    is_done.store(1, Ordering::SeqCst);
+                }
+            };
+            locks.lock("job/2026-12-01").wait_forever().run(work).await.unwrap();
+        })
+    };
+    let crashing = replica();
+    sleep(Duration::from_secs(1)).await;
+    let others = [replica(), replica()];
+    crashing.abort();
+    for other in others {
+        other.await.unwrap();
+    }
+    assert_eq!(job.0.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_replica_takes_over_when_the_ttl_of_a_dead_one_has_passed() {
+    let (locks, ttl) = (LockClient::new(MemoryProvider::new()), Duration::from_secs(10));
+    locks.lock("active").ttl(ttl).acquire().await.unwrap().forget(); // its process has died
+    let began = tokio::time::Instant::now();
+    locks.lock("active").ttl(ttl).wait_forever().run(async |_| {}).await.unwrap();
+    assert!(began.elapsed() >= ttl && began.elapsed() < ttl * 2, "{:?}", began.elapsed());
+}
