@@ -311,6 +311,9 @@ impl ClientBuilder {
 
     /// Sets the time limit of one request to the backend.
     ///
+    /// It is a time, and not a part of the ttl as in some libraries: a factor of 0.1 and a ttl of 8 s
+    /// are a limit of 800 ms.
+    ///
     /// # Examples
     ///
     /// ```

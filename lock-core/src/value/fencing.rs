@@ -30,6 +30,11 @@ use crate::error::{Error, ErrorKind};
 ///
 /// A statement that has changed no row is the refusal of a stale writer: treat it as an error.
 ///
+/// The statement admits the same token again, because one writer may write twice. A store that was
+/// split may grant one token to two owners (law F1). Where that matters, keep the
+/// [fingerprint](crate::OwnerFingerprint) of the owner in a column as well, and refuse an equal token
+/// of another owner, as [`FencingGate`](crate::fencing::FencingGate) does.
+///
 /// If what is written depends on what was read, read the row and its token in the transaction of
 /// the write, and refuse a token that is larger. Otherwise a writer that lost its lock between the
 /// two can still overwrite what it has not seen, until the next holder writes.
