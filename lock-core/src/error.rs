@@ -86,11 +86,12 @@ struct Inner {
 /// | [`Contended`](Self::Contended), [`TimedOut`](Self::TimedOut) | 409: another owner holds the lock | – |
 /// | [`Unavailable`](Self::Unavailable) | 503: a retry may help | – |
 /// | [`Cancelled`](Self::Cancelled) | 503: a retry may help | 500: the work may be done, half done, or not done |
-/// | [`Lost`](Self::Lost) | – | 500: the same |
+/// | [`Lost`](Self::Lost) | – | 500: the work may be done, half done, or not done |
 /// | all others | 500: the service or its store is set up wrongly | – |
 ///
-/// A bad key is [`Invalid`](Self::Invalid), and so is a bad ttl. If the key comes from the request,
-/// check it first with [`LockKey::new`](crate::LockKey::new), and answer 400.
+/// An invalid key is [`Invalid`](Self::Invalid), and so is an invalid ttl. If the key comes from
+/// the HTTP request, check it first with [`LockKey::new`](crate::LockKey::new), and answer 400 if
+/// it is refused.
 ///
 /// For `Retry-After`, round [`Error::remaining`] up to whole seconds, and use at most a few seconds:
 /// the holder may release long before its lease ends.

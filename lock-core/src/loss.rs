@@ -42,10 +42,10 @@ pub enum Loss {
     },
     /// The lock was held for the longest time that the caller allows.
     MaxHold,
-    /// As many renewals in a row have failed as the caller allows.
+    /// The number of failed renewals in a row has reached the
+    /// [limit of the caller](crate::Acquire::max_renewal_failures).
     ///
-    /// The lease may not have ended yet. See
-    /// [`Acquire::max_renewal_failures`](crate::Acquire::max_renewal_failures).
+    /// The lease may not have ended yet.
     #[non_exhaustive]
     GaveUp {
         /// The number of renewals that have failed in a row.

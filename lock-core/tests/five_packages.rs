@@ -109,16 +109,15 @@ async fn setlock() -> Result<()> {
     let faults = Faults::new();
     let locks = LockClient::new(faults.around(MemoryProvider::new()));
 
-    // Lock tells how long the holder has left.
+    // Lock reports how long the lease of the holder has left.
     let guard = locks.lock("k").ttl(secs(10)).acquire().await?;
     let error = locks.lock("k").try_acquire().await.unwrap_err();
     assert_eq!((error.kind(), error.remaining()), (ErrorKind::Contended, Some(secs(10))));
-    // "You hold it already" is left out: an acquisition that is repeated is the same grant, and
-    // another one is another owner. Extend adds no time to what is left: it sets it, so that
-    // renewing often never adds up.
+    // "You hold it already" is left out: every acquisition is another owner. Extend adds no time to
+    // what is left. It sets it, so that renewing often never adds up.
     guard.release().await?;
 
-    // Do renews, tells the work of a loss, waits for its clean-up, and returns the error.
+    // Do renews, notifies the work of a loss, waits for its clean-up, and returns the error.
     faults.always(Verb::Renew, Fault::unavailable());
     let cleaned_up = Arc::new(Mutex::new(false));
     let cleaning_up = Arc::clone(&cleaned_up);

@@ -1,4 +1,4 @@
-//! Work under a lock: how it is told to stop, and when it is dropped.
+//! Work under a lock: how it is notified that it has to stop, and when it is dropped.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,8 +30,8 @@ impl Drop for Dropped {
     }
 }
 
-/// Runs work that never ends by itself, with this grace, and returns after how long it was told and
-/// dropped.
+/// Runs work that never ends by itself, with this grace. Returns the times after which it was
+/// notified and dropped.
 async fn stopped(
     grace: Duration,
     lose: impl FnOnce(&MemoryProvider, &Faults),

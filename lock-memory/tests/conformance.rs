@@ -1,5 +1,5 @@
-//! The whole suite on the memory store: in paused time on one thread, and in real time on two; and behind a
-//! prefix.
+//! The whole suite on the memory store: in paused time on one thread, in real time on two threads,
+//! and behind a prefix.
 
 #![allow(
     clippy::unwrap_used,

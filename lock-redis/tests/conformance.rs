@@ -129,8 +129,8 @@ async fn quorum(servers: Arc<Vec<Server>>) -> Subject {
     })
 }
 
-/// Waits for the node that a majority did not wait for: its grant would come after the expiry, and
-/// stay. Nodes that hold different things for good are waited for in vain.
+/// Waits until all nodes agree. A majority does not wait for the slowest node, whose grant would
+/// come after the expiry and stay. Returns after 300 ms if the nodes differ for good.
 async fn agree(servers: &[Server], key: &str) {
     let held = |server: &Server| server.send(&["GET", key]);
     let give_up = Instant::now() + Duration::from_millis(300);

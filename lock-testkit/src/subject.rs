@@ -207,8 +207,8 @@ impl Subject {
         self.expire.is_some()
     }
 
-    /// Returns a ttl for a lease that [`expire`](Self::expire) ends. On a loaded machine it lasts
-    /// longer than what a case does before.
+    /// Returns a ttl for a lease that [`expire`](Self::expire) ends. It is long enough for what a
+    /// case does before that, even on a loaded machine.
     pub(crate) fn until_expire(&self) -> Duration {
         if self.can_expire() { self.long() } else { self.units(4) }
     }

@@ -42,8 +42,8 @@ async fn metrics(State(app): State<App>) -> String {
 /// Longer than the database may take, so that no write is under way when its work is dropped.
 const GRACE: Duration = Duration::from_secs(2 * ledger::PATIENCE.as_secs());
 
-/// Adds to an invoice. Two requests that read the same sum would lose one of the charges, so a lock
-/// goes around both steps, in whichever process they run.
+/// Adds to an invoice. If two requests read the same sum, one of the charges is lost. So a lock
+/// goes around reading and writing, in whichever process they run.
 async fn charge(
     State(app): State<App>,
     Path((id, cents)): Path<(String, i64)>,
@@ -118,7 +118,7 @@ impl IntoResponse for Failure {
                 eprintln!("error: {error:#}");
                 match error.kind() {
                     ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "try again"),
-                    // Cancelled before its work has begun, or lost while it was done.
+                    // An error of the acquisition, so the work has not begun.
                     ErrorKind::Cancelled if error.operation().is_some() => {
                         (StatusCode::SERVICE_UNAVAILABLE, "shutting down, try again")
                     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use lock_core::FencingToken;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-/// How long a statement waits for that of another process.
+/// How long a statement waits while another process uses the database.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The table of invoices.
@@ -41,8 +41,8 @@ impl Ledger {
         Ok(cents.unwrap_or_default())
     }
 
-    /// Writes an invoice, unless a later holder of its lock has. Comparing and writing is one
-    /// statement, so no other write comes in between.
+    /// Writes an invoice, unless a later holder of its lock has written. One statement compares and
+    /// writes, so no other write comes in between.
     pub(crate) fn write(
         &self,
         id: &str,

@@ -42,7 +42,7 @@ pub(crate) struct Acquisition {
     owner_since: Moment,
     pub(super) seen: Seen,
     pub(super) undo_state: UndoState,
-    /// Its wait was reported, which is done once.
+    /// Whether its wait was reported. A wait is reported only once.
     pub(super) reported_waiting: bool,
     /// How it ends, if its future is dropped now.
     pub(super) outcome: AcquireOutcome,

@@ -19,7 +19,8 @@ use crate::value::{LockKey, Ttl};
 /// such as `memory://jobs?prefix=billing:`. A store with its own prefixes, such as Redis, applies
 /// those instead.
 ///
-/// **Choose prefixes of which none begins with another**: `a:` and `a:b:` can name the same key.
+/// **No prefix may begin with another one.** With `a:` and `a:b:`, two applications can use the
+/// same key: `b:c` of the one is `c` of the other.
 ///
 /// # Examples
 ///
@@ -44,7 +45,7 @@ use crate::value::{LockKey, Ttl};
 pub struct Prefixed<P> {
     provider: P,
     prefix: Arc<str>,
-    /// That of the provider, for keys that are shorter by the prefix.
+    /// The info of the provider. Its maximum key length is reduced by the length of the prefix.
     info: ProviderInfo,
 }
 
@@ -136,7 +137,7 @@ impl<P: LockProvider> Inspect for Prefixed<P> {
     }
 }
 
-/// The error for an optional trait that a provider had a moment ago.
+/// Makes the error for an optional trait that the provider used to have.
 fn gone() -> Error {
     Error::new(ErrorKind::Unsupported, "the provider behind the prefix has lost a capability")
 }

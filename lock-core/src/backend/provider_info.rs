@@ -239,8 +239,8 @@ impl ProviderInfo {
         self.clock.as_ref()
     }
 
-    /// Sets the greatest length of a key, in bytes. The default and maximum is
-    /// [`LockKey::MAX_LEN`].
+    /// Sets the maximum length of a key, in bytes. The default is [`LockKey::MAX_LEN`], and no
+    /// provider can exceed it.
     ///
     /// # Examples
     ///
@@ -248,7 +248,7 @@ impl ProviderInfo {
     /// use lock_core::LockKey;
     /// use lock_core::backend::ProviderInfo;
     ///
-    /// let info = ProviderInfo::new("mysql").with_max_key_len(64); // as `GET_LOCK` has it
+    /// let info = ProviderInfo::new("mysql").with_max_key_len(64); // the limit of `GET_LOCK`
     /// let error = info.check_key(&LockKey::new("k".repeat(65))?).unwrap_err();
     /// assert!(error.is_invalid());
     /// # Ok::<(), lock_core::Error>(())
@@ -259,7 +259,7 @@ impl ProviderInfo {
         self
     }
 
-    /// Returns the greatest length of a key, in bytes.
+    /// Returns the maximum length of a key, in bytes.
     pub fn max_key_len(&self) -> usize {
         self.max_key_len
     }
@@ -268,7 +268,7 @@ impl ProviderInfo {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] when it is.
+    /// [`ErrorKind::Invalid`] when the key is too long.
     pub fn check_key(&self, key: &LockKey) -> Result<()> {
         let (has, most) = (key.as_str().len(), self.max_key_len);
         if has <= most {

@@ -67,8 +67,8 @@ pub struct Acquire {
     pub(super) grace: Duration,
 }
 
-/// A clone describes another acquisition: it has no owner token, as one token must not acquire twice
-/// (law E4).
+/// A clone describes another acquisition. It does not copy the [owner token](Acquire::owner_token),
+/// because one token must not acquire twice (law E4).
 ///
 /// # Examples
 ///
@@ -421,11 +421,11 @@ impl Acquire {
         self
     }
 
-    /// Limits the time of each renewal.
+    /// Limits how long each renewal may take.
     ///
-    /// A renewal never takes longer than the
-    /// [request timeout](crate::ClientBuilder::request_timeout), nor than half of the time that the
-    /// lease has left. This limit can only be shorter.
+    /// Two limits apply in any case: the
+    /// [request timeout](crate::ClientBuilder::request_timeout), and half of the time until the lock
+    /// would be declared lost. This limit can only shorten them.
     ///
     /// # Examples
     ///
@@ -450,9 +450,9 @@ impl Acquire {
 
     /// Declares the lock lost after this many failed renewals in a row.
     ///
-    /// Without this, a lock is lost only when its lease may have ended, however many renewals have
-    /// failed (law G3). The loss is [`Loss::GaveUp`](crate::loss::Loss::GaveUp). Renewals by
-    /// [`LockGuard::renew`] count as well.
+    /// The loss is [`Loss::GaveUp`](crate::loss::Loss::GaveUp). Renewals by [`LockGuard::renew`]
+    /// count as well. By default, failed renewals alone lose no lock, however many there are (law
+    /// G3): it is lost when the [stop margin](crate::ClientBuilder::stop_margin) begins.
     ///
     /// # Examples
     ///
@@ -586,7 +586,7 @@ impl Acquire {
 
     /// Acquires the lock if it is free, and does not wait.
     ///
-    /// It is [`no_wait`](Acquire::no_wait) and [`acquire`](Acquire::acquire).
+    /// This is [`no_wait`](Acquire::no_wait) followed by [`acquire`](Acquire::acquire).
     ///
     /// # Errors
     ///

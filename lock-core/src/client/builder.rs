@@ -279,11 +279,13 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets how far the clocks of the client and the store may drift apart, as a part of the time.
+    /// Sets how far the clocks of the client and the store may drift apart, as a fraction of the
+    /// elapsed time.
     ///
-    /// A lease counts as ended earlier than its ttl by this part (law G1). The default and minimum
-    /// is 0.01: one second in a hundred. Quartz clocks usually stay below 0.0002. A clock
-    /// that is being slewed, or that of a busy virtual machine, can drift by more.
+    /// A lease counts as ended earlier than its ttl by this fraction of the ttl (law G1). The
+    /// default is also the minimum: 0.01, which is one second in a hundred. Quartz clocks usually
+    /// stay below 0.0002. A clock that is being slewed, or that of a busy virtual machine, can
+    /// drift by more.
     ///
     /// # Errors
     ///
@@ -311,8 +313,8 @@ impl ClientBuilder {
 
     /// Sets the time limit of one request to the backend.
     ///
-    /// It is a time, and not a part of the ttl as in some libraries: a factor of 0.1 and a ttl of 8 s
-    /// are a limit of 800 ms.
+    /// The limit is a duration. Some libraries take a fraction of the ttl instead: their 0.1 with a
+    /// ttl of 8 s is a limit of 800 ms here.
     ///
     /// # Examples
     ///
@@ -335,8 +337,8 @@ impl ClientBuilder {
 
     /// Sets how long an acquisition retries a failing backend.
     ///
-    /// After that time, or when its time to wait is over before, it fails with
-    /// [`ErrorKind::Unavailable`].
+    /// The acquisition then fails with [`ErrorKind::Unavailable`]. It fails in the same way if its
+    /// time to wait ends first.
     ///
     /// # Examples
     ///

@@ -145,7 +145,7 @@ impl LockGuard {
     /// Begins to renew the lease in the background, until the lock is released or lost.
     ///
     /// The renewals are those of [`Acquire::auto_renew`](crate::Acquire::auto_renew), with the
-    /// settings of the acquisition. It has no effect if the lease is renewed already.
+    /// settings of the acquisition. The call has no effect if the lease is already being renewed.
     ///
     /// # Examples
     ///
@@ -223,8 +223,9 @@ impl LockGuard {
     ///
     /// # Errors
     ///
-    /// Those of [`release`](Self::release). The error has the [guard](ReleaseError::into_guard),
-    /// unless the lock was lost. Dropping the error retries in the background.
+    /// Those of [`release`](Self::release). The error contains the
+    /// [guard](ReleaseError::into_guard), unless the lock was lost. If you drop the error, the
+    /// release is retried in the background.
     ///
     /// # Cancel safety
     ///
@@ -343,11 +344,10 @@ impl Drop for LockGuard {
     }
 }
 
-/// Reports that a lock had been lost before its release, or that the release was not confirmed; from
-/// [`LockGuard::release_or_keep`].
+/// Reports that a lock had been lost before its release, or that the release was not confirmed.
 ///
-/// The `?` operator converts it into an [`Error`]. A guard in it is dropped then, and retries the
-/// release in the background.
+/// [`LockGuard::release_or_keep`] returns it. The `?` operator converts it into an [`Error`]. That
+/// drops the guard, if there is one, and the release is retried in the background.
 ///
 /// # Examples
 ///

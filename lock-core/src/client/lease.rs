@@ -185,8 +185,7 @@ impl Lease {
 
     /// Returns the moment since which the lock has been held, on the client's clock.
     ///
-    /// It is the moment before the request for the lock left, or before the request that resumed
-    /// it.
+    /// The clock is read just before the request that acquires or resumes the lock is sent.
     ///
     /// # Examples
     ///
@@ -208,7 +207,7 @@ impl Lease {
 
     /// Returns [`held_since`](Self::held_since) as a time of day, for display.
     ///
-    /// **Decide nothing by it**: the system's clock can be wrong, and can be set back.
+    /// **Do not base decisions on it.** The system clock can be wrong, and can be set back.
     ///
     /// # Examples
     ///
@@ -231,8 +230,8 @@ impl Lease {
 
     /// Returns [`held_until`](Self::held_until) as a time of day, for display.
     ///
-    /// **Decide nothing by it**: the system's clock can be wrong, and can be set back. Use
-    /// [`check`](Self::check) or [`lost`](Self::lost).
+    /// **Do not base decisions on it.** The system clock can be wrong, and can be set back. Use
+    /// [`check`](Self::check) or [`lost`](Self::lost) instead.
     ///
     /// # Examples
     ///

@@ -286,14 +286,15 @@ impl LockClient {
         Counts { held, acquiring, events_dropped: reporter.dropped() }
     }
 
-    /// Waits for what this client and its clones do in the background. Await it before the process
+    /// Waits for the background work of this client and its clones. Await it before the process
     /// exits.
     ///
     /// 1. It waits until the releases of dropped guards, and the undos of dropped acquisitions, have
-    ///    ended. Each is retried for a minute at most.
+    ///    ended. Each is retried for about one ttl, and for a minute at most.
     /// 2. It waits for the observer, as [`flush`](Self::flush) does.
     ///
-    /// Limit its time, as the example does. A key that was not released by then is freed by its ttl.
+    /// Put a timeout around it, as the example does. A key that was not released by then stays
+    /// locked until its ttl ends.
     ///
     /// # Cancel safety
     ///
@@ -325,8 +326,8 @@ impl LockClient {
 
     /// Waits until the observer has received every event that was reported before this call.
     ///
-    /// It returns at once if there is no observer, and never if the observer hangs, so limit its
-    /// time.
+    /// It never returns if the observer hangs, so put a timeout around it. Without an observer, it
+    /// returns at once.
     ///
     /// # Cancel safety
     ///

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::loss::Loss;
 
 impl Acquire {
-    /// Lets the work of [`run`](Acquire::run) go on for a while after it has to stop, to clean up.
+    /// Gives the work of [`run`](Acquire::run) time to clean up once it has to stop.
     ///
     /// The work is notified by [`Lease::lost`], [`Lease::cancellation_token`], or its
     /// [own token](Acquire::cancelled_by). It is dropped when the grace is over. The default is no
@@ -24,14 +24,14 @@ impl Acquire {
     /// | the lease will end, or renewing was [given up](Acquire::max_renewal_failures) | the shorter of `limit` and the time until the lease may have ended | [`ErrorKind::Lost`](crate::ErrorKind::Lost) |
     /// | another owner has the lock | none | [`ErrorKind::Lost`](crate::ErrorKind::Lost) |
     /// | the lock was held for its [longest time](Acquire::max_hold) | none | [`ErrorKind::Lost`](crate::ErrorKind::Lost) |
-    /// | the token was cancelled | `limit`; the lease is renewed meanwhile | that of the work |
+    /// | the token was cancelled | `limit`; a lease that is renewed is renewed meanwhile | that of the work |
     ///
-    /// The time until a lease may have ended is the
-    /// [stop margin](crate::ClientBuilder::stop_margin): by default a tenth of the ttl, and at most
-    /// 5 seconds. For a longer grace, set a longer stop margin.
+    /// A lease that is about to end has its [stop margin](crate::ClientBuilder::stop_margin) left: by
+    /// default a tenth of the ttl, and at most 5 seconds. For a longer grace, set a longer stop
+    /// margin.
     ///
-    /// Work without a grace runs until its next await point and is dropped there. Only the
-    /// destructors of its values run for certain.
+    /// Without a grace, the work is dropped at its next await point. After that, only the
+    /// destructors of its values run.
     ///
     /// # Examples
     ///
@@ -75,13 +75,13 @@ impl Acquire {
     /// | event | effect |
     /// |---|---|
     /// | the lock is lost | the work is dropped at its next await point, after its [`grace`](Acquire::grace) |
-    /// | the [token](Acquire::cancelled_by) is cancelled | the same, and the lock is released |
+    /// | the [token](Acquire::cancelled_by) is cancelled | the work is dropped in the same way, and the lock is released |
     /// | the work panics | the lock is released, and the panic continues in the caller |
     /// | the release is not confirmed | the result is returned; the release is retried in the background, and the ttl frees the key at the latest |
     ///
-    /// **Tasks that the work has spawned go on when it is dropped**, also blocking ones. Let them
-    /// write with the fencing token, so that the resource refuses them once another owner has
-    /// written.
+    /// **Tasks that the work has spawned continue after it is dropped**, including blocking ones.
+    /// Have them send the fencing token with every write. The resource then refuses them once
+    /// another owner has written.
     ///
     /// # Errors
     ///
@@ -91,8 +91,8 @@ impl Acquire {
     /// | [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) | the work was stopped by its token |
     /// | [`ErrorKind::Lost`](crate::ErrorKind::Lost) | the lock was lost before the work was done; another holder may have worked at the same time |
     ///
-    /// Sometimes only the [release](super::LockGuard::release) detects the loss. The result of the
-    /// work is dropped then.
+    /// Sometimes only the [release](super::LockGuard::release) detects the loss. The output of the
+    /// work is then dropped.
     ///
     /// # Cancel safety
     ///

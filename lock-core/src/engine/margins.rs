@@ -35,8 +35,7 @@ impl Margins {
         let Some(drift) = drift else { return Ok(Self { stop, ..Self::default() }) };
         if !(0.01..=0.5).contains(&drift) {
             return Err(Error::misconfigured(format!(
-                "the clock drift {drift} is out of range; it is 0.01 to 0.5, and 0.01 without a \
-                 setting"
+                "the clock drift {drift} is out of range; use 0.01 to 0.5 (the default is 0.01)"
             )));
         }
         // In range, so it fits.

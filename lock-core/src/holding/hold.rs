@@ -61,7 +61,7 @@ pub(super) struct State {
     rest: Option<Box<Rest>>,
     /// Set once, and never changed after that: the first end stays.
     over: Option<HoldOutcome>,
-    /// Its place in the numbers of the client, until it is over.
+    /// Its slot in the `Numbers` of the client, until its end is reported.
     place: Option<Held>,
     pub(super) releasing: Releasing,
 }
@@ -184,8 +184,8 @@ impl Hold {
         self.renewals.as_deref()
     }
 
-    /// Returns whether a task has to be started that renews the lease. It is false once there is
-    /// one.
+    /// Returns whether the caller has to start the task that renews the lease. It returns true only
+    /// once, because there is only one such task.
     pub(crate) fn claim_auto_renewal(&self) -> bool {
         !std::mem::replace(&mut self.state().auto_renewing, true)
     }
@@ -254,8 +254,9 @@ impl Hold {
         self.report_end(outcome);
     }
 
-    /// Takes the hold out of the numbers of the client, and reports its end, once. A lock that is
-    /// given back after its deadline is reported as lost, whatever the release finds.
+    /// Removes the hold from the `Numbers` of the client, and reports its end. It does so only
+    /// once. A lock that is given back after its deadline is reported as lost, whatever the release
+    /// finds.
     fn report_end(&self, outcome: HoldOutcome) {
         let (now, mut state) = (self.now(), self.state());
         let Some(place) = state.place.take() else { return };
@@ -467,7 +468,7 @@ impl Hold {
     }
 
     /// Reports a failed renewal. It means that the outcome is unknown, not that the lock is lost
-    /// (law G3), unless as many have failed as the caller allows.
+    /// (law G3), unless the caller's limit of failures is reached.
     fn put_at_risk(&self, cause: Error) -> Error {
         let mut state = self.state();
         if state.over.is_some() {

@@ -12,8 +12,8 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// Renews a hold until it is over.
 ///
 /// * The interval is the one that was set, or else a third of the present ttl.
-/// * It varies by a tenth. If none was set, the first one also ends up to half an interval early.
-///   So thousands of locks that were acquired together are not renewed together.
+/// * Each interval varies by up to a tenth. If none was set, the first one is also shorter by up to
+///   a half. So thousands of locks that were acquired together are not renewed together.
 /// * After a failure, it is a twentieth of the ttl.
 /// * It never takes more than half of the time until the hold must stop, so that there is time for
 ///   a retry.

@@ -47,7 +47,7 @@ pub(crate) struct Source {
     pub(crate) client: Option<Arc<str>>,
 }
 
-/// What joins the events of one acquisition and of the hold that follows.
+/// Identifies the events of one acquisition and of the hold that follows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Identity {
     pub(crate) id: u64,
@@ -89,7 +89,7 @@ impl Event {
 
     /// Returns a number that all events of one acquisition and of its hold have in common.
     ///
-    /// No other acquisition of this process has it. An acquisition keeps it when it has to go on
+    /// The number is unique within the process. An acquisition keeps it even if it has to continue
     /// under another owner token. Returns `None` for events outside an acquisition, such as the
     /// request of an inspection.
     pub fn id(&self) -> Option<u64> {
@@ -160,8 +160,8 @@ impl Event {
 
 /// The kinds of event.
 ///
-/// Acquisitions and holds are pairs of a start and an end, so that a gauge can count them up and
-/// down. Every start has exactly one end:
+/// Every acquisition and every hold is reported as a start and an end, so that a gauge can count
+/// them up and down. Every start has exactly one end:
 ///
 /// ```text
 ///   AcquireStarted                                  (resume)
@@ -218,15 +218,15 @@ pub enum EventKind {
     AcquireEnded {
         /// How it ended.
         outcome: AcquireOutcome,
-        /// What it took.
+        /// How many attempts it made, and how long it took.
         effort: Effort,
     },
     /// A lock is held from now on. [`HoldEnded`](Self::HoldEnded) follows.
     #[non_exhaustive]
     HoldStarted {
-        /// The number of the grant.
+        /// The fencing token of the grant.
         fencing: Option<FencingToken>,
-        /// The lock was resumed, so no acquisition precedes.
+        /// Whether the lock was resumed. If so, no acquisition precedes.
         resumed: bool,
     },
     /// A lease was renewed.

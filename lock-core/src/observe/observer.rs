@@ -98,8 +98,8 @@ struct Thread {
 
 #[derive(Debug, Default)]
 struct Progress {
-    /// How many events were put into the queue. The lock is held while one is put there, so that
-    /// the numbers of events are their order in the queue.
+    /// How many events were put into the queue. The mutex is held while one is put there, so that
+    /// events are counted in the order of the queue.
     sent: Mutex<u64>,
     /// How many of them the observer has received.
     received: AtomicU64,

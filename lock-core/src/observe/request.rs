@@ -21,7 +21,7 @@ pub enum RequestOutcome {
     Granted,
     /// Another owner holds the key.
     Held,
-    /// The store has undone an attempt of this owner, and grants it nothing any more.
+    /// The store has undone an attempt of this owner, and no longer grants it the key.
     Undone,
     /// The lease was renewed.
     Renewed,
@@ -29,7 +29,7 @@ pub enum RequestOutcome {
     NotHeld,
     /// The key was freed.
     Released,
-    /// The request was answered, as that of an inspection or a subscription.
+    /// The store has answered another kind of request, such as an inspection or a subscription.
     Answered,
     /// The request failed with an error of this kind.
     Failed(ErrorKind),

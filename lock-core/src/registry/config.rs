@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 /// With the feature `serde` it deserialises from TOML, JSON and other formats. Unknown fields are
 /// refused. Times are text such as `"30s"` or `"2m"`.
 ///
-/// **The error of a parser may repeat a line of the file**, with the password of a URL in it. Show
-/// its message without the line, such as `toml::de::Error::message`.
+/// **The error of a parser may repeat a line of the file**, including the password of a URL. Show
+/// only its message, for instance that of `toml::de::Error::message`.
 ///
 /// ```toml
 /// default = "jobs"

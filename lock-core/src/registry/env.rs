@@ -65,15 +65,16 @@ impl LocksConfig {
     /// | `LOCK_<NAME>_WAIT`, such as `5s` | sets how long its acquisitions wait |
     /// | `LOCK_DEFAULT` | sets the default provider |
     /// | any other `LOCK_<NAME>_…` of a provider | is refused |
-    /// | any other variable, also one with the name of no provider | is left alone |
+    /// | any other variable, even if it begins with `LOCK_` | is ignored |
     ///
     /// Kubernetes adds variables such as `LOCK_JOBS_PORT` to every container if there is a service
-    /// named `lock-jobs`. They are refused where a provider is named `jobs`, unless the pod sets
-    /// `enableServiceLinks: false`.
+    /// named `lock-jobs`. If a provider is named `jobs`, they are refused. To prevent this, set
+    /// `enableServiceLinks: false` in the pod.
     ///
     /// # Errors
     ///
-    /// As [`with_vars`](LocksConfig::with_vars).
+    /// As [`with_vars`](LocksConfig::with_vars), and
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) when a URL is not valid Unicode.
     ///
     /// # Examples
     ///
@@ -90,14 +91,11 @@ impl LocksConfig {
         for (name, value) in std::env::vars_os() {
             // The names of our variables are text.
             let Ok(name) = name.into_string() else { continue };
-            match value.into_string() {
-                Ok(value) => vars.push((name, value)),
-                Err(_) if name.starts_with("LOCK_") => {
-                    let message = format!("the environment variable {name} is not valid Unicode");
-                    return Err(Error::misconfigured(message));
-                }
-                Err(_) => {}
+            if value.to_str().is_none() && name.starts_with("LOCK_") && name.ends_with("_URL") {
+                let message = format!("the environment variable {name} is not valid Unicode");
+                return Err(Error::misconfigured(message));
             }
+            vars.push((name, value.to_string_lossy().into_owned()));
         }
         self.with_vars(vars)
     }
@@ -156,8 +154,8 @@ impl LocksConfig {
         Ok(self)
     }
 
-    /// Applies a variable, if it belongs to a provider. Of two names that fit, the longer one is
-    /// meant.
+    /// Applies a variable, if it belongs to a provider. If the names of two providers fit, it
+    /// belongs to the one with the longer name.
     fn set(&mut self, variable: &str, values: &[String]) -> Result<()> {
         let of_provider = |name: &String| {
             let setting = variable.strip_prefix(name.as_str())?.strip_prefix('_')?;
@@ -184,8 +182,8 @@ impl LocksConfig {
     }
 }
 
-/// Selects the variables that begin with `LOCK_`, without that and in lower case. In different case,
-/// one may be given twice.
+/// Selects the variables that begin with `LOCK_`, removes that prefix, and converts the rest to
+/// lower case. Variables that differ only in case become several values of one.
 fn ours<N, V>(vars: impl IntoIterator<Item = (N, V)>) -> BTreeMap<String, Vec<String>>
 where
     N: AsRef<str>,

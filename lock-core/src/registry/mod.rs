@@ -211,8 +211,8 @@ impl ProviderRegistry {
     ///
     /// # Errors
     ///
-    /// As [`connect`](ProviderRegistry::connect), with the name of the provider in the message; and
-    /// as [`LocksConfig::check`].
+    /// Those of [`connect`](ProviderRegistry::connect), with the name of the provider in the
+    /// message, and those of [`LocksConfig::check`].
     ///
     /// # Cancel safety
     ///

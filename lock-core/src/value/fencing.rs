@@ -28,7 +28,7 @@ use crate::error::{Error, ErrorKind};
 /// WHERE invoice.token <= excluded.token;
 /// ```
 ///
-/// A statement that has changed no row is the refusal of a stale writer: treat it as an error.
+/// If the row exists and the statement has changed none, the writer is stale: treat that as an error.
 ///
 /// The statement admits the same token again, because one writer may write twice. A store that was
 /// split may grant one token to two owners (law F1). Where that matters, keep the
@@ -36,8 +36,8 @@ use crate::error::{Error, ErrorKind};
 /// of another owner, as [`FencingGate`](crate::fencing::FencingGate) does.
 ///
 /// If what is written depends on what was read, read the row and its token in the transaction of
-/// the write, and refuse a token that is larger. Otherwise a writer that lost its lock between the
-/// two can still overwrite what it has not seen, until the next holder writes.
+/// the write, and refuse a token that is larger. Otherwise a writer that has lost its lock can still
+/// write between the reading and the writing of the next holder, which then overwrites it.
 ///
 /// # Examples
 ///

@@ -85,13 +85,13 @@ impl OwnerToken {
     ///
     /// It is the first half of the text's SHA-256 hash, so every process derives the same token.
     ///
-    /// **Use a text for one acquisition only.** Law E4 is then yours to keep:
+    /// **Use each text for one acquisition only.** The library cannot keep law E4 for you:
     ///
     /// | the text is used | effect |
     /// |---|---|
     /// | by two acquisitions at once | both are the same owner, so both hold the lock |
-    /// | again after a release | the store refuses the owner for a minute or longer (law U1), as [`ErrorKind::Invalid`] |
-    /// | by somebody who guesses it | that process can renew and release the lock |
+    /// | again after a release | the store may refuse the owner for a minute or longer (law U1), as [`ErrorKind::Invalid`] |
+    /// | by another process that guesses it | that process can renew and release the lock |
     ///
     /// # Examples
     ///

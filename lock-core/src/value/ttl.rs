@@ -37,8 +37,8 @@ impl Ttl {
     pub const MAX: Self =
         Self { millis: NonZeroU64::MIN.saturating_add(365 * 24 * 60 * 60 * 1000 - 1) };
 
-    /// The least part of the time by which the clocks of holder and store may drift apart: 1 %, as
-    /// in the Redlock description on redis.io and its usual implementations.
+    /// The smallest allowance for clock drift between holder and store, in millionths of the time:
+    /// 1 %, as in the Redlock description on redis.io and its usual implementations.
     pub(crate) const DRIFT_MILLIONTHS: u32 = 10_000;
 
     /// Checks a duration and rounds it up to whole milliseconds.
