@@ -269,7 +269,7 @@ impl fmt::Display for Operation {
 pub struct Effort {
     /// The number of requests.
     pub attempts: u32,
-    /// The time from its start to its end.
+    /// The time from the start of the acquisition to its end, whether or not the key was held.
     pub waited: Duration,
 }
 

@@ -537,6 +537,9 @@ impl Acquire {
 
     /// Acquires the lock, and waits while another owner holds it.
     ///
+    /// **The lease is not renewed** unless [`auto_renew`](Acquire::auto_renew) or
+    /// [`renew_every`](Acquire::renew_every) is set, so it ends with its ttl.
+    ///
     /// # Errors
     ///
     /// The message says how many attempts were made and how long they took.
@@ -546,7 +549,7 @@ impl Acquire {
     /// | [`ErrorKind::TimedOut`] | the time to wait was over |
     /// | [`ErrorKind::Contended`] | the key is held, and the caller does not wait or the retry strategy has ended |
     /// | [`ErrorKind::Cancelled`] | the [cancellation token](Acquire::cancelled_by) was cancelled |
-    /// | [`ErrorKind::Unavailable`] | the backend kept failing |
+    /// | [`ErrorKind::Unavailable`] | the backend kept failing, for its [time limit](crate::ClientBuilder::unavailable_after) or until the time to wait was over |
     /// | [`ErrorKind::Denied`] | the backend refuses this user |
     /// | [`ErrorKind::Foreign`] | the key holds data that is no lock |
     /// | [`ErrorKind::Invalid`] | a key, time, note or owner token is invalid |

@@ -390,9 +390,9 @@ pub enum HoldOutcome {
     GivenBack,
     /// The lock was lost (law G2), perhaps without anybody noticing.
     Lost(Loss),
-    /// The lock was [detached](crate::LockGuard::detach) for another process.
+    /// The lock was [detached](crate::LockGuard::detach) for another process. The key stays locked.
     Detached,
-    /// The lock was [left to its ttl](crate::LockGuard::forget).
+    /// The lock was [left to its ttl](crate::LockGuard::forget). The key stays locked until then.
     Forgotten,
 }
 
