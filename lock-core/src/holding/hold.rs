@@ -37,7 +37,6 @@ pub(crate) struct Hold {
     pub(super) since: Moment,
     /// Holding the lock beyond this moment is a loss. Renewals do not move it.
     hold_until: Moment,
-    renewals: Option<Box<Renewals>>,
     pub(super) state: Mutex<State>,
     /// Notified when the deadline, the risk or `over` changes, and when `busy` is reset.
     changed: Notify,
@@ -68,6 +67,7 @@ pub(super) struct State {
 
 #[derive(Debug, Default)]
 struct Rest {
+    renewals: Renewals,
     /// The number of renewals that have failed. It only grows.
     failures: u64,
     /// The last failure, until a renewal succeeds.
@@ -111,7 +111,6 @@ impl Hold {
             runtime,
             since: sent,
             hold_until: settings.max_hold.map_or(Moment::NEVER, |hold| sent.after(hold)),
-            renewals: settings.renewals,
             state: Mutex::new(State {
                 validity,
                 stray,
@@ -119,7 +118,9 @@ impl Hold {
                 busy: false,
                 auto_renewing: false,
                 resumed: false,
-                rest: None,
+                rest: settings
+                    .renewals
+                    .map(|renewals| Box::new(Rest { renewals, ..Rest::default() })),
                 over: None,
                 place: None,
                 releasing: Releasing::default(),
@@ -179,9 +180,9 @@ impl Hold {
         self.since
     }
 
-    /// Returns how the lease is renewed, if the caller has set it.
-    pub(super) fn renewals(&self) -> Option<&Renewals> {
-        self.renewals.as_deref()
+    /// Returns how the lease is renewed.
+    pub(super) fn renewals(&self) -> Renewals {
+        self.state().rest.as_ref().map(|rest| rest.renewals).unwrap_or_default()
     }
 
     /// Returns whether the caller has to start the task that renews the lease. It returns true only
@@ -207,13 +208,13 @@ impl Hold {
     /// Returns the moment at which the lock is declared lost, a margin before the deadline (law
     /// G2).
     pub(crate) fn stop_at(&self) -> Moment {
-        self.state().validity.stop_at().min(self.hold_until)
+        self.state().validity.stop_at(self.engine.margins).min(self.hold_until)
     }
 
     /// Returns whether the lease lasts beyond the longest time to hold, so that it needs no
     /// renewal.
     pub(crate) fn lasts_to_its_limit(&self) -> bool {
-        self.state().validity.stop_at() >= self.hold_until
+        self.state().validity.stop_at(self.engine.margins) >= self.hold_until
     }
 
     /// Returns how the hold ended, if it has.
@@ -406,13 +407,13 @@ impl Hold {
         }
         let ttl = ttl.unwrap_or_else(|| self.ttl());
         let at = self.now();
-        let sent = self.state().validity.send(at, ttl);
+        let sent = self.state().validity.send(at, ttl, self.engine.margins);
         // The deadline may be earlier now, so tasks that sleep until the old one must wake up.
         self.changed.notify_waiters();
         // A request that hangs must leave time for a retry.
         let half = self.stop_at().since(at) / 2;
-        let timeout = self.renewals().and_then(|renewals| renewals.timeout);
-        let most = self.engine.request_timeout.min(timeout.unwrap_or(Duration::MAX));
+        let timeout = self.renewals().timeout.unwrap_or(Duration::MAX);
+        let most = self.engine.request_timeout.min(timeout);
         let limit = most.min(half.max(SHORTEST_LIMIT));
         let over = async {
             loop {
@@ -431,7 +432,7 @@ impl Hold {
         };
         match answer {
             Ok(Renewal::Renewed(grant)) if grant.fencing == self.fencing => {
-                self.settle(|validity| validity.confirm(sent))?;
+                self.settle(|validity| validity.confirm(sent, self.engine.margins))?;
                 if let Some(rest) = &mut self.state().rest {
                     rest.at_risk = None;
                 }
@@ -480,8 +481,8 @@ impl Hold {
         let before = rest.at_risk.as_ref().map_or(0, |risk| risk.failures);
         let failures = before.saturating_add(1);
         rest.at_risk = Some(AtRisk { failures, cause: cause.clone() });
+        let most = rest.renewals.max_failures;
         drop(state);
-        let most = self.renewals().and_then(|renewals| renewals.max_failures);
         if most.is_some_and(|most| failures >= most.get()) {
             self.end(HoldOutcome::Lost(Loss::GaveUp { failures, cause }));
             return self.lost_error();

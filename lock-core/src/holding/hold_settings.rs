@@ -7,12 +7,11 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HoldSettings {
     pub(crate) max_hold: Option<Duration>,
-    /// Few locks have any. They are boxed to keep a hold small.
-    pub(crate) renewals: Option<Box<Renewals>>,
+    pub(crate) renewals: Option<Renewals>,
 }
 
 /// How the lease of a held lock is renewed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Renewals {
     /// The interval; `None` means a third of the ttl.
     pub(crate) every: Option<Duration>,

@@ -21,7 +21,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 pub(crate) async fn keep_alive(hold: Arc<Hold>) {
     // The seed is the owner, so that a test that knows its tokens gets the same intervals again.
     let mut rng = fastrand::Rng::with_seed(hold.bound.owner().as_u64());
-    let every = hold.renewals().and_then(|renewals| renewals.every);
+    let every = hold.renewals().every;
     let (mut failed, mut early) = (false, if every.is_none() { 0.5 * rng.f64() } else { 0.0 });
     while hold.over().is_none() {
         let ttl = hold.ttl().as_duration();

@@ -26,7 +26,6 @@ pub(crate) struct Validity {
     /// The lease does not end before this moment, whatever the requests in flight do.
     deadline: Moment,
     stray: Option<Stray>,
-    margins: Margins,
 }
 
 /// The shortest ttl of the requests without a known outcome, and until when they may take effect.
@@ -51,7 +50,7 @@ impl Validity {
     /// the lease (law E2).
     pub(crate) fn granted(sent: Moment, ttl: Ttl, margins: Margins) -> Self {
         let deadline = sent.after(margins.validity(ttl));
-        Self { ttl, span: ttl, deadline, stray: None, margins }
+        Self { ttl, span: ttl, deadline, stray: None }
     }
 
     /// Returns the ttl to renew with.
@@ -70,19 +69,19 @@ impl Validity {
     }
 
     /// Returns the moment at which the lock is declared lost, a margin before the deadline.
-    pub(crate) fn stop_at(&self) -> Moment {
-        self.deadline.before(self.margins.stop(self.span))
+    pub(crate) fn stop_at(&self, margins: Margins) -> Moment {
+        self.deadline.before(margins.stop(self.span))
     }
 
     /// Records that a renewal leaves. From now on it may take effect at any moment.
-    pub(crate) fn send(&mut self, at: Moment, ttl: Ttl) -> Sent {
+    pub(crate) fn send(&mut self, at: Moment, ttl: Ttl, margins: Margins) -> Sent {
         let before = *self;
         let earlier = self.stray.filter(|stray| at < stray.until);
         self.stray = Some(Stray {
             ttl: earlier.map_or(ttl, |stray| stray.ttl.min(ttl)),
             until: at.after(STRAY_LIFE),
         });
-        let deadline = at.after(self.margins.validity(ttl));
+        let deadline = at.after(margins.validity(ttl));
         if deadline < self.deadline {
             (self.deadline, self.span) = (deadline, ttl);
         }
@@ -90,11 +89,11 @@ impl Validity {
     }
 
     /// Records that the renewal took effect.
-    pub(crate) fn confirm(&mut self, sent: Sent) {
+    pub(crate) fn confirm(&mut self, sent: Sent, margins: Margins) {
         self.stray = sent.before.stray.filter(|stray| sent.at < stray.until);
         self.ttl = sent.ttl;
         self.span = self.stray.map_or(sent.ttl, |stray| stray.ttl.min(sent.ttl));
-        self.deadline = sent.at.after(self.margins.validity(self.span));
+        self.deadline = sent.at.after(margins.validity(self.span));
     }
 
     /// Records that the renewal had no effect.
@@ -129,13 +128,13 @@ mod tests {
     #[test]
     fn g1_a_short_renewal_without_an_answer_limits_what_a_longer_one_gives() {
         let mut validity = Validity::granted(at(0), ttl(30_000), Margins::default());
-        let _forgotten = validity.send(at(0), ttl(10_000));
-        let longer = validity.send(at(2_000), ttl(60_000));
-        validity.confirm(longer);
+        let _forgotten = validity.send(at(0), ttl(10_000), Margins::default());
+        let longer = validity.send(at(2_000), ttl(60_000), Margins::default());
+        validity.confirm(longer, Margins::default());
         assert_eq!(validity.deadline(), at(2_000).after(ttl(10_000).validity()));
         assert_eq!(validity.ttl(), ttl(60_000));
-        let later = validity.send(at(61_000), ttl(60_000));
-        validity.confirm(later);
+        let later = validity.send(at(61_000), ttl(60_000), Margins::default());
+        validity.confirm(later, Margins::default());
         assert_eq!(validity.deadline(), at(61_000).after(ttl(60_000).validity()), "not for ever");
     }
 
@@ -143,7 +142,7 @@ mod tests {
     fn t2_a_renewal_that_certainly_did_nothing_changes_nothing() {
         let mut validity = Validity::granted(at(0), ttl(30_000), Margins::default());
         let before = validity;
-        let refused = validity.send(at(1_000), ttl(10));
+        let refused = validity.send(at(1_000), ttl(10), Margins::default());
         assert!(validity.deadline() < before.deadline());
         validity.refute(refused);
         assert_eq!(validity, before);
@@ -177,12 +176,12 @@ mod tests {
                 if at(now) >= validity.deadline() {
                     break; // the holder sends nothing after its deadline
                 }
-                let sent = validity.send(at(now), ttl(millis));
+                let sent = validity.send(at(now), ttl(millis), Margins::default());
                 deadlines.push((now, validity.deadline()));
                 match outcome {
                     0 | 1 => {
                         landings.push((now, millis));
-                        validity.confirm(sent);
+                        validity.confirm(sent, Margins::default());
                     }
                     2 => validity.refute(sent),
                     3 => landings.push((now, millis)), // it landed, the answer was lost

@@ -1,6 +1,7 @@
 //! The numbers that a client keeps itself, because events may be dropped.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
@@ -57,7 +58,7 @@ pub(crate) struct Numbers {
 
 /// The place of a hold in the numbers of its client.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Held(usize);
+pub(crate) struct Held(NonZeroUsize);
 
 impl Numbers {
     fn holds(&self) -> MutexGuard<'_, Slab<Weak<dyn Live>>> {
@@ -104,11 +105,12 @@ impl Numbers {
     }
 
     pub(crate) fn hold_started(&self, hold: Weak<dyn Live>) -> Held {
-        Held(self.holds().insert(hold))
+        // Its number plus one, which keeps an optional place as small as a number.
+        Held(NonZeroUsize::MIN.saturating_add(self.holds().insert(hold)))
     }
 
     pub(crate) fn hold_ended(&self, Held(place): Held) {
-        let _ = self.holds().try_remove(place);
+        let _ = self.holds().try_remove(place.get() - 1);
     }
 }
 
