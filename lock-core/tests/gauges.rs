@@ -230,11 +230,14 @@ impl World {
             );
         }
         let counts = self.client.counts();
-        assert_eq!(
-            (counts.held, counts.acquiring),
-            (held, acquiring),
-            "by the client, {schedule:?}"
-        );
+        assert_eq!(counts.acquiring, acquiring, "by the client, {schedule:?}");
+        if self.gauges.is_some() {
+            assert_eq!(counts.held, held, "by the client, {schedule:?}");
+        } else {
+            // Nobody has noticed the end of some leases.
+            let guards = self.guards.len();
+            assert!((held..=guards).contains(&counts.held), "{counts:?}, {schedule:?}");
+        }
         assert_eq!(counts.events_dropped, 0);
     }
 
@@ -248,6 +251,7 @@ impl World {
         self.clock.advance(Duration::from_secs(300)).await;
         self.settle().await;
         self.check();
+        assert_eq!(self.client.counts().held, 0);
         let Some(gauges) = &self.gauges else { return };
         let sums = gauges.0.lock().unwrap();
         assert!(sums.held.is_empty() && sums.acquiring.is_empty());

@@ -264,7 +264,7 @@ impl LockClient {
 
     /// Counts the locks that this client and its clones hold and wait for now.
     ///
-    /// The counts need no observer. Counting takes time in proportion to the number of held locks.
+    /// See [`Counts`] for what they are without an observer.
     ///
     /// # Examples
     ///

@@ -1,7 +1,7 @@
 //! A held lock: its deadline, its renewals, and its end.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -18,7 +18,7 @@ use crate::engine::line::{PassedOn, Received};
 use crate::engine::{Bound, Engine};
 use crate::error::{Effect, Error, ErrorKind, Operation, Result};
 use crate::loss::{AtRisk, Loss};
-use crate::observe::{EventKind, Held, HoldOutcome, Live};
+use crate::observe::{EventKind, HoldOutcome};
 use crate::value::{FencingToken, Ttl};
 
 /// The shortest time limit of a renewal.
@@ -35,8 +35,6 @@ pub(crate) struct Hold {
     pub(crate) runtime: Handle,
     /// The moment before the request for the lock left.
     pub(super) since: Moment,
-    /// Holding the lock beyond this moment is a loss. Renewals do not move it.
-    hold_until: Moment,
     pub(super) state: Mutex<State>,
     /// Notified when the deadline, the risk or `over` changes, and when `busy` is reset.
     changed: Notify,
@@ -47,8 +45,10 @@ pub(super) struct State {
     pub(super) validity: Validity,
     /// An earlier attempt had no known outcome, so a late copy of it may still take the key.
     pub(super) stray: bool,
-    /// How the key was handed on before this hold.
-    pub(super) passed_on: PassedOn,
+    /// How the key was handed on before this hold; see [`PassedOn`]. The fields are apart, which
+    /// leaves no gap between them.
+    past_others: u8,
+    unbroken_since: Moment,
     /// A request that changes the lease is in flight. Two of them never overlap.
     busy: bool,
     /// A task renews the lease.
@@ -60,14 +60,16 @@ pub(super) struct State {
     rest: Option<Box<Rest>>,
     /// Set once, and never changed after that: the first end stays.
     over: Option<HoldOutcome>,
-    /// Its slot in the `Numbers` of the client, until its end is reported.
-    place: Option<Held>,
+    /// It counts among the held locks of its client, until its end is reported.
+    counted: bool,
     pub(super) releasing: Releasing,
 }
 
 #[derive(Debug, Default)]
 struct Rest {
     renewals: Renewals,
+    /// Holding the lock beyond this moment is a loss. Renewals do not move it.
+    hold_until: Option<Moment>,
     /// The number of renewals that have failed. It only grows.
     failures: u64,
     /// The last failure, until a renewal succeeds.
@@ -76,7 +78,42 @@ struct Rest {
     cancellation: Option<CancellationToken>,
 }
 
+impl Rest {
+    /// Begins with what the caller has set, if anything.
+    fn of(settings: HoldSettings, sent: Moment) -> Option<Box<Self>> {
+        let HoldSettings { max_hold, renewals } = settings;
+        if max_hold.is_none() && renewals.is_none() {
+            return None;
+        }
+        let hold_until = max_hold.map(|limit| sent.after(limit));
+        let renewals = renewals.unwrap_or_default();
+        Some(Box::new(Self { renewals, hold_until, ..Self::default() }))
+    }
+}
+
 impl State {
+    /// How the key was handed on before this hold.
+    pub(super) fn passed_on(&self) -> PassedOn {
+        PassedOn { past_others: self.past_others, since: self.unbroken_since }
+    }
+
+    /// The moment beyond which holding the lock is a loss.
+    fn hold_until(&self) -> Moment {
+        self.rest.as_ref().and_then(|rest| rest.hold_until).unwrap_or(Moment::NEVER)
+    }
+
+    /// The moment until which the lock is certainly held, unless it is over (law G1).
+    fn deadline(&self) -> Moment {
+        self.validity.deadline().min(self.hold_until())
+    }
+
+    fn loss_by_time(&self, now: Moment) -> Loss {
+        if self.hold_until() <= now {
+            return Loss::MaxHold;
+        }
+        Loss::Expired { cause: self.at_risk().map(|risk| risk.cause.clone()) }
+    }
+
     fn at_risk(&self) -> Option<&AtRisk> {
         self.rest.as_ref()?.at_risk.as_ref()
     }
@@ -110,19 +147,17 @@ impl Hold {
             fencing: grant.fencing,
             runtime,
             since: sent,
-            hold_until: settings.max_hold.map_or(Moment::NEVER, |hold| sent.after(hold)),
             state: Mutex::new(State {
                 validity,
                 stray,
-                passed_on,
+                past_others: passed_on.past_others,
+                unbroken_since: passed_on.since,
                 busy: false,
                 auto_renewing: false,
                 resumed: false,
-                rest: settings
-                    .renewals
-                    .map(|renewals| Box::new(Rest { renewals, ..Rest::default() })),
+                rest: Rest::of(settings, sent),
                 over: None,
-                place: None,
+                counted: false,
                 releasing: Releasing::default(),
             }),
             changed: Notify::new(),
@@ -167,7 +202,7 @@ impl Hold {
 
     /// Returns the moment until which the lock is certainly held, unless it is over (law G1).
     pub(crate) fn deadline(&self) -> Moment {
-        self.state().validity.deadline().min(self.hold_until)
+        self.state().deadline()
     }
 
     /// Returns whether the lock was resumed.
@@ -200,7 +235,7 @@ impl Hold {
     pub(crate) fn left(&self) -> Duration {
         let state = self.state();
         match state.over {
-            None => state.validity.deadline().min(self.hold_until).since(self.now()),
+            None => state.deadline().since(self.now()),
             Some(_) => Duration::ZERO,
         }
     }
@@ -208,13 +243,15 @@ impl Hold {
     /// Returns the moment at which the lock is declared lost, a margin before the deadline (law
     /// G2).
     pub(crate) fn stop_at(&self) -> Moment {
-        self.state().validity.stop_at(self.engine.margins).min(self.hold_until)
+        let state = self.state();
+        state.validity.stop_at(self.engine.margins).min(state.hold_until())
     }
 
     /// Returns whether the lease lasts beyond the longest time to hold, so that it needs no
     /// renewal.
     pub(crate) fn lasts_to_its_limit(&self) -> bool {
-        self.state().validity.stop_at(self.engine.margins) >= self.hold_until
+        let state = self.state();
+        state.validity.stop_at(self.engine.margins) >= state.hold_until()
     }
 
     /// Returns how the hold ended, if it has.
@@ -226,9 +263,8 @@ impl Hold {
     /// nobody watches.
     pub(crate) fn begin(self: &Arc<Self>, resumed: bool) {
         let Engine { numbers, reporter, .. } = &*self.engine;
-        let hold: Weak<Self> = Arc::downgrade(self);
-        let place = numbers.hold_started(hold);
-        self.state().place = Some(place);
+        numbers.hold_started();
+        self.state().counted = true;
         let fencing = self.fencing;
         self.engine.report(&self.bound, EventKind::HoldStarted { fencing, resumed });
         if reporter.is_observed() {
@@ -260,25 +296,20 @@ impl Hold {
     /// finds.
     fn report_end(&self, outcome: HoldOutcome) {
         let (now, mut state) = (self.now(), self.state());
-        let Some(place) = state.place.take() else { return };
-        let deadline = state.validity.deadline().min(self.hold_until);
+        if !std::mem::take(&mut state.counted) {
+            return;
+        }
+        let deadline = state.deadline();
         let is_late = now >= deadline;
         let outcome = match outcome {
             HoldOutcome::Lost(_) => outcome,
-            _ if is_late => HoldOutcome::Lost(self.loss_by_time(&state, now)),
+            _ if is_late => HoldOutcome::Lost(state.loss_by_time(now)),
             _ => outcome,
         };
         drop(state);
-        self.engine.numbers.hold_ended(place);
+        self.engine.numbers.hold_ended();
         let held = now.min(deadline).since(self.since);
         self.engine.report(&self.bound, EventKind::HoldEnded { outcome, held });
-    }
-
-    fn loss_by_time(&self, state: &State, now: Moment) -> Loss {
-        if self.hold_until <= now {
-            return Loss::MaxHold;
-        }
-        Loss::Expired { cause: state.at_risk().map(|risk| risk.cause.clone()) }
     }
 
     /// Ends the hold if its time to stop has come. Timers may be late, so every task that wakes up
@@ -286,7 +317,7 @@ impl Hold {
     pub(crate) fn stop_if_due(&self) {
         let now = self.now();
         if now >= self.stop_at() {
-            let loss = self.loss_by_time(&self.state(), now);
+            let loss = self.state().loss_by_time(now);
             self.end(HoldOutcome::Lost(loss));
         }
     }
@@ -494,12 +525,6 @@ impl Hold {
     }
 }
 
-impl Live for Hold {
-    fn is_live(&self) -> bool {
-        !self.left().is_zero()
-    }
-}
-
 /// Reports the end of a lease that nobody has noticed. It changes nothing: an observer must make no
 /// difference to what a release finds.
 async fn watch(hold: Arc<Hold>) {
@@ -510,7 +535,7 @@ async fn watch(hold: Arc<Hold>) {
         }
         let (now, deadline) = (hold.now(), hold.deadline());
         if now >= deadline {
-            let loss = hold.loss_by_time(&hold.state(), now);
+            let loss = hold.state().loss_by_time(now);
             return hold.report_end(HoldOutcome::Lost(loss));
         }
         tokio::select! {

@@ -120,7 +120,7 @@ impl Hold {
     async fn let_go(&self) -> Result<GivenBack> {
         let (stray, passed_on) = {
             let state = self.state();
-            (state.stray, state.passed_on)
+            (state.stray, state.passed_on())
         };
         let now = self.now();
         let break_is_due = now.since(passed_on.since) >= LONGEST_UNBROKEN;

@@ -1,16 +1,13 @@
 //! The numbers that a client keeps itself, because events may be dropped.
 
-use std::fmt;
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
-use slab::Slab;
 use tokio::sync::Notify;
 
 /// How many locks a client holds and waits for now.
 ///
-/// The numbers are exact, even if the observer has missed events.
+/// The numbers are exact, even if the observer has missed events. Without an observer, a lease that
+/// ends without notice counts as held until its guard is released or dropped.
 ///
 /// # Examples
 ///
@@ -39,32 +36,18 @@ pub struct Counts {
     pub events_dropped: u64,
 }
 
-/// A lock that knows whether it is held.
-pub(crate) trait Live: Send + Sync {
-    fn is_live(&self) -> bool;
-}
-
 /// The numbers of one client.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Numbers {
     acquiring: AtomicUsize,
     /// The releases and undos that go on in the background.
     background: AtomicUsize,
     /// Notified when `background` falls.
     fallen: Notify,
-    /// The holds that nobody has ended. Leases may have ended by themselves, without notice.
-    holds: Mutex<Slab<Weak<dyn Live>>>,
+    held: AtomicUsize,
 }
 
-/// The place of a hold in the numbers of its client.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Held(NonZeroUsize);
-
 impl Numbers {
-    fn holds(&self) -> MutexGuard<'_, Slab<Weak<dyn Live>>> {
-        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn acquiring(&self) -> usize {
         self.acquiring.load(Ordering::SeqCst)
     }
@@ -97,25 +80,15 @@ impl Numbers {
         }
     }
 
-    /// Counts the holds that are live. It takes time in proportion to their number.
     pub(crate) fn held(&self) -> usize {
-        // Collected first, because a hold reads the clock of the application.
-        let holds: Vec<_> = self.holds().iter().filter_map(|(_, hold)| hold.upgrade()).collect();
-        holds.iter().filter(|hold| hold.is_live()).count()
+        self.held.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn hold_started(&self, hold: Weak<dyn Live>) -> Held {
-        // Its number plus one, which keeps an optional place as small as a number.
-        Held(NonZeroUsize::MIN.saturating_add(self.holds().insert(hold)))
+    pub(crate) fn hold_started(&self) {
+        self.held.fetch_add(1, Ordering::SeqCst);
     }
 
-    pub(crate) fn hold_ended(&self, Held(place): Held) {
-        let _ = self.holds().try_remove(place.get() - 1);
-    }
-}
-
-impl fmt::Debug for Numbers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Numbers").field("acquiring", &self.acquiring()).finish_non_exhaustive()
+    pub(crate) fn hold_ended(&self) {
+        self.held.fetch_sub(1, Ordering::SeqCst);
     }
 }

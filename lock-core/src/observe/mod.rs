@@ -62,7 +62,7 @@ mod request;
 
 pub use crate::error::{Effort, Operation};
 pub use counts::Counts;
-pub(crate) use counts::{Held, Live, Numbers};
+pub(crate) use counts::Numbers;
 pub use event::{AcquireOutcome, Event, EventKind, HoldOutcome};
 pub(crate) use event::{Identity, Source};
 pub use observer::Observer;
