@@ -27,7 +27,7 @@ pub(crate) struct Shared {
     /// Every node reports its holder.
     inspects: bool,
     /// How far the nodes' tokens were ahead of our clock, in µs: a guess, which answers correct. A
-    /// wrong one costs a second round trip, never a promise.
+    /// wrong one costs a second round trip, and breaks no promise.
     lead: AtomicI64,
 }
 

@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::hold_settings::{HoldSettings, Renewals};
 use super::releasing::Releasing;
+use super::state::{Rest, State};
 use super::validity::Validity;
 use crate::backend::{Renewal, Verb};
 use crate::clock::Moment;
-use crate::engine::line::{PassedOn, Received};
+use crate::engine::line::Received;
 use crate::engine::{Bound, Engine};
 use crate::error::{Effect, Error, ErrorKind, Operation, Result};
 use crate::loss::{AtRisk, Loss};
@@ -38,85 +39,6 @@ pub(crate) struct Hold {
     pub(super) state: Mutex<State>,
     /// Notified when the deadline, the risk or `over` changes, and when `busy` is reset.
     changed: Notify,
-}
-
-#[derive(Debug)]
-pub(super) struct State {
-    pub(super) validity: Validity,
-    /// An earlier attempt had no known outcome, so a late copy of it may still take the key.
-    pub(super) stray: bool,
-    /// How the key was handed on before this hold; see [`PassedOn`]. The fields are apart, which
-    /// leaves no gap between them.
-    past_others: u8,
-    unbroken_since: Moment,
-    /// A request that changes the lease is in flight. Two of them never overlap.
-    busy: bool,
-    /// A task renews the lease.
-    auto_renewing: bool,
-    /// The lock was resumed, so the claim does not contain the note that is in the store.
-    resumed: bool,
-    /// State that few locks need. It is boxed to keep a hold small, because ten thousand may be
-    /// held.
-    rest: Option<Box<Rest>>,
-    /// Set once, and never changed after that: the first end stays.
-    over: Option<HoldOutcome>,
-    /// It counts among the held locks of its client, until its end is reported.
-    counted: bool,
-    pub(super) releasing: Releasing,
-}
-
-#[derive(Debug, Default)]
-struct Rest {
-    renewals: Renewals,
-    /// Holding the lock beyond this moment is a loss. Renewals do not move it.
-    hold_until: Option<Moment>,
-    /// The number of renewals that have failed. It only grows.
-    failures: u64,
-    /// The last failure, until a renewal succeeds.
-    at_risk: Option<AtRisk>,
-    /// Cancelled when the lock is lost. Made at the first request for it.
-    cancellation: Option<CancellationToken>,
-}
-
-impl Rest {
-    /// Begins with what the caller has set, if anything.
-    fn of(settings: HoldSettings, sent: Moment) -> Option<Box<Self>> {
-        let HoldSettings { max_hold, renewals } = settings;
-        if max_hold.is_none() && renewals.is_none() {
-            return None;
-        }
-        let hold_until = max_hold.map(|limit| sent.after(limit));
-        let renewals = renewals.unwrap_or_default();
-        Some(Box::new(Self { renewals, hold_until, ..Self::default() }))
-    }
-}
-
-impl State {
-    /// How the key was handed on before this hold.
-    pub(super) fn passed_on(&self) -> PassedOn {
-        PassedOn { past_others: self.past_others, since: self.unbroken_since }
-    }
-
-    /// The moment beyond which holding the lock is a loss.
-    fn hold_until(&self) -> Moment {
-        self.rest.as_ref().and_then(|rest| rest.hold_until).unwrap_or(Moment::NEVER)
-    }
-
-    /// The moment until which the lock is certainly held, unless it is over (law G1).
-    fn deadline(&self) -> Moment {
-        self.validity.deadline().min(self.hold_until())
-    }
-
-    fn loss_by_time(&self, now: Moment) -> Loss {
-        if self.hold_until() <= now {
-            return Loss::MaxHold;
-        }
-        Loss::Expired { cause: self.at_risk().map(|risk| risk.cause.clone()) }
-    }
-
-    fn at_risk(&self) -> Option<&AtRisk> {
-        self.rest.as_ref()?.at_risk.as_ref()
-    }
 }
 
 /// The right to send a request that changes the lease. Dropping it resets `busy`.
@@ -291,7 +213,7 @@ impl Hold {
         self.report_end(outcome);
     }
 
-    /// Removes the hold from the `Numbers` of the client, and reports its end. It does so only
+    /// Subtracts the hold from the counts of the client, and reports its end. It does so only
     /// once. A lock that is given back after its deadline is reported as lost, whatever the release
     /// finds.
     fn report_end(&self, outcome: HoldOutcome) {

@@ -5,6 +5,7 @@ mod hold_settings;
 mod keep_alive;
 mod release;
 mod releasing;
+mod state;
 mod validity;
 
 pub(crate) use hold::Hold;

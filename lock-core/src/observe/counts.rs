@@ -40,11 +40,12 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     acquiring: AtomicUsize,
+    /// The holds whose end was not reported yet.
+    held: AtomicUsize,
     /// The releases and undos that go on in the background.
     background: AtomicUsize,
     /// Notified when `background` falls.
     fallen: Notify,
-    held: AtomicUsize,
 }
 
 impl Numbers {

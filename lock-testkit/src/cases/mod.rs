@@ -17,6 +17,7 @@ pub mod queue;
 pub mod release;
 #[cfg(feature = "schedules")]
 pub mod schedules;
+pub mod turns;
 pub mod undo;
 pub mod waiting;
 
@@ -207,6 +208,8 @@ macro_rules! __cases {
                 bp5_only_an_attempt_that_queues_and_listens_takes_a_place,
                 m3_every_key_has_its_own_queue,
                 e2_a_place_in_the_queue_belongs_to_the_owner,
+            }
+            turns {
                 w3_a_waiter_that_may_not_queue_polls,
                 m3_fifo_serves_all_clients_in_the_order_of_arrival,
                 m3_turns_serve_each_client_in_the_order_of_arrival,
