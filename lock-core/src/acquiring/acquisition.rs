@@ -46,6 +46,8 @@ pub(crate) struct Acquisition {
     pub(super) reported_waiting: bool,
     /// How it ends, if its future is dropped now.
     pub(super) outcome: AcquireOutcome,
+    /// Its end was counted and reported.
+    ended: bool,
 }
 
 /// What the store may still have from this owner. If a field is true at the end, the owner must be
@@ -88,7 +90,20 @@ impl Acquisition {
             undo_state: UndoState::default(),
             reported_waiting: false,
             outcome: AcquireOutcome::Dropped,
+            ended: false,
             engine,
+        }
+    }
+
+    /// Counts and reports the end, once.
+    pub(super) fn end(&mut self) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.engine.numbers.acquire_ended();
+        if self.engine.reporter.is_listening(Level::DEBUG) {
+            let (outcome, effort) = (self.outcome, self.effort());
+            self.engine.report(&self.bound, EventKind::AcquireEnded { outcome, effort });
         }
     }
 
@@ -302,11 +317,7 @@ impl Drop for Acquisition {
             let now = self.now();
             self.share(|facts| facts.end_request(now));
         }
-        self.engine.numbers.acquire_ended();
-        if self.engine.reporter.is_listening(Level::DEBUG) {
-            let (outcome, effort) = (self.outcome, self.effort());
-            self.engine.report(&self.bound, EventKind::AcquireEnded { outcome, effort });
-        }
+        self.end();
         self.undo(); // its events follow
     }
 }

@@ -62,7 +62,7 @@ impl Acquisition {
             let explained = self.engine.explain(error, Operation::Acquire, self.bound.key());
             explained.with_effort(self.effort())
         })?;
-        drop(self); // an acquisition ends before its hold begins
+        self.end(); // an acquisition ends before its hold begins
         hold.begin(false);
         Ok(hold)
     }

@@ -214,8 +214,16 @@ impl LockGuard {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn release(self) -> Result<()> {
-        Ok(self.release_or_keep().await?)
+    pub async fn release(mut self) -> Result<()> {
+        // Dropping `self` retries what was not confirmed, and frees what a late request may take.
+        self.confirm_release().await
+    }
+
+    /// Releases the lock. Unless that is complete, the guard releases it again when it is dropped.
+    async fn confirm_release(&mut self) -> Result<()> {
+        let released = self.lease.hold.release().await;
+        self.armed = !self.lease.hold.is_given_back();
+        released
     }
 
     /// Releases the lock as [`release`](Self::release) does, and returns the guard if the release
@@ -249,9 +257,7 @@ impl LockGuard {
     /// # }
     /// ```
     pub async fn release_or_keep(mut self) -> Result<(), ReleaseError> {
-        let released = self.lease.hold.release().await;
-        self.armed = !self.lease.hold.is_given_back();
-        match released {
+        match self.confirm_release().await {
             Ok(()) => Ok(()),
             // A lost lock cannot be released. Dropping `self` frees what a late request may take.
             Err(error) if error.is_lost() => Err(ReleaseError { guard: None, error }),

@@ -79,7 +79,7 @@ impl Acquire {
 fn check_times(ttl: Ttl, margins: Margins, holding: &HoldSettings) -> Result<()> {
     let refuse = |message: String| Err(Error::new(ErrorKind::Invalid, message));
     let usable = margins.usable_part(ttl)?;
-    let renewals = holding.renewals;
+    let renewals = holding.renewals.as_deref();
     match renewals.and_then(|renewals| renewals.every) {
         Some(Duration::ZERO) => {
             return refuse("the renewal interval is zero; it must be longer".into());

@@ -79,10 +79,10 @@ impl Drop for Background {
 impl Engine {
     /// Reports an event of an acquisition or its hold.
     pub(crate) fn report(&self, bound: &Bound, kind: EventKind) {
-        let level = kind.level();
-        self.reporter.report(level, || {
-            Event::new(&self.source, self.clock.now(), bound.key(), Some(bound.identity()), kind)
-        });
+        if self.reporter.is_listening(kind.level()) {
+            let (now, identity) = (self.clock.now(), Some(bound.identity()));
+            self.reporter.report(Event::new(&self.source, now, bound.key(), identity, kind));
+        }
     }
 
     /// Runs a release or an undo in the background.

@@ -94,7 +94,6 @@ impl Drop for Pending<'_> {
         let Self { engine, verb, key, identity, sent, outcome } = *self;
         let now = engine.clock.now();
         let kind = EventKind::Request { verb, took: now.since(sent), outcome };
-        let event = || Event::new(&engine.source, now, key, identity, kind);
-        engine.reporter.report(Level::TRACE, event);
+        engine.reporter.report(Event::new(&engine.source, now, key, identity, kind));
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HoldSettings {
     pub(crate) max_hold: Option<Duration>,
-    pub(crate) renewals: Option<Renewals>,
+    /// Few acquisitions set any. They are boxed because an acquisition is moved around with them.
+    pub(crate) renewals: Option<Box<Renewals>>,
 }
 
 /// How the lease of a held lock is renewed.

@@ -57,7 +57,7 @@ impl Rest {
             return None;
         }
         let hold_until = max_hold.map(|limit| sent.after(limit));
-        let renewals = renewals.unwrap_or_default();
+        let renewals = renewals.map(|renewals| *renewals).unwrap_or_default();
         Some(Box::new(Self { renewals, hold_until, ..Self::default() }))
     }
 }

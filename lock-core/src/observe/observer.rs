@@ -143,12 +143,9 @@ impl Reporter {
         self.is_observed() || LevelFilter::current() >= level
     }
 
-    pub(crate) fn report(&self, level: Level, event: impl FnOnce() -> Event) {
-        // Without an observer and a log, the event is not even built.
-        if !self.is_listening(level) {
-            return;
-        }
-        let event = event();
+    /// Sends an event to the log and to the observer. Ask [`is_listening`](Self::is_listening)
+    /// before an event is built.
+    pub(crate) fn report(&self, event: Event) {
         event.trace();
         let Some(Thread { queue, progress }) = &self.thread else { return };
         let mut sent = progress.sent.lock().unwrap_or_else(PoisonError::into_inner);
