@@ -1,9 +1,9 @@
-//! A whole backend of one's own: three verbs over a map, a factory for its URLs, and the one line that
-//! runs the conformance suite on it.
+//! A whole backend of one's own: three verbs over a map, a factory for its URLs, and the one line
+//! that runs the conformance suite on it.
 //!
 //! ```sh
 //! cargo run --example custom_backend
-//! cargo test --example custom_backend     # the suite reports within a minute or so whether it is a lock
+//! cargo test --example custom_backend     # the suite reports within a minute whether it is a lock
 //! ```
 //!
 //! Waiting, retrying, renewing, detecting loss and undoing lost answers are done by core.

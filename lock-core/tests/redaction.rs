@@ -1,4 +1,5 @@
-//! No owner token is ever logged. Alone in its file: the logging library keeps one state per process.
+//! No owner token is ever logged. This test has a file of its own, because the logging library keeps
+//! one state per process.
 
 #![allow(
     clippy::unwrap_used,

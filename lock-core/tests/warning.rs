@@ -1,5 +1,5 @@
-//! A wait without limit for a lock that never expires is logged. Alone in its file: the logging library
-//! keeps one state per process.
+//! A wait without limit for a lock that never expires is logged. This test has a file of its own,
+//! because the logging library keeps one state per process.
 
 #![allow(
     clippy::unwrap_used,

@@ -27,10 +27,10 @@
 //!
 //! # A whole backend
 //!
-//! The page of [`Lock`] has the three verbs over a map. The file `custom_backend.rs`, in the directory
-//! `examples` at the top of this crate's repository, has a whole backend in about ninety lines, and
-//! the line that runs the conformance suite on it. A backend needs `lock-core`, and `lock-testkit` as
-//! a dev-dependency; `async_trait` is re-exported here.
+//! The page of [`Lock`] has the three verbs over a map. The file `custom_backend.rs`, in the
+//! directory `examples` at the top of this crate's repository, has a whole backend in about ninety
+//! lines, and the line that runs the conformance suite on it. A backend needs `lock-core`, and
+//! `lock-testkit` as a dev-dependency; `async_trait` is re-exported here.
 
 mod abilities;
 mod answer;

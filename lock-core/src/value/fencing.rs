@@ -28,12 +28,13 @@ use crate::error::{Error, ErrorKind};
 /// WHERE invoice.token <= excluded.token;
 /// ```
 ///
-/// If the row exists and the statement has changed none, the writer is stale: treat that as an error.
+/// If the row exists and the statement has changed none, the writer is stale. Treat that as an
+/// error.
 ///
 /// The statement admits the same token again, because one writer may write twice. A store that was
 /// split may grant one token to two owners (law F1). Where that matters, keep the
-/// [fingerprint](crate::OwnerFingerprint) of the owner in a column as well, and refuse an equal token
-/// of another owner, as [`FencingGate`](crate::fencing::FencingGate) does.
+/// [fingerprint](crate::OwnerFingerprint) of the owner in a column as well. Refuse an equal token of
+/// another owner, as [`FencingGate`](crate::fencing::FencingGate) does.
 ///
 /// If what is written depends on what was read, read the row and its token in the transaction of
 /// the write, and refuse a token that is larger. Otherwise a writer that has lost its lock can still
